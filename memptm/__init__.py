@@ -1,0 +1,53 @@
+"""memptm gives a pre-trained language model a memory: long-term, working, and reasoning over both."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memptm.errors import MemptmError
+    from memptm.generation.generator import Generator
+    from memptm.generation.reader import Reader
+    from memptm.memory.memory import Memory
+    from memptm.pipeline import QA
+    from memptm.types import Answer, Document, Evidence, Hit, Passage
+
+# Public name → module; imported on first use, so that `import memptm` loads no torch, faiss or lancedb.
+_MODULES = {
+    "Answer": "memptm.types",
+    "Document": "memptm.types",
+    "Evidence": "memptm.types",
+    "Generator": "memptm.generation.generator",
+    "Hit": "memptm.types",
+    "Memory": "memptm.memory.memory",
+    "MemptmError": "memptm.errors",
+    "Passage": "memptm.types",
+    "QA": "memptm.pipeline",
+    "Reader": "memptm.generation.reader",
+}
+__all__ = [
+    "QA",
+    "Answer",
+    "Document",
+    "Evidence",
+    "Generator",
+    "Hit",
+    "Memory",
+    "MemptmError",
+    "Passage",
+    "Reader",
+    "__version__",
+]
+__version__ = version("memptm")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'memptm' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,47 @@
+"""What an encoder is, and how a passage is written for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memptm.progress import Progress, silent
+from memptm.types import Passage
+
+Keys = NDArray[np.float32]
+
+
+class Encoder(Protocol):
+    """Makes keys of passages and queries of questions; their inner product says how near they are.
+
+    Attributes:
+        name: what the user called it. dimension: width of a key. max_tokens: its window, special tokens included.
+        fingerprint: changes with the weights and with the prefixes it puts before texts; an index records it.
+    """
+
+    name: str
+    dimension: int
+    max_tokens: int
+    fingerprint: str
+
+    def encode_passages(self, texts: Sequence[str], *, progress: Progress = silent) -> Keys:
+        """(n, dimension) float32, in the order given."""
+        ...
+
+    def encode_questions(self, texts: Sequence[str]) -> Keys:
+        """(n, dimension) float32."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special tokens and prefix included, not truncated."""
+        ...
+
+
+def key_text(passage: Passage) -> str:
+    """What the encoder reads for a passage: the words around it (title, headings, table header), then its text."""
+    around = [passage.title, *passage.headings, passage.context]
+    lines = [part for n, part in enumerate(around) if part and part not in around[:n] and part not in passage.text]
+    return "\n".join([*lines, passage.text])
