@@ -1,0 +1,180 @@
+"""Sentence encoders: any sentence-transformers model, and a fast path for the BERT-like ones (the packaged one is)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memptm.encoders.base import Encoder, Keys
+from memptm.errors import ModelMissing
+from memptm.models import resolve
+from memptm.progress import Event, Progress, silent
+
+DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
+BATCH_TOKENS = 8192  # measured on two cores: larger batches are slower, smaller ones cost overhead
+PAD_TO = 16  # oneDNN keeps a kernel a shape
+
+
+def load_encoder(name: str | None = None) -> Encoder:
+    """The encoder called ``name`` (a folder, a packaged model, a hub name), or the default.
+
+    Raises:
+        ModelMissing: it cannot be found, or is not a sentence encoder.
+    """
+    name = name or DEFAULT
+    folder = resolve(name)
+    if not folder.is_dir() or not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
+        raise ModelMissing(f"{name} is not a sentence encoder: it holds no config.json. Give a sentence-transformers model.")
+    pooling = bert_pooling(folder)
+    return BertEncoder(name, folder, pooling) if pooling else SentenceTransformersEncoder(name, folder)
+
+
+def bert_pooling(folder: Path) -> str | None:
+    """"mean" or "cls" if the folder is a BERT with that pooling, no prefixes and normalised output; else None."""
+    from memptm.encoders.bert import is_bert
+
+    try:
+        config = _json(folder / "config.json")
+        modules = [module["type"].rsplit(".", 1)[-1] for module in json.loads((folder / "modules.json").read_text())]
+        pooling = _json(folder / "1_Pooling" / "config.json")
+        prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    except (OSError, ValueError, KeyError):
+        return None
+    fits = is_bert(config) and modules in (["Transformer", "Pooling", "Normalize"], ["Transformer", "Pooling"])
+    files = (folder / "model.safetensors").is_file() and (folder / "tokenizer.json").is_file()
+    if not fits or not files or any(prompts.values()):
+        return None
+    chosen = [key for key, on in pooling.items() if key.startswith("pooling_mode_") and on is True]
+    return {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}.get(chosen[0]) if len(chosen) == 1 else None
+
+
+class BertEncoder:
+    """A BERT with mean or [CLS] pooling, loaded without transformers; bfloat16 products where the processor has them."""
+
+    def __init__(self, name: str, folder: Path, pooling: str) -> None:
+        from memptm.encoders.bert import BertConfig
+
+        self.name, self._folder, self._pooling = name, folder, pooling
+        self.dimension = BertConfig.read(folder).hidden_size
+        self.max_tokens = int(_json(folder / "sentence_bert_config.json").get("max_seq_length", 512))
+        self.fingerprint = fingerprint(folder)
+        self._loaded: tuple[Any, Any] | None = None
+
+    def encode_passages(self, texts: Sequence[str], *, progress: Progress = silent) -> Keys:
+        model, tokenizer = self._load()
+        ids = [encoding.ids[: self.max_tokens - 1] + encoding.ids[-1:] if len(encoding.ids) > self.max_tokens else encoding.ids
+               for encoding in tokenizer.encode_batch_fast(list(texts))]
+        keys = np.zeros((len(texts), self.dimension), np.float32)
+        done = 0
+        for batch in batches([len(row) for row in ids]):
+            keys[batch] = self._forward(model, [ids[n] for n in batch])
+            done += len(batch)
+            progress(Event(stage="encode", done=done, total=len(texts)))
+        return keys
+
+    def encode_questions(self, texts: Sequence[str]) -> Keys:
+        return self.encode_passages(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(encoding.ids) for encoding in self._load()[1].encode_batch_fast(list(texts))]
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            from tokenizers import Tokenizer
+
+            from memptm.encoders.bert import Bert, has_bfloat16
+
+            tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+            tokenizer.no_padding()
+            tokenizer.no_truncation()
+            tokenizer.encode_special_tokens = True
+            model = Bert.load(self._folder)
+            self._loaded = (model.halve() if has_bfloat16() else model, tokenizer)
+        return self._loaded
+
+    def _forward(self, model: Any, rows: list[list[int]]) -> Keys:
+        import torch
+
+        length = -(-max(map(len, rows)) // PAD_TO) * PAD_TO
+        ids = torch.zeros(len(rows), length, dtype=torch.long)
+        mask = torch.zeros(len(rows), length, dtype=torch.bool)
+        for n, row in enumerate(rows):
+            ids[n, : len(row)] = torch.tensor(row)
+            mask[n, : len(row)] = True
+        with torch.inference_mode():
+            hidden = model(ids, mask)
+            if self._pooling == "cls":
+                pooled = hidden[:, 0]
+            else:
+                pooled = (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
+            keys: Keys = torch.nn.functional.normalize(pooled, dim=-1).numpy()
+        return keys
+
+
+class SentenceTransformersEncoder:
+    """Any other sentence-transformers model, as that library runs it; its own prompts are the prefixes."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the files are here: nothing is to be asked of the hub
+        from sentence_transformers import SentenceTransformer
+
+        try:
+            self._model = SentenceTransformer(str(folder), device=None, trust_remote_code=False, model_kwargs={"use_safetensors": True})
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0][:160]
+            raise ModelMissing(f"{name} cannot be loaded as a sentence encoder: {reason}") from error
+        self.name = name
+        self.dimension = int(self._model.get_sentence_embedding_dimension() or 0)
+        self.max_tokens = int(self._model.max_seq_length or 512)
+        self.fingerprint = fingerprint(folder)
+
+    def encode_passages(self, texts: Sequence[str], *, progress: Progress = silent) -> Keys:
+        keys = np.zeros((len(texts), self.dimension), np.float32)
+        for start in range(0, len(texts), 256):
+            keys[start : start + 256] = self._model.encode_document(
+                list(texts[start : start + 256]), normalize_embeddings=True, show_progress_bar=False
+            )
+            progress(Event(stage="encode", done=min(start + 256, len(texts)), total=len(texts)))
+        return keys
+
+    def encode_questions(self, texts: Sequence[str]) -> Keys:
+        keys = self._model.encode_query(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(keys, np.float32).reshape(len(texts), self.dimension)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in self._model.tokenizer(list(texts), truncation=False)["input_ids"]]
+
+
+def batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Indices grouped by length, longest first, each group at most ``BATCH_TOKENS`` when padded."""
+    groups: list[list[int]] = []
+    widest = 0
+    for n in sorted(range(len(lengths)), key=lambda n: -lengths[n]):
+        if not groups or widest * (len(groups[-1]) + 1) > BATCH_TOKENS:
+            groups.append([])
+            widest = -(-lengths[n] // PAD_TO) * PAD_TO
+        groups[-1].append(n)
+    return groups
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of the weights and of every setting that changes keys (prefixes among them)."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix in (".safetensors", ".json", ".txt") and not path.name.startswith("README"):
+            digest.update(path.relative_to(folder).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path} is not a JSON object")
+    return raw

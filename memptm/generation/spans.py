@@ -1,0 +1,131 @@
+"""The span scorer: a BERT trunk, a score for each span of a passage, and one for "it is not here".
+
+Source: REALM (Guu et al. 2020, arXiv 2002.08909, section 3.2; the open-QA reader of ORQA): a span's score is an MLP of
+its first and last token's states. Ours adds the two pointers (a linear start and end term) and the null score.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from memptm.encoders.bert import Bert
+from memptm.errors import ModelMissing
+from memptm.models import resolve
+
+FROZEN = ("words.", "positions.", "segments.")  # of the trunk: they stay the base model's and are not saved again
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderConfig:
+    """What is saved as config.json beside a reader's weights.
+
+    Attributes:
+        base: name of the BERT whose embeddings and vocabulary are used.
+        span_tokens: longest span. span_width: width of the MLP.
+        window: tokens read at once. stride: tokens that neighbouring windows share.
+        prior_temperature: p(z | x) = softmax(cosine / temperature).
+        read_bias, open_bias, temperature: calibration, fitted on held-out questions (see Reader).
+    """
+
+    base: str = "sentence-transformers/all-MiniLM-L6-v2"
+    span_tokens: int = 32
+    span_width: int = 128
+    window: int = 384
+    stride: int = 128
+    prior_temperature: float = 0.05
+    temperature: float = 1.0
+    read_bias: float = 0.0
+    open_bias: float = 0.0
+
+    @classmethod
+    def read(cls, path: Path) -> ReaderConfig:
+        """Raises ModelMissing where the file is missing, not JSON, or has unknown keys."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelMissing(f"{path} is not a reader's config.json: {error}. Give a folder made by memptm train reader.") from error
+
+
+class SpanScorer(nn.Module):
+    """Logits of all spans of a passage and of the null answer."""
+
+    def __init__(self, config: ReaderConfig, trunk: Bert) -> None:
+        super().__init__()
+        self.config, self.trunk = config, trunk
+        width = trunk.config.hidden_size
+        self.pointers = nn.Linear(width, 2)
+        self.first = nn.Linear(width, config.span_width)
+        self.last = nn.Linear(width, config.span_width)
+        self.span = nn.Linear(config.span_width, 1)
+        self.null = nn.Sequential(nn.Linear(width, config.span_width), nn.GELU(), nn.Linear(config.span_width, 1))
+
+    @classmethod
+    def load(cls, folder: Path) -> SpanScorer:
+        """From a folder written by ``save``; float32, evaluation mode.
+
+        Raises:
+            ModelMissing: not such a folder, or its base model is not to be had.
+        """
+        config = ReaderConfig.read(folder / "config.json")
+        if not (folder / "model.safetensors").is_file():
+            raise ModelMissing(f"{folder} holds no model.safetensors. Give a folder made by memptm train reader.")
+        model = cls(config, Bert.load(resolve(config.base)))
+        state = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        missing = [name for name in missing if not name.removeprefix("trunk.").startswith(FROZEN)]
+        if missing or unexpected:
+            raise ModelMissing(f"{folder}/model.safetensors does not fit its config.json ({(missing + unexpected)[0]}).")
+        return model.eval()
+
+    def save(self, folder: Path) -> None:
+        """config.json and model.safetensors (float16, without the base's embeddings)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            name: tensor.detach().to(torch.float16).contiguous()
+            for name, tensor in self.state_dict().items()
+            if not name.removeprefix("trunk.").startswith(FROZEN)
+        }
+        save_file(state, folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
+
+    def forward(self, ids: Tensor, mask: Tensor, segments: Tensor, body: Tensor) -> tuple[Tensor, Tensor]:
+        """Args:
+            ids, segments: (batch, tokens) integers. mask: booleans, False is padding.
+            body: (batch, tokens) booleans, True where an answer may start or end (the passage's own words).
+        Returns:
+            spans: (batch, tokens, span_tokens) logits, [b, i, n] for the span from token i to i + n; −inf where either end
+            is not body. null: (batch,) logits. Both float32.
+        """
+        hidden = self.trunk(ids, mask, segments)
+        return self.span_logits(hidden, body), self.null(hidden[:, 0]).squeeze(-1).float()
+
+    def span_logits(self, hidden: Tensor, body: Tensor) -> Tensor:
+        """(b t c) → (b t n), see ``forward``."""
+        beyond = self.config.span_tokens - 1
+        start, end = self.pointers(hidden).float().unbind(-1)
+        first, last = self.first(hidden), self.last(hidden)
+        last = functional.pad(last, (0, 0, 0, beyond)).unfold(1, beyond + 1, 1)  # b t w n
+        pair = functional.gelu(first.unsqueeze(-1) + last)
+        score = torch.einsum("btwn,w->btn", pair, self.span.weight[0].to(pair.dtype)).float()
+        score = score + start.unsqueeze(-1) + functional.pad(end, (0, beyond)).unfold(1, beyond + 1, 1)
+        ends = functional.pad(body, (0, beyond)).unfold(1, beyond + 1, 1)
+        return score.masked_fill(~(body.unsqueeze(-1) & ends), -torch.inf)
+
+
+def span_loss(spans: Tensor, null: Tensor, gold: Tensor) -> Tensor:
+    """−log of the probability of any right span, or of the null answer where no span is right; the mean over the batch.
+
+    Args:
+        spans: (batch, tokens, span_tokens). null: (batch,). gold: booleans like ``spans``; a row without True wants null.
+    Source: REALM's marginal over all matching spans; null as one more outcome of the same softmax.
+    """
+    flat = torch.cat([null.unsqueeze(-1), spans.flatten(1)], dim=-1)
+    right = torch.cat([~gold.flatten(1).any(-1, keepdim=True), gold.flatten(1)], dim=-1)
+    return (flat.logsumexp(-1) - flat.masked_fill(~right, -torch.inf).logsumexp(-1)).mean()

@@ -1,0 +1,102 @@
+"""A question and a passage as windows of token ids for the span reader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+from torch import Tensor
+
+QUESTION_TOKENS = 128  # a longer question keeps its first 64 and last 64 tokens
+CONTEXT_TOKENS = 48  # title, headings, table header before the passage
+PAD_TO = 32  # oneDNN keeps a kernel a shape; few shapes keep it fast and small
+
+
+@dataclass(frozen=True)
+class Window:
+    """One model input. ``offsets``: (tokens, 2) characters of the passage for body tokens. ``body``: where they are."""
+
+    row: int
+    ids: NDArray[np.int64]
+    segments: NDArray[np.int64]
+    body: NDArray[np.bool_]
+    offsets: NDArray[np.int64]
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The model's tokenizer; text that looks like a special token ("[SEP]") stays text."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+class Windower:
+    """Cuts (question, context, text) into windows: [CLS] question [SEP] context text [SEP]."""
+
+    def __init__(self, tokenizer: Tokenizer, *, window: int, stride: int) -> None:
+        self.tokenizer, self.window, self.stride = tokenizer, window, stride
+        self.cls, self.sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+
+    def windows(self, questions: Sequence[str], contexts: Sequence[str], texts: Sequence[str]) -> list[Window]:
+        """All windows of all rows, in order; each row has at least one."""
+        asked = [self._question(encoding) for encoding in self._encode(questions)]
+        around = [encoding.ids[:CONTEXT_TOKENS] for encoding in self._encode(contexts)]
+        found = []
+        for row, encoding in enumerate(self._encode(texts)):
+            found.extend(self._cut(row, [self.cls, *asked[row], self.sep], around[row], encoding))
+        return found
+
+    def _encode(self, texts: Sequence[str]) -> list[Encoding]:
+        return list(self.tokenizer.encode_batch(list(texts), add_special_tokens=False))
+
+    @staticmethod
+    def _question(encoding: Encoding) -> list[int]:
+        ids: list[int] = encoding.ids
+        half = QUESTION_TOKENS // 2
+        return ids if len(ids) <= QUESTION_TOKENS else ids[:half] + ids[-half:]
+
+    def _cut(self, row: int, front: list[int], context: list[int], encoding: Encoding) -> list[Window]:
+        ids, offsets = np.array(encoding.ids, np.int64), np.array(encoding.offsets, np.int64).reshape(-1, 2)
+        room = self.window - len(front) - len(context) - 1
+        cuts, start = [], 0
+        while True:
+            cuts.append((start, min(start + room, len(ids))))
+            if start + room >= len(ids):
+                break
+            start += max(room - self.stride, 1)
+        lead = len(front) + len(context)
+        windows = []
+        for begin, end in cuts:
+            length = lead + end - begin + 1
+            body = np.zeros(length, bool)
+            body[lead : length - 1] = True
+            places = np.zeros((length, 2), np.int64)
+            places[body] = offsets[begin:end]
+            segments = np.ones(length, np.int64)
+            segments[: len(front)] = 0
+            windows.append(Window(row, np.concatenate([front, context, ids[begin:end], [self.sep]]).astype(np.int64), segments, body, places))
+        return windows
+
+
+def collate(windows: Sequence[Window]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(ids, mask, segments, body), each (windows, tokens), padded to a multiple of 32 tokens."""
+    length = max(len(window.ids) for window in windows)
+    length = -(-length // PAD_TO) * PAD_TO
+    ids = torch.zeros(len(windows), length, dtype=torch.long)
+    segments = torch.zeros(len(windows), length, dtype=torch.long)
+    mask = torch.zeros(len(windows), length, dtype=torch.bool)
+    body = torch.zeros(len(windows), length, dtype=torch.bool)
+    for n, window in enumerate(windows):
+        size = len(window.ids)
+        ids[n, :size] = torch.from_numpy(window.ids)
+        segments[n, :size] = torch.from_numpy(window.segments)
+        body[n, :size] = torch.from_numpy(window.body)
+        mask[n, :size] = True
+    return ids, mask, segments, body
