@@ -1,0 +1,226 @@
+"""The commands. Heavy imports stand inside them: ``memptm --help`` loads no torch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from memptm import __version__
+from memptm.cli import render
+from memptm.cli.group import OneLineErrors, index_option, json_option
+from memptm.cli.progress import drawn
+from memptm.cli.train import train
+from memptm.errors import InputError
+from memptm.pipeline import METHODS, check_question
+
+Result = dict[str, Any] | None
+
+k_option = click.option("-k", default=5, show_default=True, type=click.IntRange(min=1), help="Passages to use.")
+where_option = click.option("--where", metavar="EXPR", help="Only passages that match, as in \"kind = 'fern'\".")
+method_option = click.option(
+    "--method",
+    default="reader",
+    show_default=True,
+    type=click.Choice(METHODS),
+    help="reader: the span in the passages that answers; generate: an answer written from them.",
+)
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="memptm")
+def main() -> None:
+    """Give a language model a memory: build it from documents, ask it, get answers with their evidence."""
+
+
+@main.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True))
+@index_option
+@click.option("--encoder", metavar="NAME", help="A sentence-transformers model, by name or folder.")
+@click.option("--words", default=120, show_default=True, type=click.IntRange(min=1), help="Words in a passage, about.")
+@click.option("--overlap", default=20, show_default=True, type=click.IntRange(min=0), help="Words two passages share.")
+@click.option("--prune", is_flag=True, help="Drop passages of files that are gone from PATH.")
+@json_option
+def build(
+    paths: tuple[str, ...], index: Path, encoder: str | None, words: int, overlap: int, prune: bool, as_json: bool
+) -> Result:
+    """Create the index or extend it with the files and folders at PATH; unchanged files are skipped.
+
+    Files that cannot be read are listed with the reason, and the rest goes in: the exit code is 0 all the same.
+    """
+    if overlap >= words:
+        raise InputError(f"--overlap {overlap} must be smaller than --words {words}: passages would not move on.")
+    from memptm.memory.memory import Memory
+
+    with drawn(hidden=as_json) as progress:
+        memory = Memory.open(index, create=True, encoder=encoder)
+        added = memory.add(list(paths), words=words, overlap=overlap, prune=prune, progress=progress)
+    result: dict[str, Any] = added.to_json()
+    if as_json:
+        return result
+    render.added(result, warnings=[str(warning) for warning in added.warnings])
+    return None
+
+
+@main.command()
+@click.argument("question")
+@index_option
+@k_option
+@click.option(
+    "--mode",
+    default="hybrid",
+    show_default=True,
+    type=click.Choice(["dense", "lexical", "hybrid"]),
+    help="dense: by meaning; lexical: by words; hybrid: both.",
+)
+@where_option
+@json_option
+def search(question: str, index: Path, k: int, mode: str, where: str | None, as_json: bool) -> Result:
+    """Show the passages nearest to QUESTION."""
+    check_question(question)
+    from memptm.memory.memory import Memory
+
+    memory = Memory.open(index)
+    began = time.perf_counter()
+    hits = memory.search(question, k=k, mode=mode, where=where)
+    ms = _ms_since(began)
+    if as_json:
+        return {"question": question, "hits": [hit.to_json() for hit in hits], "ms": ms}
+    render.hits(hits)
+    return None
+
+
+@main.command()
+@click.argument("question")
+@index_option
+@k_option
+@method_option
+@where_option
+@click.option("--reader", metavar="NAME", help="A reader's folder.")
+@click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
+@json_option
+def query(
+    question: str,
+    index: Path,
+    k: int,
+    method: str,
+    where: str | None,
+    reader: str | None,
+    generator: str | None,
+    as_json: bool,
+) -> Result:
+    """Answer QUESTION from the index, with the passages that say so."""
+    check_question(question)
+    from memptm.memory.memory import Memory
+    from memptm.pipeline import QA
+
+    qa = QA(Memory.open(index), method=method, reader=reader, generator=generator)
+    streamed = method == "generate" and not as_json and sys.stdout.isatty()
+    began = time.perf_counter()
+    answer = qa(question, k=k, where=where, stream=render.stream if streamed else None)
+    ms = _ms_since(began)
+    if as_json:
+        return {**answer.to_json(), "ms": ms}
+    render.answer(answer, streamed=streamed)
+    return None
+
+
+@main.command()
+@index_option
+@click.option("--source", metavar="PATH", help="Remove the passages of this file.")
+@click.option("--id", "id_", metavar="ID", help="Remove the document or passage of this id.")
+@json_option
+def remove(index: Path, source: str | None, id_: str | None, as_json: bool) -> Result:
+    """Forget a file or a single passage."""
+    if (source is None) == (id_ is None):
+        raise InputError("Say what to remove: either --source PATH or --id ID.")
+    from memptm.memory.memory import Memory
+
+    ids = () if id_ is None else (id_,)
+    removed = Memory.open(index).remove(ids=ids, source=source)
+    if not removed:
+        what = f"source {source}" if id_ is None else f"id {id_}"
+        raise InputError(
+            f"{index} holds nothing of {what}; nothing was removed. `memptm search` shows sources and ids."
+        )
+    if as_json:
+        return {"removed": removed}
+    render.line(f"Removed {removed} {'passage' if removed == 1 else 'passages'}.")
+    return None
+
+
+@main.command()
+@index_option
+@json_option
+def info(index: Path, as_json: bool) -> Result:
+    """Show what the index holds: counts, encoder, sizes, versions."""
+    from memptm.memory.memory import Memory
+
+    result: dict[str, Any] = Memory.open(index).info()
+    if as_json:
+        return result
+    render.info(result)
+    return None
+
+
+@main.command()
+@index_option
+@click.option("--repair", is_flag=True, help="Mend what can be mended: keys are made anew from the stored passages.")
+@json_option
+def verify(index: Path, repair: bool, as_json: bool) -> Result:
+    """Run every check the index has; each failure says what to do. Exit code 1 if one fails."""
+    from memptm.memory.memory import Memory
+
+    checks = Memory.open(index).verify(repair=repair)
+    if not as_json:
+        render.checks(checks)
+    return {"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]}
+
+
+@main.command("eval")
+@click.argument("questions", metavar="QA.jsonl", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@index_option
+@k_option
+@method_option
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N questions.")
+@click.option("--reader", metavar="NAME", help="A reader's folder.")
+@click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
+@json_option
+def evaluate(
+    questions: Path,
+    index: Path,
+    k: int,
+    method: str,
+    limit: int | None,
+    reader: str | None,
+    generator: str | None,
+    as_json: bool,
+) -> Result:
+    """Measure answers and retrieval on the questions of a JSONL file.
+
+    A line is {"question", "answers": [...], "supporting"?: [title or id]}. No answers: saying nothing is right.
+    """
+    from memptm.evaluation.suites import evaluate as measure
+    from memptm.evaluation.suites import read_questions
+    from memptm.memory.memory import Memory
+    from memptm.pipeline import QA
+
+    asked = read_questions(questions, limit=limit)
+    qa = QA(Memory.open(index), method=method, reader=reader, generator=generator)
+    with drawn(hidden=as_json) as progress:
+        result = measure(qa, asked, k=k, progress=progress)
+    if as_json:
+        return result
+    render.scores(result)
+    return None
+
+
+main.add_command(train)
+
+
+def _ms_since(began: float) -> float:
+    return round(1000 * (time.perf_counter() - began), 1)

@@ -1,0 +1,159 @@
+"""Results for a person: rich on a terminal, plain text elsewhere. Documents' text is shown, never interpreted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from memptm.cli.safe import one_line, printable
+from memptm.types import Answer, Evidence, Hit, Passage
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from memptm.memory.memory import Check
+
+WORTH_CITING = 0.01  # posterior below which a passage had no share in the answer worth a person's time
+
+
+def line(text: str) -> None:
+    """One line as it is."""
+    _console().print(_text(text))
+
+
+def stream(piece: str) -> None:
+    """A piece of an answer as it is generated."""
+    sys.stdout.write(printable(piece))
+    sys.stdout.flush()
+
+
+def added(result: dict[str, Any], *, warnings: Sequence[str]) -> None:
+    """What a build did; the files it refused come last, a line each."""
+    console = _console()
+    done = ", ".join(f"{result[key]} {key}" for key in ("added", "updated", "unchanged", "removed"))
+    console.print(_text(f"Documents: {done}; in {result['seconds']:.1f} s."))
+    console.print(_text(f"The index holds {result['documents']} documents in {result['passages']} passages."))
+    for warning in warnings:
+        console.print(_text("Note: ", "yellow") + _text(one_line(warning)))
+    if result["refused"]:
+        count = len(result["refused"])
+        console.print(_text(f"{count} {'file was' if count == 1 else 'files were'} not taken:"))
+    for refusal in result["refused"]:
+        console.print(_text(f"  {one_line(refusal['path'])}: ", "red") + _text(one_line(refusal["reason"])))
+
+
+def hits(found: Sequence[Hit]) -> None:
+    """Passages with their citation and score."""
+    console = _console()
+    if not found:
+        console.print(_text("No passage found."))
+    for number, hit in enumerate(found, 1):
+        if number > 1:
+            console.print()
+        console.print(_text(f"{number}. ", "bold") + _citation(hit.passage) + _text(f"   score {hit.score:.3f}", "dim"))
+        console.print(_indented(console, _text(printable(hit.passage.text))))
+
+
+def answer(given: Answer, *, streamed: bool = False) -> None:
+    """The answer, its probability, and the passages that say so with the answer marked in them."""
+    console = _console()
+    if streamed and given.text is not None:
+        console.print()
+    else:
+        console.print(_text(printable(str(given)), "bold"))
+    console.print(_text(f"probability {given.probability:.2f}, method {given.method}", "dim"))
+    if given.note:
+        console.print(_text(one_line(given.note)))
+    others = [other for other in given.answers if other.text != given.text][:3]
+    if others and given.text is not None:
+        shown = "; ".join(f"{one_line(other.text)} ({other.probability:.2f})" for other in others)
+        console.print(_text(f"or: {shown}", "dim"))
+    cited = [one for n, one in enumerate(given.evidence) if n == 0 or one.posterior >= WORTH_CITING]
+    for number, one in enumerate(cited, 1):
+        console.print()
+        console.print(
+            _text(f"[{number}] ", "bold") + _citation(one.passage) + _text(f"   p {one.posterior:.2f}", "dim")
+        )
+        console.print(_indented(console, _marked(console, one)))
+
+
+def info(result: dict[str, Any]) -> None:
+    """A line a fact."""
+    console = _console()
+    width = max(len(key) for key in result)
+    for key, value in result.items():
+        shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        console.print(_text(f"{key:<{width}}  ", "dim") + _text(one_line(shown)))
+
+
+def checks(results: Sequence[Check]) -> None:
+    """A line a check; a failed one with its remedy."""
+    console = _console()
+    for check in results:
+        mark = _text("ok    ", "green") if check.ok else _text("FAIL  ", "red")
+        console.print(mark + _text(one_line(f"{check.name}: {check.detail}" if check.detail else check.name)))
+        if not check.ok and check.remedy:
+            console.print(_text(f"      {one_line(check.remedy)}"))
+
+
+def scores(result: dict[str, Any]) -> None:
+    """The figures of an evaluation."""
+    console = _console()
+    recall = "  ".join(f"@{k} {_percent(value)}" for k, value in result["recall"].items())
+    mrr = "–" if result["mrr"] is None else f"{result['mrr']:.3f}"
+    console.print(_text(f"{result['n']} questions, method {result['method']}"))
+    console.print(_text(f"exact match {_percent(result['em'])}   F1 {_percent(result['f1'])}"))
+    console.print(_text(f"recall {recall}   MRR {mrr}"))
+    console.print(_text(f"p50 {result['ms']['p50']:.0f} ms, p95 {result['ms']['p95']:.0f} ms a question"))
+
+
+def mapping(result: dict[str, Any]) -> None:
+    """Any result, a line a key."""
+    info(result)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+
+
+def _text(text: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(text, style=style)
+
+
+def _citation(passage: Passage) -> Text:
+    """Title — source, page, characters."""
+    parts = [part for part in dict.fromkeys((one_line(passage.title), one_line(passage.source))) if part]
+    place = [" — ".join(parts) or one_line(passage.id)]
+    if passage.page is not None:
+        place.append(f"page {passage.page}")
+    place.append(f"characters {passage.start}–{passage.end}")
+    return _text(", ".join(place), "cyan")
+
+
+def _marked(console: Console, evidence: Evidence) -> Text:
+    """The passage with the answer bold, or between [[ ]] where nothing can be bold."""
+    text, span = evidence.passage.text, evidence.answer_span
+    if span is None:
+        return _text(printable(text))
+    before, said, after = (printable(part) for part in (text[: span[0]], text[span[0] : span[1]], text[span[1] :]))
+    if console.is_terminal and console.color_system is not None:
+        return _text(before) + _text(said, "bold reverse") + _text(after)
+    return _text(f"{before}[[{said}]]{after}")
+
+
+def _indented(console: Console, text: Text) -> Any:
+    if console.is_terminal:
+        from rich.padding import Padding
+
+        return Padding(text, (0, 0, 0, 4))
+    return _text("    ") + _text(text.plain.replace("\n", "\n    "))
