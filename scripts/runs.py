@@ -1,0 +1,108 @@
+"""What every script shares: a log of runs that can go on where it stopped, and tables made from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+Row = dict[str, Any]
+
+
+class Runs:
+    """Runs in a JSONL file, a run a line: name, settings, seed, metrics or error, commit, machine, time.
+
+    A failed run is logged too, with ``error`` in place of metrics; it does not count as done and enters no table.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        self.rows: list[Row] = [json.loads(line) for line in lines if line.strip()]
+
+    def done(self, settings: Mapping[str, Any], seed: int = 0) -> bool:
+        """Whether a run with these settings and seed has succeeded."""
+        return any(_same(row, settings, seed) and "metrics" in row for row in self.rows)
+
+    def append(
+        self,
+        settings: Mapping[str, Any],
+        seed: int = 0,
+        metrics: Mapping[str, float | int | str] | None = None,
+        *,
+        error: str = "",
+    ) -> None:
+        """Log a run: ``metrics`` if it succeeded, else ``error``."""
+        outcome: Row = {"metrics": dict(metrics)} if metrics is not None else {"error": error}
+        row = {"settings": dict(settings), "seed": seed, **outcome, **_circumstances()}
+        self.rows.append(row)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def table(self, columns: Sequence[str] = ()) -> str:
+        """A Markdown table: a row for each setting in order of appearance, its metrics as mean ± sd (n) over seeds.
+
+        Args:
+            columns: names of settings and metrics to show, in this order; none shows all.
+        """
+        grouped: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if "metrics" in row:
+                grouped.setdefault(json.dumps(row["settings"], sort_keys=True), []).append(row)
+        if not grouped:
+            return "Not measured yet."
+        settings = list(dict.fromkeys(name for rows in grouped.values() for name in rows[0]["settings"]))
+        metrics = list(dict.fromkeys(name for rows in grouped.values() for row in rows for name in row["metrics"]))
+        shown = list(columns) or settings + metrics
+        unknown = [name for name in shown if name not in settings and name not in metrics]
+        if unknown:
+            raise ValueError(f"{self.path}: no column {unknown[0]!r}; there are {', '.join(settings + metrics)}")
+        lines = [shown, ["---:" if name in metrics else "---" for name in shown]]
+        for rows in grouped.values():
+            latest = {row["seed"]: row for row in rows}.values()  # a run repeated counts once, as it last was
+            lines.append([_cell(name, list(latest)) for name in shown])
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _same(row: Row, settings: Mapping[str, Any], seed: int) -> bool:
+    # through JSON, so that a tuple equals the list it was written as
+    return bool(row["settings"] == json.loads(json.dumps(dict(settings))) and row["seed"] == seed)
+
+
+def _cell(name: str, rows: Sequence[Row]) -> str:
+    if name in rows[0]["settings"]:
+        return str(rows[0]["settings"][name])
+    values = [row["metrics"][name] for row in rows if name in row["metrics"]]
+    if not values:
+        return "–"
+    if len(values) == 1 or not all(isinstance(value, int | float) for value in values):
+        return _number(values[-1])
+    return f"{_number(statistics.fmean(values))} ± {_number(statistics.stdev(values))} ({len(values)})"
+
+
+def _number(value: float | int | str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _circumstances() -> Row:
+    root = Path(__file__).resolve().parents[1]
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=root, capture_output=True, text=True, check=False
+    )
+    return {
+        "commit": head.stdout.strip(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }

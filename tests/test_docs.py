@@ -1,0 +1,101 @@
+"""The documentation says what is there: help pages, links, names, tables and examples are checked."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import memptm
+from memptm.cli import main as command_line
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of scripts, importable."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    yield ROOT / "scripts"
+    for name in ("check", "runs", "help_pages"):
+        sys.modules.pop(name, None)
+
+
+def imported(name: str) -> ModuleType:
+    return __import__(name)
+
+
+def test_the_help_pages_are_current(scripts: Path) -> None:
+    now = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert now == imported("help_pages").page(), "run `make docs`"
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(command_line.commands) | {name for name in memptm.__all__ if name != "__version__"})
+)
+def test_every_command_and_public_name_is_documented(name: str) -> None:
+    text = "\n".join(
+        page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md") if page.name != "commands.md"
+    )
+    assert re.search(rf"`(?:memptm )?{name}\b", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_reached_from_the_first(scripts: Path) -> None:
+    first = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"README.md"}
+    assert pages == set(re.findall(r"\]\(([\w/-]+\.md)\)", first))
+
+
+def test_tests_named_in_the_field_cases_exist() -> None:
+    text = (ROOT / "docs" / "field-cases.md").read_text(encoding="utf-8")
+    missing = [path for path in re.findall(r"`(tests/[\w/]+\.py)`", text) if not (ROOT / path).exists()]
+    assert missing == []
+
+
+def test_the_readmes_tables_are_those_of_the_logs(scripts: Path) -> None:
+    assert imported("check").stale((ROOT / "README.md").read_text(encoding="utf-8")) == []
+
+
+def test_a_changed_log_makes_its_table_stale_and_writing_mends_it(scripts: Path, tmp_path: Path) -> None:
+    runs, check = imported("runs"), imported("check")
+    log = runs.Runs(tmp_path / "reading.jsonl")
+    text = "<!-- table:reading columns=method,EM -->\nNot measured yet.\n<!-- /table -->\n"
+    assert check.stale(text, tmp_path) == []
+    settings = {"method": "reader", "data": ("a", "b")}
+    log.append(settings, 0, {"EM": 80.0, "ms": 12})
+    log.append(settings, 1, error="killed")
+    assert check.stale(text, tmp_path) == ["reading"]
+    written = check.regenerated(text, tmp_path)
+    assert "| method | EM |\n| --- | ---: |\n| reader | 80.0 |\n" in written
+    assert check.stale(written, tmp_path) == []
+    again = runs.Runs(tmp_path / "reading.jsonl")
+    assert again.done(settings, 0)
+    assert not again.done(settings, 1)
+    again.append(settings, 1, {"EM": 82.0, "ms": 14})
+    assert "80" not in again.table(["method", "EM"])
+    assert "81.0 ± 1.41 (2)" in again.table(["method", "EM"])
+    with pytest.raises(ValueError, match="no column 'F2'"):
+        again.table(["F2"])
+
+
+@pytest.mark.slow
+def test_the_python_examples_of_the_documentation_run(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    (tmp_path / "docs").mkdir()
+    for page in (ROOT / "docs" / "systems").glob("*.md"):
+        (tmp_path / "docs" / page.name).write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,56 @@
+"""What importing costs: the heavy libraries come when they are needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+import memptm
+
+HEAVY = ("torch", "faiss", "lancedb", "pyarrow", "transformers", "sentence_transformers", "peft", "numpy")
+
+
+def heavy_after(code: str) -> list[str]:
+    """Which heavy libraries a fresh process holds after ``code``."""
+    tail = f"\nimport sys\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+    return subprocess.run(
+        [sys.executable, "-c", code + tail], capture_output=True, text=True, check=True
+    ).stdout.split()
+
+
+def test_importing_memptm_loads_no_heavy_library() -> None:
+    assert heavy_after("import memptm") == []
+
+
+def test_importing_the_command_line_and_the_pipeline_loads_no_heavy_library() -> None:
+    assert heavy_after("import memptm.cli, memptm.pipeline, memptm.documents") == []
+
+
+def test_help_is_there_at_once_and_loads_no_heavy_library() -> None:
+    code = (
+        "import contextlib, io\n"
+        "from memptm.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "    main(['--help'])"
+    )
+    assert heavy_after(code) == []
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "memptm", "--help"], capture_output=True, check=True)
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.5  # 0.1 s on an idle machine
+
+
+@pytest.mark.parametrize("name", memptm.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(memptm, name) is not None
+    assert name in dir(memptm)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Mammoth'"):
+        _ = memptm.Mammoth  # type: ignore[attr-defined]

@@ -1,0 +1,65 @@
+"""Data only moves down DESIGN's list: no module imports one that stands below it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import memptm
+
+ROOT = Path(memptm.__file__).parent
+LAYERS = [
+    {"types", "errors", "progress", "models"},
+    {"documents"},
+    {"working"},
+    {"encoders"},
+    {"memory"},
+    {"generation"},
+    {"reasoning"},
+    {"pipeline", "session"},
+    {"training", "evaluation", "serving"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def part(module: str) -> str | None:
+    """The layer's name of ``memptm.part.module``; None for other packages and for memptm itself."""
+    names = module.split(".")
+    return names[1] if names[0] == "memptm" and len(names) > 1 else None
+
+
+def imported(path: Path) -> set[str]:
+    """The parts a module imports, anywhere in it; what is imported for types alone does not count."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {name for alias in node.names if (name := part(alias.name))}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.relative_to(ROOT)}:{node.lineno}: imports are absolute here"
+            if node.module == "memptm":
+                found |= {alias.name for alias in node.names if alias.name in LEVEL}
+            elif name := part(node.module or ""):
+                found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_its_own_layer_and_those_above(path: Path) -> None:
+    own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    assert own in LEVEL, f"{own} is not in DESIGN's order"
+    below = sorted(name for name in imported(path) if LEVEL[name] > LEVEL[own])
+    assert not below, f"{own} imports {', '.join(below)}, which stand below it"

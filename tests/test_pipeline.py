@@ -1,0 +1,189 @@
+"""QA: what is asked, read and answered, with the packaged models and a small real index."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from memptm import QA, Memory, Passage
+from memptm.errors import InputError
+from memptm.pipeline import MAX_QUESTION, find_answer
+
+WHO = "Who built the lighthouse at Cape Morrow?"
+LAMP = "When was the oil lamp replaced?"
+ABSENT = "What is the boiling point of tungsten hexafluoride?"
+
+
+@pytest.fixture(scope="module")
+def qa(index: Path) -> QA:
+    return QA(Memory.open(index))
+
+
+def test_an_answer_comes_with_the_passage_that_says_so(qa: QA) -> None:
+    answer = qa(WHO)
+    assert answer.text is not None
+    assert "Ada Trent" in answer.text
+    first = answer.evidence[0]
+    assert Path(first.passage.source).name == "lighthouse.txt"
+    assert first.answer_span is not None
+    assert answer.text in first.passage.text[slice(*first.answer_span)]
+    assert 0 < answer.probability <= 1
+    assert sum(candidate.probability for candidate in answer.answers) <= 1 + 1e-6
+    assert [one.posterior for one in answer.evidence] == sorted(
+        (one.posterior for one in answer.evidence), reverse=True
+    )
+
+
+def test_what_is_not_there_is_said_not_to_be_there_without_evidence(qa: QA) -> None:  # F75
+    answer = qa(ABSENT)
+    assert answer.text is None
+    assert str(answer) == "Not in memory."
+    assert answer.evidence == ()
+
+
+def test_a_batch_gives_what_each_question_alone_gives(qa: QA) -> None:
+    questions = [WHO, ABSENT, LAMP, WHO]
+    for alone, together in zip([qa(question) for question in questions], qa.batch(questions), strict=True):
+        assert alone.text == together.text
+        assert alone.probability == pytest.approx(together.probability, abs=1e-2)
+    assert qa.batch([]) == []
+
+
+def test_a_filter_is_applied_before_reading(qa: QA) -> None:
+    answer = qa("Where does the fern grow?", where="kind = 'fern'")
+    assert answer.text is not None
+    assert "bogs" in answer.text
+    assert {one.passage.title for one in answer.evidence} == {"Fern"}
+    nothing = qa(WHO, where="kind = 'moss'")
+    assert (nothing.text, nothing.probability, nothing.evidence) == (None, 1.0, ())
+    assert nothing.note
+
+
+def test_an_empty_memory_has_no_answer(tmp_path: Path) -> None:
+    answer = QA(Memory.open(tmp_path / "index", create=True))(WHO)
+    assert (answer.text, answer.probability) == (None, 1.0)
+
+
+def test_a_long_text_in_hand_is_read_to_its_end_and_offsets_are_its_own() -> None:
+    text = "The weather was fair that day. " * 400 + "The bell of Orme weighs nine tons. " + "Then it rained. " * 100
+    answer = QA().read("How much does the bell of Orme weigh?", text)
+    assert answer.text is not None
+    assert "nine tons" in answer.text
+    span = answer.evidence[0].answer_span
+    assert span is not None
+    start = answer.evidence[0].passage.start
+    assert text[start + span[0] : start + span[1]] == answer.text
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_text_in_hand_has_no_answer(text: str) -> None:
+    assert QA().read(WHO, text).text is None
+
+
+@pytest.mark.parametrize("question", ["", " \t\n", "w" * (MAX_QUESTION + 1)])
+def test_an_empty_or_overlong_question_is_refused_before_anything_is_loaded(question: str, index: Path) -> None:
+    qa = QA(Memory.open(index), reader="no-such-reader")
+    for ask in (lambda: qa(question), lambda: qa.batch([WHO, question]), lambda: qa.read(question, "text")):
+        with pytest.raises(InputError, match="question"):
+            ask()
+
+
+def test_other_mistakes_are_refused(qa: QA) -> None:
+    with pytest.raises(InputError, match="reader, generate"):
+        QA(method="magic")
+    with pytest.raises(InputError, match="no memory"):
+        QA()(WHO)
+    with pytest.raises(InputError, match="k is 0"):
+        qa(WHO, k=0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "found"),
+    [
+        ("Ada Trent", "by ada  trent.", "ada  trent"),
+        ("1871", "18710 and 1871", "1871"),
+        ("Ada Trent.", "by Ada Trent, who", "Ada Trent"),
+        ("nine tons", "nine\ntons", "nine\ntons"),
+        ("东京", "他在东京都工作", "东京"),
+        ("C++", "uses C++, C", "C++"),
+        ("Ada", "Adamant", None),
+        ("...", "etc.", None),
+        ("", "text", None),
+        ("İstanbul", "🙂 in İstanbul", "İstanbul"),
+    ],
+)
+def test_an_answer_is_found_in_a_text_as_whole_words(answer: str, text: str, found: str | None) -> None:
+    span = find_answer(answer, text)
+    assert (None if span is None else text[slice(*span)]) == found
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a generator hands back."""
+
+    text: str | None
+    probability: float
+    null_probability: float
+    read: tuple[Passage, ...]
+
+
+class Scripted:
+    """A generator whose numbers are known: it reads all but the last passage."""
+
+    def __init__(self, text: str | None, likelihoods: dict[str, float]) -> None:
+        self.text, self.likelihoods = text, likelihoods
+
+    def generate(self, question: str, passages: Sequence[Passage], *, stream: object = None) -> Said:
+        return Said(self.text, 0.7, 0.2, tuple(passages[:-1]))
+
+    def generate_batch(self, questions: Sequence[str], passages_lists: Sequence[Sequence[Passage]]) -> list[Said]:
+        return [self.generate(*pair) for pair in zip(questions, passages_lists, strict=True)]
+
+    def log_likelihood(self, question: str, passages: Sequence[Passage], answer: str) -> float:
+        return self.likelihoods[passages[0].title]
+
+
+def test_a_generated_answer_cites_what_was_read_by_prior_times_likelihood(index: Path) -> None:
+    memory = Memory.open(index)
+    hits = memory.search(WHO, k=4)
+    likelihoods = {hit.passage.title: -2.0 if n else -4.0 for n, hit in enumerate(hits)}
+    generator = Scripted("ada trent", likelihoods)
+    qa = QA(memory, method="generate", generator=generator)  # type: ignore[arg-type]
+    answer = qa(WHO, k=4)
+    prior = [math.exp(log) for log in qa.reader.log_prior([hit.similarity for hit in hits])]
+    joint = {
+        hit.passage.id: p * math.exp(likelihoods[hit.passage.title]) for p, hit in zip(prior, hits[:-1], strict=False)
+    }
+    assert sum(prior) == pytest.approx(1)
+    assert {one.passage.id for one in answer.evidence} == set(joint)
+    for one in answer.evidence:
+        assert one.posterior == pytest.approx(joint[one.passage.id] / sum(joint.values()))
+        assert (one.answer_span is not None) == ("Ada Trent" in one.passage.text)
+    assert (answer.text, answer.probability, answer.method) == ("ada trent", 0.7, "generate")
+    assert qa.batch([WHO], k=4) == [answer]
+
+
+def test_a_generator_that_finds_nothing_answers_nothing(index: Path) -> None:
+    qa = QA(Memory.open(index), method="generate", generator=Scripted(None, {}))  # type: ignore[arg-type]
+    answer = qa(WHO)
+    assert (answer.text, answer.probability, answer.evidence) == (None, 0.2, ())
+
+
+@pytest.mark.slow
+def test_the_packaged_generator_answers_from_the_index_and_from_a_text(index: Path) -> None:
+    qa = QA(Memory.open(index), method="generate")
+    pieces: list[str] = []
+    answer = qa(LAMP, k=2, stream=pieces.append)
+    assert answer.text is not None
+    assert "1934" in answer.text
+    assert answer.text in "".join(pieces)
+    assert Path(answer.evidence[0].passage.source).name == "lighthouse.txt"
+    assert sum(one.posterior for one in answer.evidence) == pytest.approx(1)
+    assert qa.batch([LAMP], k=2)[0].text == answer.text
+    in_hand = qa.read("When does the ghost orchid flower?", "The ghost orchid flowers in July.")
+    assert in_hand.text is not None
+    assert "July" in in_hand.text
