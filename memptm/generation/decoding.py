@@ -1,0 +1,138 @@
+"""Next-token probabilities of causal and encoder–decoder models in batches, where a row never depends on its neighbours."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Ids = list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """Where a batch of texts stands. b row, t token so far, v vocabulary.
+
+    Attributes:
+        log_p: (b, v) float32, log p of each next token.
+        mask: (b, t) bool, False on padding; of the prompt for an encoder–decoder.
+        positions: (b,), of the next token.
+        cache: the model's keys and values. encoded: the encoder's output, None for a causal model.
+    """
+
+    log_p: Tensor
+    mask: Tensor
+    positions: Tensor
+    cache: Any
+    encoded: Any = None
+
+    def copy(self) -> State:
+        """One that can go another way: models write into their cache."""
+        return replace(self, cache=copy.deepcopy(self.cache))
+
+
+class LanguageModel:
+    """A transformers model behind three calls: start on prompts, go on by tokens, score whole answers."""
+
+    def __init__(self, model: Any, *, pad: int) -> None:
+        self.model = model.eval()
+        self.pad = pad
+        self.encoder_decoder = bool(model.config.is_encoder_decoder)
+        self.device = next(model.parameters()).device
+        self._takes = frozenset(inspect.signature(model.forward).parameters)
+        self._cache_name = "cache" if "cache" in self._takes else "past_key_values"  # renamed in transformers 5.2x
+
+    @torch.inference_mode()
+    def start(self, prompts: Sequence[Ids]) -> State:
+        """The state after the prompts, (b, v) log p of what follows each."""
+        ids, mask = self._left(prompts)
+        positions = mask.sum(dim=1)
+        if not self.encoder_decoder:
+            return self._causal(ids, mask, keep=1, cache=None)[0]
+        encoded = self.model.get_encoder()(input_ids=ids, attention_mask=mask.long(), return_dict=True)
+        first = torch.full((len(prompts), 1), self._decoder_start(), device=self.device)
+        state = State(log_p=torch.empty(0), mask=mask, positions=positions * 0, cache=None, encoded=encoded)
+        return self._decoder(state, first)[0]
+
+    @torch.inference_mode()
+    def extend(self, state: State, tokens: Tensor) -> tuple[State, Tensor]:
+        """Go on by ``tokens`` (b, n): the new state, and (b, n, v) log p after each of them.
+
+        The old state must not be used again, but for its copies.
+        """
+        if self.encoder_decoder:
+            return self._decoder(state, tokens)
+        mask = torch.cat([state.mask, state.mask.new_ones(tokens.shape)], dim=1)
+        return self._causal(tokens, mask, keep=tokens.shape[1], cache=state.cache)
+
+    @torch.inference_mode()
+    def score(self, prompts: Sequence[Ids], answers: Sequence[Ids]) -> Tensor:
+        """(b,) float32: log p(answer | prompt), natural log, summed over the answer's tokens."""
+        longest = max(map(len, answers))
+        if self.encoder_decoder:
+            state = self.start(prompts)
+            padded = torch.tensor([[*a, *[self.pad] * (longest - len(a))] for a in answers], device=self.device)
+            _, after = self.extend(state.copy(), padded[:, :-1]) if longest > 1 else (None, state.log_p[:, :0, None])
+            log_p = torch.cat([state.log_p[:, None], after.reshape(len(answers), longest - 1, -1)], dim=1)
+            weight = torch.tensor([[n < len(a) for n in range(longest)] for a in answers], device=self.device)
+        else:
+            # Left padding lets all answers end in the same column: the last ``longest`` logits hold every answer.
+            ids, mask = self._left([[*p, *a] for p, a in zip(prompts, answers, strict=True)])
+            _, log_p = self._causal(ids, mask, keep=longest + 1, cache=None)
+            log_p = log_p[:, :-1]
+            padded = ids[:, -longest:]
+            weight = torch.tensor(
+                [[n >= longest - len(a) for n in range(longest)] for a in answers], device=self.device
+            )
+        taken = log_p.gather(2, padded[:, :, None])[:, :, 0]
+        return taken.masked_fill(~weight, 0.0).sum(dim=1)
+
+    def _left(self, rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+        width = max(map(len, rows))
+        ids = torch.tensor([[*[self.pad] * (width - len(row)), *row] for row in rows], device=self.device)
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        mask = torch.arange(width, device=self.device)[None] >= width - lengths[:, None]
+        return ids, mask
+
+    def _causal(self, ids: Tensor, mask: Tensor, *, keep: int, cache: Any) -> tuple[State, Tensor]:
+        """Run ``ids``, the last columns of what ``mask`` covers; log p for the last ``keep`` of them."""
+        positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        wanted = {
+            "position_ids": positions,
+            "logits_to_keep": keep,
+            "use_cache": True,
+            self._cache_name: cache,
+        }
+        known = {name: value for name, value in wanted.items() if name in self._takes}
+        output = self.model(input_ids=ids, attention_mask=mask.long(), **known)
+        log_p = output.logits[:, -keep:].float().log_softmax(dim=-1)
+        state = State(log_p=log_p[:, -1], mask=mask, positions=positions[:, -1] + 1, cache=output[self._cache_name])
+        return state, log_p
+
+    def _decoder(self, state: State, tokens: Tensor) -> tuple[State, Tensor]:
+        output = self.model(
+            encoder_outputs=state.encoded,
+            attention_mask=state.mask.long(),
+            decoder_input_ids=tokens,
+            use_cache=True,
+            **{self._cache_name: state.cache},
+        )
+        log_p = output.logits.float().log_softmax(dim=-1)
+        new = replace(
+            state,
+            log_p=log_p[:, -1],
+            positions=state.positions + tokens.shape[1],
+            cache=output[self._cache_name],
+        )
+        return new, log_p
+
+    def _decoder_start(self) -> int:
+        config = self.model.config
+        start = getattr(self.model.generation_config, "decoder_start_token_id", None)
+        start = getattr(config, "decoder_start_token_id", None) if start is None else start
+        return int(config.bos_token_id if start is None else start)

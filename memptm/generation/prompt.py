@@ -1,0 +1,166 @@
+"""The prompt: instruction, question, passages, as token ids; what does not fit is left out from the least likely passage on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from memptm.encoders.base import key_text
+from memptm.errors import InputError
+from memptm.types import Passage
+
+NOT_THERE = (
+    "not in memory"  # what the model says where the passages do not hold the answer; the shipped adapter was taught it
+)
+INSTRUCTION = f"Answer from the passages, in a few words. If they do not say, answer: {NOT_THERE}"
+ANSWER_TOKENS = 32  # room kept for the answer
+SHORTEST = 24  # tokens; less of a passage than this is not worth reading
+SENTENCE_END = re.compile(r"[.!?…](?=\s)|[。！？]|\n")
+_SLOT = "MEMPTM0SLOT"  # stands for the user's text while the chat template is rendered
+
+Ids = list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """``ids``: the whole prompt. ``read``: the passages in it, the last one perhaps shortened (``text`` and ``end`` say how far)."""
+
+    ids: Ids
+    read: tuple[Passage, ...]
+
+
+class PromptWriter:
+    """Writes prompts for one tokenizer: through its chat template where it has one, plain otherwise.
+
+    Texts of users and documents never become control tokens: they are encoded apart, as plain characters, and put
+    between the template's ids.
+
+    Attributes:
+        window: tokens of prompt and answer together (the prompt alone for an encoder–decoder).
+        end: the ids that close an answer.
+    """
+
+    def __init__(self, tokenizer: Any, *, window: int, encoder_decoder: bool = False) -> None:
+        self.tokenizer = tokenizer
+        self.window = window
+        self._room = 0 if encoder_decoder else ANSWER_TOKENS
+        self._chat = bool(getattr(tokenizer, "chat_template", None)) and not encoder_decoder
+        around = tokenizer("x", add_special_tokens=True).input_ids
+        bare = tokenizer("x", add_special_tokens=False).input_ids
+        at = next(n for n in range(len(around)) if around[n : n + len(bare)] == bare)
+        before, after = around[:at], around[at + len(bare) :]
+        if self._chat:
+            self._head, self._tail, self.end = self._from_template()
+            if before and self._head[: len(before)] != before:  # a template without the BOS its tokenizer adds
+                self._head = [*before, *self._head]
+        else:
+            self._head = [*before, *self._ours(f"{INSTRUCTION}\n\n")]
+            self._tail = self._ours("\nAnswer:") + (after if encoder_decoder else [])
+            self.end = [tokenizer.eos_token_id] if encoder_decoder else self._ours("\n")
+        self._glued = self._chat or encoder_decoder or _marks_word_starts(tokenizer)
+
+    def write(self, question: str, passages: Sequence[Passage]) -> Prompt:
+        """The prompt for ``question`` with as many of ``passages`` (likeliest first) as fit.
+
+        Raises:
+            InputError: the question alone does not fit the window.
+        """
+        asked = self._ours("Question:\n") + self.text_ids(question)
+        gap = self._ours("\n\n")
+        room = self.window - self._room - len(self._head) - len(self._tail)
+        front = [*asked, *gap]  # asked before reading too: what is read is then read with the question in mind
+        if 2 * len(asked) + len(gap) > room:
+            front = []
+        room -= len(front) + len(asked)
+        if room < 0:
+            raise InputError(
+                f"The question has {len(asked)} tokens and the model's window {self.window}. Ask a shorter question."
+            )
+        body, read = self._fill(passages, room, gap)
+        return Prompt(ids=[*self._head, *front, *body, *asked, *self._tail], read=tuple(read))
+
+    def answer_ids(self, answer: str) -> Ids:
+        """The answer as the model would go on from the prompt, ``end`` included."""
+        return [*self.text_ids(answer if self._glued else f" {answer}"), *self.end]
+
+    def text_ids(self, text: str) -> Ids:
+        """Ids of a user's text: what looks like a control token is read as characters."""
+        ids: Ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids
+        # A word-level vocabulary may hold the marker as a word; then there is no other way to write it than to leave it out.
+        control = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
+        return [i for i in ids if i not in control]
+
+    def _fill(self, passages: Sequence[Passage], room: int, gap: Ids) -> tuple[Ids, list[Passage]]:
+        body: Ids = []
+        read: list[Passage] = []
+        label = self._ours("Passage:\n")
+        for passage in passages:
+            left = room - len(body) - len(label) - len(gap)
+            ids = self.text_ids(key_text(passage))
+            if len(ids) > left:
+                shorter = self._shorten(passage, left)
+                if shorter is not None:
+                    body += [*label, *self.text_ids(key_text(shorter)), *gap]
+                    read.append(shorter)
+                break  # those after it are less likely still
+            body += [*label, *ids, *gap]
+            read.append(passage)
+        return body, read
+
+    def _shorten(self, passage: Passage, room: int) -> Passage | None:
+        """The passage cut at the end to at most ``room`` tokens, after a whole sentence where that leaves half or more."""
+        around = len(self.text_ids(key_text(replace(passage, text=""))))
+        if room - around < SHORTEST:
+            return None
+        low, high = 0, len(passage.text)
+        while low < high:  # the longest text that fits
+            middle = (low + high + 1) // 2
+            fits = len(self.text_ids(key_text(replace(passage, text=passage.text[:middle])))) <= room
+            low, high = (middle, high) if fits else (low, middle - 1)
+        ends = [match.end() for match in SENTENCE_END.finditer(passage.text, 0, low)]
+        if ends and 2 * ends[-1] >= low:
+            low = ends[-1]
+        else:
+            low = passage.text.rfind(" ", 0, low) if " " in passage.text[:low] else low
+        text = passage.text[:low].rstrip()
+        return replace(passage, text=text, end=passage.start + len(text)) if text else None
+
+    def _ours(self, text: str) -> Ids:
+        ids: Ids = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
+    def _from_template(self) -> tuple[Ids, Ids, Ids]:
+        """Ids before the user's text, after it, and what closes the answer."""
+        system = [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": _SLOT}]
+        rendered = self._render(system)
+        if rendered is None or INSTRUCTION not in rendered:  # the template knows no system turn
+            system = [{"role": "user", "content": f"{INSTRUCTION}\n\n{_SLOT}"}]
+            rendered = self._render(system)
+        if rendered is None or rendered.count(_SLOT) != 1:
+            raise InputError(
+                "The model's chat template does not show the user's text once. Use a model with another template."
+            )
+        head, tail = rendered.split(_SLOT)
+        answered = self._render([*system, {"role": "assistant", "content": _SLOT}], answer=False)
+        closing = self._ours(answered.rpartition(_SLOT)[2]) if answered else []
+        special = closing[:1] if closing and closing[0] in self.tokenizer.all_special_ids else []
+        eos = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
+        return self._ours(head), self._ours(tail), special or eos or self._ours("\n")
+
+    def _render(self, messages: list[dict[str, str]], *, answer: bool = True) -> str | None:
+        from jinja2.exceptions import TemplateError
+
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=answer, enable_thinking=False
+            )
+        except TemplateError:  # templates raise on roles they do not know
+            return None
+        return text
+
+
+def _marks_word_starts(tokenizer: Any) -> bool:
+    """Whether a word's first token carries the blank before it already (SentencePiece), so that none need be written."""
+    return str(tokenizer.convert_ids_to_tokens(tokenizer("x", add_special_tokens=False).input_ids)[0]).startswith("▁")
