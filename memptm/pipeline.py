@@ -176,15 +176,16 @@ class QA:
         text = generation.text
         prior_of = dict(zip([passage.id for passage in passages], log_prior, strict=True))
         log_priors = [prior_of[passage.id] for passage in generation.read]
-        log_joint = [
-            prior + self.generator.log_likelihood(question, [passage], text)
-            for prior, passage in zip(log_priors, generation.read, strict=True)
-        ]
+        read = generation.read
+        log_likelihood = self.generator.log_likelihoods(
+            [question] * len(read), [[one] for one in read], [text] * len(read)
+        )
+        posterior = _softmax([prior + log_p for prior, log_p in zip(log_priors, log_likelihood, strict=True)])
         evidence = [
             Evidence(
                 passage=passage, prior=math.exp(prior), posterior=share, answer_span=find_answer(text, passage.text)
             )
-            for passage, prior, share in zip(generation.read, log_priors, _softmax(log_joint), strict=True)
+            for passage, prior, share in zip(read, log_priors, posterior, strict=True)
         ]
         probability = _share(generation.probability)
         return Answer(

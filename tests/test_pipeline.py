@@ -143,8 +143,10 @@ class Scripted:
     def generate_batch(self, questions: Sequence[str], passages_lists: Sequence[Sequence[Passage]]) -> list[Said]:
         return [self.generate(*pair) for pair in zip(questions, passages_lists, strict=True)]
 
-    def log_likelihood(self, question: str, passages: Sequence[Passage], answer: str) -> float:
-        return self.likelihoods[passages[0].title]
+    def log_likelihoods(
+        self, questions: Sequence[str], passages: Sequence[Sequence[Passage]], answers: Sequence[str]
+    ) -> list[float]:
+        return [self.likelihoods[one.title] for (one,) in passages]
 
 
 def test_a_generated_answer_cites_what_was_read_by_prior_times_likelihood(index: Path) -> None:

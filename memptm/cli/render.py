@@ -109,11 +109,6 @@ def scores(result: dict[str, Any]) -> None:
     console.print(_text(f"p50 {result['ms']['p50']:.0f} ms, p95 {result['ms']['p95']:.0f} ms a question"))
 
 
-def mapping(result: dict[str, Any]) -> None:
-    """Any result, a line a key."""
-    info(result)
-
-
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 

@@ -2,11 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import click
 
-from memptm.cli.group import Group
+from memptm.cli import render
+from memptm.cli.group import Group, json_option
+from memptm.cli.progress import drawn
+
+Result = dict[str, Any] | None
+
+data_argument = click.argument(
+    "data",
+    metavar="DATA.jsonl...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+out_option = click.option(
+    "--out",
+    required=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the weights.",
+)
+epochs_option = click.option("--epochs", type=click.IntRange(min=1), help="Times through the data.")
+seed_option = click.option("--seed", default=0, show_default=True, type=int, help="Of every random choice.")
 
 
 @click.group(cls=Group)
 def train() -> None:
     """Train a part on your own questions; each command says what data it reads."""
+
+
+@train.command()
+@data_argument
+@out_option
+@click.option("--start", metavar="DIR", type=click.Path(exists=True, path_type=Path), help="A reader to start from.")
+@epochs_option
+@seed_option
+@json_option
+def reader(
+    data: tuple[Path, ...], out: Path, start: Path | None, epochs: int | None, seed: int, as_json: bool
+) -> Result:
+    """Train a span reader.
+
+    A line of DATA.jsonl is {"question", "context", "answers": [...], "title"?}. No answers: the context does not hold
+    one, and the reader learns to say so. Run again with the same --out, it goes on where it stopped.
+    """
+    from memptm.training.reader import Recipe, train_reader
+
+    recipe = Recipe(seed=seed) if epochs is None else replace(Recipe(seed=seed), epochs=epochs)
+    with drawn(hidden=as_json) as progress:
+        result = train_reader(data, out, start=start, recipe=recipe, progress=progress)
+    if not as_json:
+        render.info({**result, "out": str(out)})
+    return result
