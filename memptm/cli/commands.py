@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True))
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @index_option
 @click.option("--encoder", metavar="NAME", help="A sentence-transformers model, by name or folder.")
 @click.option("--words", default=120, show_default=True, type=click.IntRange(min=1), help="Words in a passage, about.")
@@ -46,7 +47,7 @@ def main() -> None:
 @click.option("--prune", is_flag=True, help="Drop passages of files that are gone from PATH.")
 @json_option
 def build(
-    paths: tuple[str, ...], index: Path, encoder: str | None, words: int, overlap: int, prune: bool, as_json: bool
+    paths: tuple[Path, ...], index: Path, encoder: str | None, words: int, overlap: int, prune: bool, as_json: bool
 ) -> Result:
     """Create the index or extend it with the files and folders at PATH; unchanged files are skipped.
 
@@ -54,6 +55,9 @@ def build(
     """
     if overlap >= words:
         raise InputError(f"--overlap {overlap} must be smaller than --words {words}: passages would not move on.")
+    for path in paths:
+        if not prune and not os.path.lexists(path):  # before an index is begun for nothing
+            raise InputError(f"{path} is not there. Check the path.")
     from memptm.memory.memory import Memory
 
     with drawn(hidden=as_json) as progress:
@@ -142,15 +146,9 @@ def remove(index: Path, source: str | None, id_: str | None, as_json: bool) -> R
 
     ids = () if id_ is None else (id_,)
     removed = Memory.open(index).remove(ids=ids, source=source)
-    if not removed:
-        what = f"source {source}" if id_ is None else f"id {id_}"
-        raise InputError(
-            f"{index} holds nothing of {what}; nothing was removed. `memptm search` shows sources and ids."
-        )
-    if as_json:
-        return {"removed": removed}
-    render.line(f"Removed {removed} {'passage' if removed == 1 else 'passages'}.")
-    return None
+    if not as_json:
+        render.line(f"Removed {removed} {'document' if removed == 1 else 'documents'}.")
+    return {"removed": removed}
 
 
 @main.command()

@@ -156,8 +156,15 @@ def _prepare_process() -> None:
         ("LANCE_LOG", "error"),
     ):
         os.environ.setdefault(name, value)
-    if not sys.warnoptions:
+    if not sys.warnoptions:  # of ours a line each, of other libraries none
         warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", category=UserWarning, module=r"memptm\.")
+        warnings.showwarning = _show_note
+
+
+def _show_note(message: Warning | str, *_: Any, **__: Any) -> None:
+    with contextlib.suppress(OSError):
+        click.echo(f"Note: {one_line(str(message))}", err=True)
 
 
 def _discard_output() -> None:

@@ -261,6 +261,14 @@ def test_a_document_cannot_steer_the_terminal(run_memptm: Run, tmp_path: Path) -
         assert "[bold]not markup[/bold]" in shown or command == ["query"]
 
 
+def test_a_damaged_cache_is_told_in_one_line_and_search_goes_on(run_memptm: Run, own_index: Path) -> None:
+    (own_index / "keys.faiss").write_bytes(b"damaged")
+    done = run_memptm("search", LAMP, "--index", own_index, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["hits"]
+    assert [line[:6] for line in done.stderr.splitlines()] == ["Note: "]
+
+
 def test_verify_fails_with_exit_code_1_and_a_remedy(run_memptm: Run, own_index: Path) -> None:
     assert run_memptm("verify", "--index", own_index).returncode == 0
     for path in own_index.rglob("*faiss*"):
