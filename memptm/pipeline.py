@@ -159,7 +159,11 @@ class QA:
         from memptm.encoders.base import key_text
 
         encoder = load_encoder(None)
-        passages = list(split(Document(id="text", text=text)))
+
+        def fits(passage: Passage) -> bool:
+            return encoder.count_tokens([key_text(passage)])[0] <= encoder.max_tokens
+
+        passages = split(Document(id="text", text=text), fits=fits)
         keys = encoder.encode_passages([key_text(passage) for passage in passages])
         similarity = keys @ encoder.encode_questions([question])[0]
         best = similarity.argsort(kind="stable")[::-1][:IN_HAND]

@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from memptm.cli.progress import drawn
 from memptm.cli.train import train
 from memptm.errors import InputError
 from memptm.pipeline import METHODS, check_question
+
+if TYPE_CHECKING:
+    from memptm.memory.memory import Mode
 
 Result = dict[str, Any] | None
 
@@ -83,7 +86,7 @@ def build(
 )
 @where_option
 @json_option
-def search(question: str, index: Path, k: int, mode: str, where: str | None, as_json: bool) -> Result:
+def search(question: str, index: Path, k: int, mode: Mode, where: str | None, as_json: bool) -> Result:
     """Show the passages nearest to QUESTION."""
     check_question(question)
     from memptm.memory.memory import Memory

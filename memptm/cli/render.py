@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from memptm.memory.memory import Check
+    from memptm.memory.verify import Check
 
 WORTH_CITING = 0.01  # posterior below which a passage had no share in the answer worth a person's time
 
