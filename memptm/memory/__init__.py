@@ -1,0 +1,1 @@
+"""Long-term memory: LanceDB holds passages and keys, FAISS and BM25 find them."""

@@ -1,0 +1,167 @@
+"""The folder of an index: what it says about itself, who writes to it, and small files that are replaced whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from memptm.errors import BadIndex, IndexLocked, IndexMissing, MemptmError
+
+FORMAT = 1
+MANIFEST, LOCK, COUNTER, FILES, KEYS = "memptm.json", "writer.lock", "next-id", "files.json", "keys.faiss"
+TEMPORARY = ".tmp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an index is: format, its own id, and the encoder whose keys it holds."""
+
+    format: int
+    index: str
+    encoder: str
+    dimension: int
+    fingerprint: str
+
+
+class Home:
+    """Paths and small files of one index folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def manifest(self) -> Manifest | None:
+        """The manifest, or None where no index was begun yet (nothing there, an empty folder).
+
+        Raises:
+            BadIndex: a file, a folder with other things in it, a damaged manifest, or a newer format.
+        """
+        if not self.path.exists():
+            return None
+        if not self.path.is_dir():
+            raise BadIndex(f"{self.path} is a file. Give the folder of an index.")
+        try:
+            found = json.loads((self / MANIFEST).read_text(encoding="utf-8"))
+            if found["format"] > FORMAT:
+                raise BadIndex(
+                    f"{self.path} has format {found['format']}, this memptm reads up to {FORMAT}. Update memptm."
+                )
+            return Manifest(**{name: found[name] for name in Manifest.__dataclass_fields__})
+        except FileNotFoundError:
+            if any(not entry.name.endswith(TEMPORARY) for entry in self.path.iterdir()):
+                raise BadIndex(f"{self.path} is a folder, but not an index. Give an empty or a new folder.") from None
+            return None
+        except PermissionError:
+            raise BadIndex(f"{self.path} cannot be read: permission denied.") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadIndex(f"{self / MANIFEST} is damaged ({error}). Restore it, or build a new index.") from error
+
+    def begin(self, *, encoder: str, dimension: int, fingerprint: str) -> Manifest:
+        """Write the manifest of a new index; where another process was faster, its manifest counts."""
+        made = Manifest(
+            format=FORMAT, index=uuid.uuid4().hex, encoder=encoder, dimension=dimension, fingerprint=fingerprint
+        )
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            scratch = self / f"{MANIFEST}.{made.index}{TEMPORARY}"
+            scratch.write_text(json.dumps(asdict(made), indent=1), encoding="utf-8")
+            try:
+                with suppress(FileExistsError):
+                    (self / MANIFEST).hardlink_to(scratch)
+            finally:
+                scratch.unlink()
+        found = self.manifest()
+        if found is None:
+            raise IndexMissing(f"{self.path} vanished while it was being made.")
+        return found
+
+    @contextmanager
+    def writer(self) -> Iterator[None]:
+        """Be the one writer; the lock goes with the process, however that ends.
+
+        Raises:
+            IndexLocked: another process or another Memory writes. BadIndex: the folder is read-only.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise IndexLocked(
+                f"{self.path} is being written to by another process. Try again when that is done."
+            ) from None
+        except OSError as error:
+            raise writing_failed(self.path, error) from error
+        try:
+            self._sweep()
+            yield
+        finally:
+            lock.release()
+
+    def _sweep(self) -> None:
+        """Remove what killed processes left half written."""
+        for scratch in self.path.glob(f"*{TEMPORARY}"):
+            with suppress(OSError):
+                scratch.unlink()
+
+    def reserve(self, *, start: int, count: int) -> int:
+        """The first of ``count`` new ids, at least ``start``: never given out before, even if this process dies now."""
+        try:
+            first = max(start, int((self / COUNTER).read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            first = start
+        replace(self / COUNTER, str(first + count).encode())
+        return first
+
+    def bytes(self) -> int:
+        """Size of all files of the index."""
+        total = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                with suppress(OSError):  # a writer may remove it meanwhile
+                    total += (Path(folder) / name).stat().st_size
+        return total
+
+
+def replace(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file whole or not at all: beside it, to the disk, then renamed over it."""
+    scratch = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        with scratch.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the operating system or Lance raises when it cannot write into one clear error."""
+    try:
+        yield
+    except MemptmError:
+        raise
+    except (OSError, RuntimeError) as error:
+        raise writing_failed(path, error) from error
+
+
+def writing_failed(path: Path, error: Exception) -> MemptmError:
+    """The error to raise when the operating system or Lance could not write."""
+    text = str(error)
+    if getattr(error, "errno", None) == 28 or "No space left" in text or "os error 28" in text:
+        return MemptmError(f"The disk of {path} is full. What was stored so far is kept; free space, then go on.")
+    if isinstance(error, PermissionError) or "Read-only file system" in text or "ermission denied" in text:
+        return BadIndex(f"{path} cannot be written to: it is read-only for you.")
+    return MemptmError(f"{path} cannot be written to: {text.splitlines()[0][:200] if text else type(error).__name__}")

@@ -1,0 +1,195 @@
+"""Keys in FAISS: a cache of what Lance holds, brought up to date by id, rebuilt whenever in doubt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memptm.encoders.base import Keys
+from memptm.errors import ExtraMissing
+from memptm.memory.home import replace
+from memptm.memory.values import Ids
+
+MAGIC = b"memptm-faiss-1\n"
+FLAT_UP_TO = 50_000  # keys; above, exact search is slower than an inverted file with recall@10 ≥ 0.95
+PROBES = 48  # cells searched of an inverted file
+GROWTH = 4  # an inverted file is trained anew when it has grown this much
+EXACT_SHARE = 0.02  # filters that leave less than this are searched exactly
+
+
+class Damaged(Exception):
+    """The file is not the cache this index wrote."""
+
+
+def faiss_module() -> Any:
+    """FAISS, or the error that names the extra."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise ExtraMissing(
+            'FAISS is not installed. Get it with: pip install "memptm[cpu]" (or "memptm[gpu]")'
+        ) from error
+    return faiss
+
+
+class KeyIndex:
+    """FAISS index over unit vectors with our ids: flat when small, an inverted file when large."""
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension, self.version, self.trained_on = dimension, 0, 0
+        self.ids: Ids = np.empty(0, np.int64)
+        self._index = _flat(dimension)
+        self._searched: Any = None
+
+    @property
+    def kind(self) -> str:
+        return "ivf" if self.trained_on else "flat"
+
+    def sync(self, ids: Ids, *, version: int, fetch: Callable[[Ids], Keys]) -> int:
+        """Hold exactly ``ids`` (rising): remove the others, fetch the missing. Returns how many changed."""
+        gone = np.setdiff1d(self.ids, ids, assume_unique=True)
+        new = np.setdiff1d(ids, self.ids, assume_unique=True)
+        large = len(ids) > FLAT_UP_TO
+        outgrown = large and len(ids) > GROWTH * self.trained_on
+        if outgrown or (not large and self.trained_on and len(ids) * 2 < FLAT_UP_TO):
+            self._build(ids, fetch(ids))
+        else:
+            if len(gone):
+                self._index.remove_ids(gone)
+            if len(new):
+                self._index.add_with_ids(fetch(new), new)
+        self.ids, self.version = ids, version
+        if len(gone) or len(new):
+            self._searched = None
+        return len(gone) + len(new)
+
+    def _build(self, ids: Ids, keys: Keys) -> None:
+        if len(ids) > FLAT_UP_TO:
+            self._index, self.trained_on = _inverted(keys), len(ids)
+        else:
+            self._index, self.trained_on = _flat(self.dimension), 0
+        self._index.add_with_ids(keys, ids)
+
+    def search(self, queries: Keys, *, depth: int, allowed: Ids | None = None) -> list[list[tuple[int, float]]]:
+        """For each of (n, dimension) unit queries: (id, cosine), best first, equal ones by id; at most ``depth``."""
+        faiss = faiss_module()
+        held = len(self.ids) if allowed is None else len(allowed)
+        depth = min(depth, held)
+        if depth == 0:
+            return [[] for _ in queries]
+        if allowed is None:
+            scores, ids = self._search_index().search(queries, depth)
+        else:
+            selector = faiss.IDSelectorBatch(allowed)
+            wanted = faiss.SearchParametersIVF(sel=selector, nprobe=PROBES) if self.trained_on else None
+            scores, ids = self._index.search(queries, depth, params=wanted or faiss.SearchParameters(sel=selector))
+        return [_ranked(*row) for row in zip(ids, scores, strict=True)]
+
+    def _search_index(self) -> Any:
+        """The index, on all GPUs where FAISS has some."""
+        if self._searched is None:
+            faiss = faiss_module()
+            self._searched = self._index
+            if getattr(faiss, "get_num_gpus", lambda: 0)() > 0:
+                self._searched = faiss.index_cpu_to_all_gpus(self._index)
+        return self._searched
+
+    def vectors(self, ids: Ids) -> Keys:
+        """(n, dimension): the vectors held for these ids."""
+        if not self.trained_on:
+            return np.asarray(self._index.reconstruct_batch(ids), np.float32)
+        faiss = faiss_module()
+        self._index.set_direct_map_type(faiss.DirectMap.Hashtable)
+        try:
+            return np.stack([self._index.reconstruct(int(one)) for one in ids]).astype(np.float32)
+        finally:
+            self._index.set_direct_map_type(faiss.DirectMap.NoMap)
+
+    def held(self) -> Ids:
+        """The ids that FAISS itself holds, rising."""
+        faiss = faiss_module()
+        if not self.trained_on:
+            return np.sort(faiss.vector_to_array(self._index.id_map).astype(np.int64))
+        lists = self._index.invlists
+        parts = [
+            faiss.rev_swig_ptr(lists.get_ids(cell), lists.list_size(cell)).copy()
+            for cell in range(lists.nlist)
+            if lists.list_size(cell)
+        ]
+        return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+
+    def save(self, path: Path, *, index: str) -> None:
+        """Write the cache: what it stands for, a checksum, FAISS's own bytes. Replaced whole."""
+        payload = faiss_module().serialize_index(self._index).data
+        about = {
+            "index": index,
+            "version": self.version,
+            "dimension": self.dimension,
+            "trained_on": self.trained_on,
+            "checksum": _checksum(payload),
+        }
+        replace(path, MAGIC + json.dumps(about).encode() + b"\n", payload)
+
+    @classmethod
+    def load(cls, path: Path, *, index: str, dimension: int) -> KeyIndex:
+        """Read what ``save`` wrote.
+
+        Raises:
+            FileNotFoundError: there is none. Damaged: cut, altered, or not of this index.
+        """
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise Damaged("not a cache of memptm")
+            line = file.readline(1000)
+            payload = np.frombuffer(file.read(), np.uint8)
+        try:
+            about = json.loads(line)
+            if about["checksum"] != _checksum(payload.data):
+                raise Damaged("its checksum differs")
+            if (about["index"], about["dimension"]) != (index, dimension):
+                raise Damaged("it belongs to another index")
+            made = cls(dimension)
+            made._index = faiss_module().deserialize_index(payload)
+            made.version, made.trained_on = int(about["version"]), int(about["trained_on"])
+            made.ids = made.held()
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise Damaged(f"it cannot be read ({type(error).__name__})") from error
+        return made
+
+
+def _flat(dimension: int) -> Any:
+    faiss = faiss_module()
+    return faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
+
+
+def _inverted(keys: Keys) -> Any:
+    faiss = faiss_module()
+    dimension, cells = keys.shape[1], int(2 * np.sqrt(len(keys)))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, cells, faiss.METRIC_INNER_PRODUCT)
+    index.nprobe = PROBES
+    chance = np.random.default_rng(0)
+    sample = keys[chance.choice(len(keys), min(len(keys), 40 * cells), replace=False)]
+    index.train(np.ascontiguousarray(sample))
+    return index
+
+
+def exact(queries: Keys, keys: Keys, ids: Ids, *, depth: int) -> list[list[tuple[int, float]]]:
+    """What ``KeyIndex.search`` returns, from (m, dimension) keys at hand."""
+    scores = queries @ keys.T
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
+    return [_ranked(ids[row], score[row]) for row, score in zip(best, scores, strict=True)]
+
+
+def _ranked(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> list[tuple[int, float]]:
+    pairs = ((int(one), float(score)) for one, score in zip(ids, scores, strict=True) if one >= 0)
+    return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+
+
+def _checksum(data: Any) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,416 @@
+"""Long-term memory: documents in, passages found by meaning and by words, forgotten on request."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, overload
+
+import numpy as np
+
+from memptm.encoders.base import Encoder, Keys
+from memptm.errors import EncoderMismatch, IndexMissing, InputError, MemptmError
+from memptm.memory import home as folder
+from memptm.memory.home import Home, Manifest
+from memptm.memory.ingest import Added, Ingest, unit
+from memptm.memory.keys import Damaged, KeyIndex, exact
+from memptm.memory.lexical import fuse, question_terms
+from memptm.memory.values import SHOWN, Ids, Snapshot, Values, matrix, to_passage
+from memptm.memory.where import to_sql
+from memptm.progress import Progress, silent
+from memptm.types import Document, Hit, Json, Passage
+
+if TYPE_CHECKING:
+    from memptm.memory.verify import Check
+
+Mode = Literal["dense", "lexical", "hybrid"]
+MODES = ("dense", "lexical", "hybrid")
+FUSED = 50  # hits of each list that hybrid search fuses, at least
+SPARE = 10  # hits fetched beyond k, for equal texts
+EXACT_SHARE = 0.02  # a filter that leaves less than this of an approximate index is searched exactly
+OPTIMISE_ROWS, OPTIMISE_VERSIONS = 256, 32  # rows or versions written since, that make a write end with optimising
+SAVE_SHARE = 0.02  # changes worth writing the FAISS file for; below, a reader catches up by id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A document of the index, without its text. ``file``: where it was loaded from, "" if given as a Document."""
+
+    id: str
+    title: str
+    source: str
+    file: str
+    passages: int
+
+
+class Memory:
+    """An index folder: values in LanceDB, keys in FAISS, one writer and any number of readers at a time.
+
+    Make one with ``open``. Readers see what a writer commits at their next call. Not to be used across a fork.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, encoder: Encoder | None) -> None:
+        self.path, self.manifest = path, manifest
+        self._encoder = encoder
+        self._home = Home(path)
+        self._values = Values(path, dimension=manifest.dimension)
+        self._keys: KeyIndex | None = None
+        self._guard = threading.RLock()
+        self._process = os.getpid()
+
+    @classmethod
+    def open(cls, path: str | Path, *, create: bool = False, encoder: str | Encoder | None = None) -> Memory:
+        """Open the index in the folder ``path``; with ``create``, begin one if there is none.
+
+        Args:
+            path: the index's folder.
+            create: begin an index if there is none.
+            encoder: a name or an Encoder; None takes the index's own, or the default for a new index.
+        Raises:
+            IndexMissing: nothing is there, and ``create`` is False. BadIndex: something else is there, or a newer
+            format. EncoderMismatch: the index holds keys of another encoder. ModelMissing: no such encoder.
+        """
+        home = Home(Path(path).expanduser())
+        manifest = home.manifest()
+        if manifest is None and not create:
+            raise IndexMissing(f"No index at {path}. Build one with: memptm build FOLDER --index {path}")
+        found: Encoder | None = None
+        if not isinstance(encoder, str | None):
+            found = encoder
+        elif manifest is None or (encoder is not None and encoder != manifest.encoder):
+            found = _load_encoder(encoder)
+        if manifest is None and found is not None:
+            manifest = home.begin(encoder=found.name, dimension=found.dimension, fingerprint=found.fingerprint)
+        if manifest is None:
+            raise IndexMissing(f"No index at {path}.")
+        if found is not None:
+            check_encoder(home.path, manifest, found)
+        return cls(home.path, manifest, found)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of the index, loaded when first asked for.
+
+        Raises:
+            ModelMissing: it cannot be loaded. EncoderMismatch: its weights are no longer those of the keys.
+        """
+        if self._encoder is None:
+            found = _load_encoder(self.manifest.encoder)
+            check_encoder(self.path, self.manifest, found)
+            self._encoder = found
+        return self._encoder
+
+    def __len__(self) -> int:
+        """Passages in the index."""
+        return len(self._reading().ids)
+
+    def __enter__(self) -> Memory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what is held in memory; the next call opens it again."""
+        with self._guard:
+            self._keys = None
+            self._values = Values(self.path, dimension=self.manifest.dimension)
+
+    # Writing
+
+    def add(
+        self,
+        items: str | Path | Document | Iterable[str | Path] | Iterable[Document],
+        *,
+        words: int = 120,
+        overlap: int = 20,
+        prune: bool = False,
+        progress: Progress = silent,
+    ) -> Added:
+        """Store files, folders or Documents; what is unchanged costs no encoding.
+
+        A document is known by its source and id: a changed one replaces its passages in one commit. Commits come in
+        batches and hold whole documents; whatever stops this, what was committed stays and the next call goes on.
+
+        Args:
+            items: files, folders or Documents; one or several.
+            words: of a passage, about.
+            overlap: words that neighbours share, about.
+            prune: drop documents of files that are gone from ``items``.
+            progress: told of files or documents read and passages encoded.
+        Raises:
+            InputError: a path that is not there, or sizes that cannot be. IndexLocked: another process is writing.
+        """
+        if words < 1 or not 0 <= overlap < words:
+            raise InputError(f"words must be at least 1 and overlap from 0 to below words, not {words} and {overlap}.")
+        with self._guard, self._writer():
+            run = Ingest(
+                values=self._values, home=self._home, encoder=lambda: self.encoder, words=words, overlap=overlap,
+                progress=progress,
+            )  # fmt: skip
+            added = run.run(items, prune=prune)
+            if run.committed:
+                self._settle(rows=run.committed)
+        return added
+
+    def remove(self, *, ids: Sequence[str] = (), source: str | Path | None = None, where: str | None = None) -> int:
+        """Forget documents, from Lance, FAISS and full text at once. Conditions that are given must all hold.
+
+        Args:
+            ids: document ids, or ids of any of their passages.
+            source: as hits show it, or a path.
+            where: a filter; a document goes with all its passages if one matches.
+        Returns:
+            How many documents are gone.
+        Raises:
+            InputError: nothing matches, an id is unknown, or an id names documents of several sources.
+        """
+        from memptm.memory.remove import owners_to_remove
+
+        if not ids and source is None and where is None:
+            raise InputError("Say what to remove: ids, a source, or a filter.")
+        with self._guard, self._writer():
+            owners, gone = owners_to_remove(self._values, ids=ids, source=source, where=where and to_sql(where))
+            self._values.commit([], np.empty((0, self.manifest.dimension), np.float32), replaced=gone)
+            self._settle(rows=len(gone))
+        return len(owners)
+
+    def compact(self) -> None:
+        """Merge fragments, bring the full-text index up to date, drop old versions."""
+        with self._guard, self._writer():
+            self._values.optimise()
+            self._synced(save=True)
+
+    def _settle(self, *, rows: int) -> None:
+        """After a write: optimise when that pays, and bring the keys up to date."""
+        if rows >= OPTIMISE_ROWS or self._values.versions() > OPTIMISE_VERSIONS:
+            self._values.optimise()
+        self._synced(save=rows >= SAVE_SHARE * len(self._values.snapshot().ids))
+
+    @contextmanager
+    def _writer(self) -> Iterator[None]:
+        self._same_process()
+        with self._home.writer():
+            self._values.refresh()
+            yield
+
+    # Reading
+
+    @overload
+    def search(  # type: ignore[overload-overlap]
+        self, question: str, *, k: int = 5, mode: Mode = "hybrid", where: str | None = None
+    ) -> list[Hit]: ...
+    @overload
+    def search(
+        self, question: Sequence[str], *, k: int = 5, mode: Mode = "hybrid", where: str | None = None
+    ) -> list[list[Hit]]: ...
+    def search(
+        self, question: str | Sequence[str], *, k: int = 5, mode: Mode = "hybrid", where: str | None = None
+    ) -> list[Hit] | list[list[Hit]]:
+        """The ``k`` best passages for a question, or for each of several.
+
+        Args:
+            question: one, or several.
+            k: hits wanted.
+            mode: "dense" by meaning, "lexical" by words (BM25), "hybrid" by both ranks.
+            where: a filter over columns and metadata, applied before the best are chosen.
+        Returns:
+            At most ``k`` hits, best first, equal texts once; equal scores in the order they were stored.
+        Raises:
+            InputError: an empty question, ``k`` below 1, an unknown mode, a filter that cannot be read.
+        """
+        questions = [question] if isinstance(question, str) else list(question)
+        if any(not isinstance(one, str) or not one.strip() for one in questions):
+            raise InputError("The question is empty. Ask something.")
+        if k < 1:
+            raise InputError(f"k must be at least 1, not {k}.")
+        if mode not in MODES:
+            raise InputError(f"Unknown mode {mode!r}. Choose from: {', '.join(MODES)}.")
+        condition = None if where is None else to_sql(where)
+        self._same_process()
+        found: list[list[Hit]] = [[] for _ in questions]
+        if questions and len(self):
+            queries = unit(self.encoder.encode_questions(questions))
+            with self._guard:
+                found = self._values.reading(lambda: self._found(questions, queries, k, mode, condition))
+        return found[0] if isinstance(question, str) else found
+
+    def _found(self, questions: list[str], queries: Keys, k: int, mode: Mode, where: str | None) -> list[list[Hit]]:
+        allowed = None if where is None else self._values.matching(where)
+        depth = k + SPARE
+        while True:
+            ranked = self._ranked(questions, queries, depth, mode, where, allowed)
+            hits = self._hits(ranked, queries, mode)
+            if all(len(some) >= k or len(row) < depth for some, row in zip(hits, ranked, strict=True)):
+                return [some[:k] for some in hits]
+            depth *= 4
+
+    def _ranked(
+        self, questions: list[str], queries: Keys, depth: int, mode: Mode, where: str | None, allowed: Ids | None
+    ) -> list[list[tuple[int, float]]]:
+        if mode == "dense":
+            return self._dense(queries, depth, allowed)
+        each = depth if mode == "lexical" else max(depth, FUSED)
+        lexical = [self._values.lexical(question_terms(one), depth=each, where=where) for one in questions]
+        if mode == "lexical":
+            return lexical
+        dense = self._dense(queries, each, allowed)
+        lists = zip(dense, lexical, strict=True)
+        return [fuse(*([one for one, _ in part] for part in pair))[:depth] for pair in lists]
+
+    def _dense(self, queries: Keys, depth: int, allowed: Ids | None) -> list[list[tuple[int, float]]]:
+        keys = self._synced()
+        if allowed is not None and keys.kind != "flat" and len(allowed) < EXACT_SHARE * len(keys.ids):
+            return exact(queries, self._values.keys(allowed), allowed, depth=depth)
+        return keys.search(queries, depth=depth, allowed=allowed)
+
+    def _hits(self, ranked: list[list[tuple[int, float]]], queries: Keys, mode: Mode) -> list[list[Hit]]:
+        wanted = list(dict.fromkeys(one for row in ranked for one, _ in row))
+        columns = SHOWN[1:] if mode == "dense" else [*SHOWN[1:], "key"]
+        rows = self._values.take(wanted, *columns)
+        keys = None if mode == "dense" else matrix(rows["key"], self.manifest.dimension)
+        passages = [to_passage(row) for row in rows.select(SHOWN).to_pylist()]
+        place = {one: n for n, one in enumerate(wanted)}
+        found = []
+        for query, row in zip(queries, ranked, strict=True):
+            distinct: dict[str, Hit] = {}
+            for one, score in row:
+                passage = passages[place[one]]
+                if passage.text not in distinct:
+                    similarity = score if keys is None else float(keys[place[one]] @ query)
+                    distinct[passage.text] = Hit(passage=passage, score=score, similarity=similarity)
+            found.append(list(distinct.values()))
+        return found
+
+    def passages(self, *, where: str | None = None) -> Iterator[Passage]:
+        """All passages, or those that a filter matches, in the order they were stored."""
+        condition = None if where is None else to_sql(where)
+        snapshot = self._reading()
+        ids = snapshot.ids
+        if condition is not None:
+            with self._guard:
+                ids = self._values.reading(lambda: self._values.matching(condition))
+        for start in range(0, len(ids), 1000):
+            with self._guard:
+                yield from self._values.reading(partial(self._present, ids[start : start + 1000]))
+
+    def _present(self, ids: Ids) -> list[Passage]:
+        return self._values.passages(np.intersect1d(ids, self._values.snapshot().ids))
+
+    def documents(self) -> Iterator[Summary]:
+        """All documents, in the order they were stored."""
+        columns = ("id", "document", "title", "source", "file", "owner")
+        with self._guard:
+            self._same_process()
+            rows = self._values.reading(lambda: self._values.scan(*columns)).sort_by("id").to_pylist()
+        counts: dict[str, int] = {}
+        for row in rows:
+            counts[row["owner"]] = counts.get(row["owner"], 0) + 1
+        for row in {row["owner"]: row for row in reversed(rows)}.values().__reversed__():
+            yield Summary(
+                id=row["document"], title=row["title"], source=row["source"], file=row["file"],
+                passages=counts[row["owner"]],
+            )  # fmt: skip
+
+    def info(self) -> Json:
+        """Counts, encoder, size on disk in bytes, versions kept, and the kind of key index."""
+        ids = self._reading().ids
+        with self._guard:
+            documents = self._values.reading(lambda: self._values.scan("id", where="ordinal = 0").num_rows)
+            keys = self._synced()
+        return {
+            "documents": documents,
+            "passages": len(ids),
+            "encoder": self.manifest.encoder,
+            "dimension": self.manifest.dimension,
+            "fingerprint": self.manifest.fingerprint,
+            "bytes": self._home.bytes(),
+            "version": self._values.version,
+            "versions": self._values.versions(),
+            "keys": keys.kind,
+            "format": self.manifest.format,
+        }
+
+    def verify(self, *, repair: bool = False) -> list[Check]:
+        """Every check the index has, each with its remedy; with ``repair``, what can be mended is, first."""
+        from memptm.memory.verify import Verification
+
+        self._same_process()
+        with self._guard:
+            if repair:
+                with self._writer():
+                    self._repair()
+            return Verification(self).run()
+
+    def _repair(self) -> None:
+        (self._home / folder.KEYS).unlink(missing_ok=True)
+        self._keys = KeyIndex(self.manifest.dimension)
+        if len(self._values.snapshot().ids):
+            self._values.index_text()
+            self._values.optimise()
+        self._synced(save=True)
+
+    def _reading(self) -> Snapshot:
+        with self._guard:
+            self._same_process()
+            return self._values.reading(self._values.snapshot)
+
+    def _synced(self, *, save: bool = False) -> KeyIndex:
+        """The keys, at the version at hand."""
+        snapshot = self._values.snapshot()
+        if self._keys is None:
+            self._keys, notice = self._loaded(len(snapshot.ids))
+            save = save or bool(notice)
+            if notice:
+                warnings.warn(notice, stacklevel=2)
+        if self._keys.version != snapshot.version:
+            changed = self._keys.sync(snapshot.ids, version=snapshot.version, fetch=self._values.keys)
+            save = save or changed > max(1000, SAVE_SHARE * len(snapshot.ids))
+        if save and len(snapshot.ids):
+            with suppress(OSError):  # a cache: a read-only folder or a full disk does without
+                self._keys.save(self._home / folder.KEYS, index=self.manifest.index)
+        return self._keys
+
+    def _loaded(self, stored: int) -> tuple[KeyIndex, str]:
+        """The keys from their file, or none, with the notice to give."""
+        empty = KeyIndex(self.manifest.dimension)
+        path = self._home / folder.KEYS
+        try:
+            return KeyIndex.load(path, index=self.manifest.index, dimension=self.manifest.dimension), ""
+        except (Damaged, OSError) as error:
+            reason = "it is not there" if isinstance(error, FileNotFoundError) else str(error)
+            return empty, f"{path} cannot be used ({reason}); it is made anew from the stored keys." if stored else ""
+
+    def _same_process(self) -> None:
+        if os.getpid() != self._process:
+            raise MemptmError(
+                "This Memory was opened before a fork, which its threads do not survive. Open it in the new process, "
+                "and start workers with the spawn method."
+            )
+
+
+def check_encoder(path: Path, manifest: Manifest, encoder: Encoder) -> None:
+    """Raise EncoderMismatch unless ``encoder`` made the keys of the index."""
+    ours = (manifest.dimension, manifest.fingerprint)
+    if ours != (encoder.dimension, encoder.fingerprint):
+        described = "{} ({} dimensions, {})"
+        raise EncoderMismatch(
+            str(path),
+            described.format(manifest.encoder, manifest.dimension, manifest.fingerprint[:8]),
+            described.format(encoder.name, encoder.dimension, encoder.fingerprint[:8]),
+        )
+
+
+def _load_encoder(name: str | None) -> Encoder:
+    from memptm.encoders import load_encoder
+
+    return load_encoder(name)

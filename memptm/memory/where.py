@@ -1,0 +1,150 @@
+"""Filters: a user's expression over columns and metadata, checked piece by piece and written anew for Lance."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from memptm.errors import InputError
+
+if TYPE_CHECKING:
+    from sqlglot import expressions as sql
+
+# What a user may name → the column of the table. Any other name is a metadata field.
+COLUMNS = {
+    "id": "passage",
+    "document": "document",
+    "source": "source",
+    "title": "title",
+    "text": "text",
+    "page": "page",
+    "ordinal": "ordinal",
+    "start": "start",
+    "end": "end",
+    "file": "file",
+}
+NUMBERS = {"page", "ordinal", "start", "end"}
+LONGEST = 10_000  # characters of an expression
+_COMPARISONS = {"EQ": "=", "NEQ": "<>", "GT": ">", "GTE": ">=", "LT": "<", "LTE": "<="}
+_ARGUMENTS = {"this", "expression", "expressions", "low", "high", "negate", "table", "db", "catalog"}
+_FLIPPED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
+
+
+def to_sql(where: str) -> str:
+    """Rewrite ``where`` for Lance.
+
+    Known are comparisons, IN, LIKE, ILIKE, BETWEEN, IS NULL, AND, OR, NOT and parentheses, over columns and metadata
+    fields (``a.b`` is field b inside a; ``metadata.title`` a field that a column hides), text, numbers, TRUE and FALSE.
+
+    Raises:
+        InputError: the expression cannot be parsed or uses anything else.
+    """
+    import sqlglot
+    from sqlglot.errors import SqlglotError
+
+    if not where.strip() or len(where) > LONGEST:
+        raise InputError(f"--where takes an expression of 1 to {LONGEST} characters, such as kind = 'fern'.")
+    try:
+        tree = sqlglot.parse_one(f"SELECT 1 WHERE {where}", dialect="postgres")
+    except (SqlglotError, RecursionError, ValueError) as error:
+        raise _refusal(where, str(error).splitlines()[0].split(". Line")[0]) from error
+    condition = tree.args.get("where")
+    extra = [name for name, part in tree.args.items() if part and name not in ("where", "expressions", "kind")]
+    if tree.key != "select" or condition is None or extra:
+        raise _refusal(where, "it is more than one condition")
+    try:
+        return _condition(condition.this, where)
+    except RecursionError:
+        raise _refusal(where, "it is nested too deeply") from None
+
+
+def _refusal(where: str, reason: str) -> InputError:
+    shown = where if len(where) <= 120 else where[:117] + "..."
+    return InputError(
+        f"Bad filter {shown!r}: {reason}. Write conditions such as kind = 'fern' AND year > 1990, "
+        "with text in single quotes."
+    )
+
+
+def _condition(node: sql.Expr, where: str) -> str:
+    strange = {name for name, value in node.args.items() if value} - _ARGUMENTS
+    if strange:
+        raise _refusal(where, f"{node.sql()[:60]} is not something a filter knows")
+    plain = _plain_condition(node, where)
+    return f"NOT ({plain})" if node.args.get("negate") else plain
+
+
+def _plain_condition(node: sql.Expr, where: str) -> str:
+    from sqlglot import expressions as sql
+
+    name = type(node).__name__
+    if isinstance(node, sql.Paren):
+        return f"({_condition(node.this, where)})"
+    if isinstance(node, sql.And | sql.Or):
+        return "(" + f" {name.upper()} ".join(_condition(part, where) for part in node.flatten()) + ")"
+    if isinstance(node, sql.Not):
+        return f"NOT ({_condition(node.this, where)})"
+    if name in _COMPARISONS:
+        return _comparison(node.this, _COMPARISONS[name], node.expression, where)
+    if isinstance(node, sql.Between):
+        low = _comparison(node.this, ">=", node.args["low"], where)
+        return f"({low} AND {_comparison(node.this, '<=', node.args['high'], where)})"
+    if isinstance(node, sql.In) and node.expressions:
+        return "(" + " OR ".join(_comparison(node.this, "=", one, where) for one in node.expressions) + ")"
+    if isinstance(node, sql.Like | sql.ILike) and _is_text(node.expression):
+        return f"{_named(node.this, where)} {name.upper()} {_quoted(node.expression.this)}"
+    if isinstance(node, sql.Is) and isinstance(node.expression, sql.Null):
+        return f"{_named(node.this, where)} IS NULL"
+    if isinstance(node, sql.Is) and isinstance(node.expression, sql.Boolean):
+        return _comparison(node.this, "=", node.expression, where)
+    if isinstance(node, sql.Column):  # a flag: archived AND year > 1990
+        return f"{_named(node, where)} = 'true'"
+    raise _refusal(where, f"{node.sql()[:60]} is not something a filter knows")
+
+
+def _comparison(left: sql.Expr, sign: str, right: sql.Expr, where: str) -> str:
+    from sqlglot import expressions as sql
+
+    if isinstance(right, sql.Column) and not isinstance(left, sql.Column):
+        left, right, sign = right, left, _FLIPPED.get(sign, sign)
+    column = _named(left, where)
+    if _is_text(right):
+        if left.name in NUMBERS and not left.args.get("table"):
+            raise _refusal(where, f"{left.name} is a number")
+        return f"{column} {sign} {_quoted(right.this)}"
+    if isinstance(right, sql.Boolean):
+        return f"{column} {sign} '{str(right.this).lower()}'"
+    number = right.this if isinstance(right, sql.Neg) else right
+    if isinstance(number, sql.Literal) and not number.is_string:
+        try:
+            value = float(number.this) * (-1 if number is not right else 1)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise _refusal(where, f"{number.this} is not a number")
+        return f"try_cast({column} AS DOUBLE) {sign} {value!r}"
+    raise _refusal(where, f"{right.sql()[:60]} is neither text in single quotes nor a number")
+
+
+def _named(node: sql.Expr, where: str) -> str:
+    """The column, or the look-up of the metadata field."""
+    from sqlglot import expressions as sql
+
+    if not isinstance(node, sql.Column | sql.Dot):
+        raise _refusal(where, f"{node.sql()[:60]} is not the name of a column or a metadata field")
+    path = [part.name for part in node.parts]
+    if len(path) == 1 and path[0] in COLUMNS:
+        return f"`{COLUMNS[path[0]]}`"
+    if path[0] == "metadata" and len(path) > 1:
+        path = path[1:]
+    return f"json_get_string(fields, {_quoted('.'.join(path))})"
+
+
+def _is_text(node: sql.Expr) -> bool:
+    from sqlglot import expressions as sql
+
+    return isinstance(node, sql.Literal) and bool(node.is_string)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
