@@ -52,9 +52,9 @@ def main() -> None:
 def build(
     paths: tuple[Path, ...], index: Path, encoder: str | None, words: int, overlap: int, prune: bool, as_json: bool
 ) -> Result:
-    """Create the index or extend it with the files and folders at PATH; unchanged files are skipped.
+    """Create an index from files and folders, or extend it.
 
-    Files that cannot be read are listed with the reason, and the rest goes in: the exit code is 0 all the same.
+    Files that have not changed are skipped, changed ones replace their passages. Files that cannot be read are listed with the reason, and the rest goes in: the exit code is 0 all the same.
     """
     if overlap >= words:
         raise InputError(f"--overlap {overlap} must be smaller than --words {words}: passages would not move on.")
@@ -158,7 +158,7 @@ def remove(index: Path, source: str | None, id_: str | None, as_json: bool) -> R
 @index_option
 @json_option
 def info(index: Path, as_json: bool) -> Result:
-    """Show what the index holds: counts, encoder, sizes, versions."""
+    """Show counts, encoder, sizes and versions of the index."""
     from memptm.memory.memory import Memory
 
     result: dict[str, Any] = Memory.open(index).info()
@@ -173,7 +173,10 @@ def info(index: Path, as_json: bool) -> Result:
 @click.option("--repair", is_flag=True, help="Mend what can be mended: keys are made anew from the stored passages.")
 @json_option
 def verify(index: Path, repair: bool, as_json: bool) -> Result:
-    """Run every check the index has; each failure says what to do. Exit code 1 if one fails."""
+    """Run every check the index has.
+
+    Each failure says what to do, and makes the exit code 1.
+    """
     from memptm.memory.memory import Memory
 
     checks = Memory.open(index).verify(repair=repair)
@@ -201,7 +204,7 @@ def evaluate(
     generator: str | None,
     as_json: bool,
 ) -> Result:
-    """Measure answers and retrieval on the questions of a JSONL file.
+    """Measure answers and retrieval on known questions.
 
     A line is {"question", "answers": [...], "supporting"?: [title or id]}. No answers: saying nothing is right.
     """

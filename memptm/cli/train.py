@@ -34,7 +34,7 @@ seed_option = click.option("--seed", default=0, show_default=True, type=int, hel
 
 @click.group(cls=Group)
 def train() -> None:
-    """Train a part on your own questions; each command says what data it reads."""
+    """Train a reader or a generator on your own questions."""
 
 
 @train.command()
