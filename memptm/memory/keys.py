@@ -19,8 +19,8 @@ from memptm.memory.values import Ids
 MAGIC = b"memptm-faiss-1\n"
 FLAT_UP_TO = 50_000  # keys; above, exact search is slower than an inverted file with recall@10 ≥ 0.95
 PROBES = 48  # cells searched of an inverted file
+ONE_THREAD_UP_TO = 50_000  # keys × queries; waking other threads takes longer
 GROWTH = 4  # an inverted file is trained anew when it has grown this much
-EXACT_SHARE = 0.02  # filters that leave less than this are searched exactly
 
 
 class Damaged(Exception):
@@ -83,6 +83,8 @@ class KeyIndex:
         depth = min(depth, held)
         if depth == 0:
             return [[] for _ in queries]
+        work = len(queries) * len(self.ids)
+        faiss.omp_set_num_threads(1 if work < ONE_THREAD_UP_TO else faiss.omp_get_num_procs())
         if allowed is None:
             scores, ids = self._search_index().search(queries, depth)
         else:

@@ -22,7 +22,7 @@ from memptm.memory.home import Home, Manifest
 from memptm.memory.ingest import Added, Ingest, unit
 from memptm.memory.keys import Damaged, KeyIndex, exact
 from memptm.memory.lexical import fuse, question_terms
-from memptm.memory.values import SHOWN, Ids, Snapshot, Values, matrix, to_passage
+from memptm.memory.values import Ids, Snapshot, Values
 from memptm.memory.where import to_sql
 from memptm.progress import Progress, silent
 from memptm.types import Document, Hit, Json, Passage
@@ -153,6 +153,7 @@ class Memory:
         if words < 1 or not 0 <= overlap < words:
             raise InputError(f"words must be at least 1 and overlap from 0 to below words, not {words} and {overlap}.")
         with self._guard, self._writer():
+            self._synced()
             run = Ingest(
                 values=self._values, home=self._home, encoder=lambda: self.encoder, words=words, overlap=overlap,
                 progress=progress,
@@ -238,7 +239,7 @@ class Memory:
         condition = None if where is None else to_sql(where)
         self._same_process()
         found: list[list[Hit]] = [[] for _ in questions]
-        if questions and len(self):
+        if questions:
             queries = unit(self.encoder.encode_questions(questions))
             with self._guard:
                 found = self._values.reading(lambda: self._found(questions, queries, k, mode, condition))
@@ -275,10 +276,8 @@ class Memory:
 
     def _hits(self, ranked: list[list[tuple[int, float]]], queries: Keys, mode: Mode) -> list[list[Hit]]:
         wanted = list(dict.fromkeys(one for row in ranked for one, _ in row))
-        columns = SHOWN[1:] if mode == "dense" else [*SHOWN[1:], "key"]
-        rows = self._values.take(wanted, *columns)
-        keys = None if mode == "dense" else matrix(rows["key"], self.manifest.dimension)
-        passages = [to_passage(row) for row in rows.select(SHOWN).to_pylist()]
+        passages = self._values.passages(wanted)
+        keys = None if mode == "dense" else self._vectors(np.array(wanted, np.int64))
         place = {one: n for n, one in enumerate(wanted)}
         found = []
         for query, row in zip(queries, ranked, strict=True):
@@ -290,6 +289,10 @@ class Memory:
                     distinct[passage.text] = Hit(passage=passage, score=score, similarity=similarity)
             found.append(list(distinct.values()))
         return found
+
+    def _vectors(self, ids: Ids) -> Keys:
+        keys = self._synced()
+        return keys.vectors(ids) if keys.kind == "flat" else self._values.keys(ids)
 
     def passages(self, *, where: str | None = None) -> Iterator[Passage]:
         """All passages, or those that a filter matches, in the order they were stored."""

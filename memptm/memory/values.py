@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 TABLE = "passages"
 KEEP_VERSIONS = timedelta(seconds=2)  # a reader whose version went reads the newest one instead
+HELD_UP_TO = 20_000  # passages that are held in memory, some 20 MB
 ATTEMPTS = 4  # of a read, each at the newest version
 SHOWN = [
     "id",
@@ -76,12 +78,19 @@ class Values:
         self.path, self.dimension = path, dimension
         self._table: Any = None
         self._snapshot: Snapshot | None = None
+        self._listing: set[str] = set()
+        self._shown: tuple[int, pa.Table | None] = (0, None)  # version, and the columns SHOWN by rising id
+        self.version = 0
 
     def refresh(self) -> bool:
         """Go to the newest version; False while there is no table."""
+        listing = self._versions()  # before going there: a commit in between shows at the next call
+        if self._table is not None and listing == self._listing:
+            return True
+        if not listing:
+            self._table = None
+            return False
         if self._table is None:
-            if not (self.path / f"{TABLE}.lance" / "_versions").is_dir():
-                return False
             import lancedb
 
             try:
@@ -89,11 +98,15 @@ class Values:
             except ValueError:  # a build died before its first commit
                 return False
         self._table.checkout_latest()
+        self._listing, self.version = listing, int(self._table.version)
         return True
 
-    @property
-    def version(self) -> int:
-        return int(self._table.version) if self._table is not None else 0
+    def _versions(self) -> set[str]:
+        """Names of the manifests; any commit and any clearing away changes them."""
+        try:
+            return set(os.listdir(self.path / f"{TABLE}.lance" / "_versions"))  # noqa: PTH208 (twice as fast)
+        except FileNotFoundError:
+            return set()
 
     @property
     def schema(self) -> pa.Schema:
@@ -181,7 +194,19 @@ class Values:
         return matrix(found["key"], self.dimension)[order[np.searchsorted(have[order], ids)]]
 
     def passages(self, ids: Sequence[int] | Ids) -> list[Passage]:
-        return [to_passage(row) for row in self.take(ids, *SHOWN[1:]).to_pylist()]
+        """The passages with these ids, in their order. Small tables are held in memory from the second call on."""
+        snapshot = self.snapshot()
+        if len(snapshot.ids) > HELD_UP_TO:
+            return [to_passage(row) for row in self.take(ids, *SHOWN[1:]).to_pylist()]
+        version, held = self._shown
+        if version != snapshot.version:
+            self._shown = (snapshot.version, None)
+            return [to_passage(row) for row in self.take(ids, *SHOWN[1:]).to_pylist()]
+        if held is None:
+            held = self.scan(*SHOWN).sort_by("id").combine_chunks()
+            self._shown = (version, held)
+        places = np.searchsorted(snapshot.ids, np.asarray(ids, np.int64))
+        return [to_passage(row) for row in held.take(pa.array(places)).to_pylist()]
 
     def lexical(self, terms: str, *, depth: int, where: str | None = None) -> list[tuple[int, float]]:
         """BM25: (id, score), best first, equal scores by id; ``terms`` as ``lexical.question_terms`` makes them."""
@@ -211,12 +236,18 @@ class Values:
             else:
                 merge = self._table.merge_insert("id").when_not_matched_insert_all()
                 merge.when_not_matched_by_source_delete(_among("id", replaced)).execute(data)
+            self._wrote()
+
+    def _wrote(self) -> None:
+        self._listing = set()
+        self.refresh()
 
     def optimise(self) -> None:
         """Bring the full-text index up to date, merge fragments, clear away versions no reader needs."""
         if self._table is not None:
             with writing(self.path):
                 self._table.optimize(cleanup_older_than=KEEP_VERSIONS, delete_unverified=True)
+                self._wrote()
 
     def index_text(self) -> None:
         """Make the full-text index anew."""
@@ -225,6 +256,7 @@ class Values:
         with writing(self.path):
             config = FTS(base_tokenizer="whitespace", lower_case=False, stem=True, remove_stop_words=True)
             self._table.create_index("lexical", config=config, replace=True)
+            self._wrote()
 
     def text_index(self) -> tuple[int, int] | None:
         """Rows in and not yet in the full-text index; None if there is no such index."""
@@ -238,8 +270,7 @@ class Values:
 
     def versions(self) -> int:
         """Versions on disk."""
-        folder = self.path / f"{TABLE}.lance" / "_versions"
-        return sum(1 for _ in folder.glob("*.manifest")) if folder.is_dir() else 0
+        return sum(name.endswith(".manifest") for name in self._versions())
 
     def _create(self) -> None:
         import lancedb
