@@ -83,8 +83,8 @@ class Layer(nn.Module):
         attended = self.out(attended.transpose(1, 2).reshape(batch, length, width))
         hidden = self.attention_norm(hidden + self._drop(attended))
         fed = self.down(functional.gelu(self.up(hidden.to(precision))))
-        hidden = self.output_norm(hidden + self._drop(fed))
-        return hidden
+        normed: Tensor = self.output_norm(hidden + self._drop(fed))
+        return normed
 
     def _drop(self, states: Tensor) -> Tensor:
         # No dropout on attention weights: with it, SDPA on a CPU is 2-3 times slower.
@@ -136,9 +136,9 @@ class Bert(nn.Module):
         Returns:
             (batch, tokens, width), float32.
         """
-        hidden = self.words(ids) + self.positions.weight[: ids.shape[1]]
-        hidden = hidden + (self.segments.weight[0] if segments is None else self.segments(segments))
-        hidden = self.norm(hidden)
+        embedded = self.words(ids) + self.positions.weight[: ids.shape[1]]
+        embedded = embedded + (self.segments.weight[0] if segments is None else self.segments(segments))
+        hidden: Tensor = self.norm(embedded)
         visible = None if mask is None else mask[:, None, None, :]
         for layer in self.layers:
             hidden = layer(hidden, visible)

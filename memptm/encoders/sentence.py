@@ -29,14 +29,16 @@ def load_encoder(name: str | None = None) -> Encoder:
     """
     name = name or DEFAULT
     folder = resolve(name)
-    if not folder.is_dir() or not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
-        raise ModelMissing(f"{name} is not a sentence encoder: it holds no config.json. Give a sentence-transformers model.")
+    if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
+        raise ModelMissing(
+            f"{name} is not a sentence encoder: it holds no config.json. Give a sentence-transformers model."
+        )
     pooling = bert_pooling(folder)
     return BertEncoder(name, folder, pooling) if pooling else SentenceTransformersEncoder(name, folder)
 
 
 def bert_pooling(folder: Path) -> str | None:
-    """"mean" or "cls" if the folder is a BERT with that pooling, no prefixes and normalised output; else None."""
+    """Return "mean" or "cls" if the folder is a BERT with that pooling, no prefixes and normalised output; else None."""
     from memptm.encoders.bert import is_bert
 
     try:
@@ -51,7 +53,11 @@ def bert_pooling(folder: Path) -> str | None:
     if not fits or not files or any(prompts.values()):
         return None
     chosen = [key for key, on in pooling.items() if key.startswith("pooling_mode_") and on is True]
-    return {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}.get(chosen[0]) if len(chosen) == 1 else None
+    return (
+        {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}.get(chosen[0])
+        if len(chosen) == 1
+        else None
+    )
 
 
 class BertEncoder:
@@ -68,8 +74,12 @@ class BertEncoder:
 
     def encode_passages(self, texts: Sequence[str], *, progress: Progress = silent) -> Keys:
         model, tokenizer = self._load()
-        ids = [encoding.ids[: self.max_tokens - 1] + encoding.ids[-1:] if len(encoding.ids) > self.max_tokens else encoding.ids
-               for encoding in tokenizer.encode_batch_fast(list(texts))]
+        ids = [
+            encoding.ids[: self.max_tokens - 1] + encoding.ids[-1:]
+            if len(encoding.ids) > self.max_tokens
+            else encoding.ids
+            for encoding in tokenizer.encode_batch_fast(list(texts))
+        ]
         keys = np.zeros((len(texts), self.dimension), np.float32)
         done = 0
         for batch in batches([len(row) for row in ids]):
@@ -125,7 +135,9 @@ class SentenceTransformersEncoder:
         from sentence_transformers import SentenceTransformer
 
         try:
-            self._model = SentenceTransformer(str(folder), device=None, trust_remote_code=False, model_kwargs={"use_safetensors": True})
+            self._model = SentenceTransformer(
+                str(folder), device=None, trust_remote_code=False, model_kwargs={"use_safetensors": True}
+            )
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0][:160]
             raise ModelMissing(f"{name} cannot be loaded as a sentence encoder: {reason}") from error

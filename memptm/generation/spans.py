@@ -7,7 +7,7 @@ its first and last token's states. Ours adds the two pointers (a linear start an
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -17,40 +17,10 @@ from torch.nn import functional
 
 from memptm.encoders.bert import Bert
 from memptm.errors import ModelMissing
+from memptm.generation.config import ReaderConfig
 from memptm.models import resolve
 
 FROZEN = ("words.", "positions.", "segments.")  # of the trunk: they stay the base model's and are not saved again
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReaderConfig:
-    """What is saved as config.json beside a reader's weights.
-
-    Attributes:
-        base: name of the BERT whose embeddings and vocabulary are used.
-        span_tokens: longest span. span_width: width of the MLP.
-        window: tokens read at once. stride: tokens that neighbouring windows share.
-        prior_temperature: p(z | x) = softmax(cosine / temperature).
-        read_bias, open_bias, temperature: calibration, fitted on held-out questions (see Reader).
-    """
-
-    base: str = "sentence-transformers/all-MiniLM-L6-v2"
-    span_tokens: int = 32
-    span_width: int = 128
-    window: int = 384
-    stride: int = 128
-    prior_temperature: float = 0.05
-    temperature: float = 1.0
-    read_bias: float = 0.0
-    open_bias: float = 0.0
-
-    @classmethod
-    def read(cls, path: Path) -> ReaderConfig:
-        """Raises ModelMissing where the file is missing, not JSON, or has unknown keys."""
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise ModelMissing(f"{path} is not a reader's config.json: {error}. Give a folder made by memptm train reader.") from error
 
 
 class SpanScorer(nn.Module):
@@ -81,7 +51,9 @@ class SpanScorer(nn.Module):
         missing, unexpected = model.load_state_dict(state, strict=False)
         missing = [name for name in missing if not name.removeprefix("trunk.").startswith(FROZEN)]
         if missing or unexpected:
-            raise ModelMissing(f"{folder}/model.safetensors does not fit its config.json ({(missing + unexpected)[0]}).")
+            raise ModelMissing(
+                f"{folder}/model.safetensors does not fit its config.json ({(missing + unexpected)[0]})."
+            )
         return model.eval()
 
     def save(self, folder: Path) -> None:
@@ -116,7 +88,9 @@ class SpanScorer(nn.Module):
         score = torch.einsum("btwn,w->btn", pair, self.span.weight[0].to(pair.dtype)).float()
         score = score + start.unsqueeze(-1) + functional.pad(end, (0, beyond)).unfold(1, beyond + 1, 1)
         ends = functional.pad(body, (0, beyond)).unfold(1, beyond + 1, 1)
-        return score.masked_fill(~(body.unsqueeze(-1) & ends), -torch.inf)
+        possible: Tensor = body.unsqueeze(-1) & ends
+        visible: Tensor = score.masked_fill(~possible, -torch.inf)
+        return visible
 
 
 def span_loss(spans: Tensor, null: Tensor, gold: Tensor) -> Tensor:

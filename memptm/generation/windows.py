@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
+from memptm.errors import ModelMissing
+
 QUESTION_TOKENS = 128  # a longer question keeps its first 64 and last 64 tokens
 CONTEXT_TOKENS = 48  # title, headings, table header before the passage
 PAD_TO = 32  # oneDNN keeps a kernel a shape; few shapes keep it fast and small
@@ -19,12 +21,19 @@ PAD_TO = 32  # oneDNN keeps a kernel a shape; few shapes keep it fast and small
 
 @dataclass(frozen=True)
 class Window:
-    """One model input. ``offsets``: (tokens, 2) characters of the passage for body tokens. ``body``: where they are."""
+    """One model input.
+
+    Attributes:
+        row: which passage. ids, segments: (tokens,).
+        body: (tokens,) where the passage's own words are. offsets: (tokens, 2) their characters in the passage.
+        owned: (tokens,) the part of the body whose spans count here; neighbouring windows share none of it.
+    """
 
     row: int
     ids: NDArray[np.int64]
     segments: NDArray[np.int64]
     body: NDArray[np.bool_]
+    owned: NDArray[np.bool_]
     offsets: NDArray[np.int64]
 
 
@@ -37,12 +46,19 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
+def _special(tokenizer: Tokenizer, token: str) -> int:
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        raise ModelMissing(f"The reader's vocabulary has no {token}: its base must be a BERT model.")
+    return number
+
+
 class Windower:
     """Cuts (question, context, text) into windows: [CLS] question [SEP] context text [SEP]."""
 
     def __init__(self, tokenizer: Tokenizer, *, window: int, stride: int) -> None:
         self.tokenizer, self.window, self.stride = tokenizer, window, stride
-        self.cls, self.sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+        self.cls, self.sep = _special(tokenizer, "[CLS]"), _special(tokenizer, "[SEP]")
 
     def windows(self, questions: Sequence[str], contexts: Sequence[str], texts: Sequence[str]) -> list[Window]:
         """All windows of all rows, in order; each row has at least one."""
@@ -73,15 +89,22 @@ class Windower:
             start += max(room - self.stride, 1)
         lead = len(front) + len(context)
         windows = []
-        for begin, end in cuts:
+        for n, (begin, end) in enumerate(cuts):
             length = lead + end - begin + 1
             body = np.zeros(length, bool)
             body[lead : length - 1] = True
+            mine = (
+                (cuts[n - 1][1] + begin) // 2 if n else begin,
+                (cuts[n + 1][0] + end) // 2 if n + 1 < len(cuts) else end,
+            )
+            owned = np.zeros(length, bool)
+            owned[lead + mine[0] - begin : lead + mine[1] - begin] = True
             places = np.zeros((length, 2), np.int64)
             places[body] = offsets[begin:end]
             segments = np.ones(length, np.int64)
             segments[: len(front)] = 0
-            windows.append(Window(row, np.concatenate([front, context, ids[begin:end], [self.sep]]).astype(np.int64), segments, body, places))
+            window = np.concatenate([front, context, ids[begin:end], [self.sep]]).astype(np.int64)
+            windows.append(Window(row, window, segments, body, owned, places))
         return windows
 
 

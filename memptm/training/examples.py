@@ -41,10 +41,19 @@ def _example(line: str, where: str) -> Example:
         row = json.loads(line)
         question, context, answers = row["question"], row["context"], row["answers"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{where}: not a row {{"question", "context", "answers"}} ({error}). Mend or remove the line.') from error
+        raise InputError(
+            f'{where}: not a row {{"question", "context", "answers"}} ({error}). Mend or remove the line.'
+        ) from error
     texts = isinstance(question, str) and isinstance(context, str) and isinstance(answers, list)
-    if not texts or not question.strip() or not context.strip() or not all(isinstance(answer, str) for answer in answers):
-        raise InputError(f"{where}: question and context must be text, answers a list of texts. Mend or remove the line.")
+    if (
+        not texts
+        or not question.strip()
+        or not context.strip()
+        or not all(isinstance(answer, str) for answer in answers)
+    ):
+        raise InputError(
+            f"{where}: question and context must be text, answers a list of texts. Mend or remove the line."
+        )
     return Example(question, context, tuple(answer for answer in answers if answer.strip()), str(row.get("title", "")))
 
 

@@ -33,7 +33,11 @@ def mine(
         scores = encoder.encode_questions([example.question for example in batch]) @ keys.T
         candidates = np.argsort(-scores, axis=1)[:, :look] if scores.shape[1] <= look else _top(scores, look)
         for row, example in enumerate(batch):
-            good = [n for n in candidates[row] if n != where[example.context] and not occurrences(example.answers, passages[n])]
+            good = [
+                n
+                for n in candidates[row]
+                if n != where[example.context] and not occurrences(example.answers, passages[n])
+            ]
             nearest[start + row, : len(good[:per_question])] = good[:per_question]
     return passages, nearest
 

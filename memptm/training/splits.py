@@ -12,11 +12,17 @@ from collections.abc import Iterable, Sequence
 from memptm.types import Json
 
 HELD_OUT_SHARE = 6  # one in six
+CALIBRATION_SHARE = 16
 
 
 def held_out_passage(context: str) -> bool:
     """Whether a passage belongs to the held-out sixth: decided by its SHA-256, so by its text alone."""
     return hashlib.sha256(context.encode()).digest()[0] % HELD_OUT_SHARE == 0
+
+
+def calibration_passage(context: str) -> bool:
+    """Whether a training passage is set aside to fit probabilities on (one in sixteen): not trained on, not reported."""
+    return hashlib.sha256(context.encode()).digest()[1] % CALIBRATION_SHARE == 0
 
 
 def held_out_titles(rows: Iterable[Json], *, articles: int = 2) -> frozenset[str]:

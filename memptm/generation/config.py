@@ -1,0 +1,42 @@
+"""What is saved beside a reader's weights; loads no torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from memptm.errors import ModelMissing
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderConfig:
+    """What is saved as config.json beside a reader's weights.
+
+    Attributes:
+        base: name of the BERT whose embeddings and vocabulary are used.
+        span_tokens: longest span. span_width: width of the MLP.
+        window: tokens read at once. stride: tokens that neighbouring windows share.
+        prior_temperature: p(z | x) = softmax(cosine / temperature).
+        read_bias, open_bias, temperature: calibration, fitted on held-out questions (see Reader).
+    """
+
+    base: str = "sentence-transformers/all-MiniLM-L6-v2"
+    span_tokens: int = 32
+    span_width: int = 128
+    window: int = 384
+    stride: int = 128
+    prior_temperature: float = 0.05
+    temperature: float = 1.0
+    read_bias: float = 0.0
+    open_bias: float = 0.0
+
+    @classmethod
+    def read(cls, path: Path) -> ReaderConfig:
+        """Raises ModelMissing where the file is missing, not JSON, or has unknown keys."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelMissing(
+                f"{path} is not a reader's config.json: {error}. Give a folder made by memptm train reader."
+            ) from error

@@ -1,0 +1,277 @@
+"""The span reader: which words of which passage answer a question, with probabilities; or that none do.
+
+Hypotheses are "span s of passage z answers" and the null one, "nothing that was read answers". With the reader's odds of
+a span against the null answer in its passage, o(s | z, x) = exp((span logit − null logit) / T):
+
+    p(s, z | x) = w_z · o(s | z, x) / (1 + Σ w o),    w_z = k · p(z | x) · exp(bias),    p(null | x) = 1 / (1 + Σ w o)
+
+so the softmax runs over the spans of all passages at once, as in the open-QA reader of ORQA and REALM (Guu et al. 2020),
+with the retriever's log p(z | x) in each logit. Equal answers are summed over spans and passages: p(y | x) = Σ_z p(y, z | x).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memptm.errors import ModelMissing
+from memptm.generation.config import ReaderConfig
+from memptm.types import Answer, Candidate, Evidence, Passage
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from memptm.generation.spans import SpanScorer
+    from memptm.generation.windows import Window, Windower
+
+SHIPPED = Path(__file__).parent.parent / "weights" / "reader"
+BATCH_TOKENS = 4096
+SPANS_KEPT = 24  # of a window; the others count in the normaliser alone
+ANSWERS_SHOWN = 5
+_ARTICLE = re.compile(r"^(a|an|the) ", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Characters ``start`` to ``end`` of passage number ``passage``; ``log_odds`` against the null answer there."""
+
+    passage: int
+    start: int
+    end: int
+    log_odds: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the reader found in the passages of one question. ``log_mass``: log Σ of all odds, a number a passage."""
+
+    spans: tuple[Span, ...]
+    log_mass: tuple[float, ...]
+
+
+class Reader:
+    """Reads passages for the span that answers; the model loads on first use."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = ReaderConfig.read(folder / "config.json")
+
+    @classmethod
+    def load(cls, name: str | Path | None = None) -> Reader:
+        """The reader in the folder ``name``, or the one memptm ships.
+
+        Raises:
+            ModelMissing: there is no reader in the folder.
+        """
+        folder = SHIPPED if name is None else Path(name).expanduser()
+        if not (folder / "config.json").is_file():
+            raise ModelMissing(f"There is no reader in {folder}. Give a folder made by memptm train reader.")
+        return cls(folder)
+
+    @cached_property
+    def model(self) -> SpanScorer:
+        """The scorer, bfloat16 products where the processor has them."""
+        from memptm.encoders.bert import has_bfloat16
+        from memptm.generation.spans import SpanScorer
+
+        model = SpanScorer.load(self.folder)
+        if has_bfloat16():
+            model.trunk.halve()
+        return model
+
+    @cached_property
+    def windower(self) -> Windower:
+        """Cuts passages into model inputs."""
+        from memptm.generation.windows import Windower, load_tokenizer
+        from memptm.models import resolve
+
+        return Windower(load_tokenizer(resolve(self.config.base)), window=self.config.window, stride=self.config.stride)
+
+    def log_prior(self, similarities: Sequence[float]) -> list[float]:
+        """log p(z | x) over the passages retrieved: a softmax of their cosines over the temperature."""
+        logits = [similarity / self.config.prior_temperature for similarity in similarities]
+        total = _log_sum(logits)
+        return [logit - total for logit in logits]
+
+    def answer(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        log_prior: Sequence[float] | None = None,
+        *,
+        method: str = "reader",
+    ) -> Answer:
+        """Answer from ``passages``; see ``answer_batch``."""
+        return self.answer_batch([question], [passages], None if log_prior is None else [log_prior], method=method)[0]
+
+    def answer_batch(
+        self,
+        questions: Sequence[str],
+        passages: Sequence[Sequence[Passage]],
+        log_priors: Sequence[Sequence[float]] | None = None,
+        *,
+        method: str = "reader",
+    ) -> list[Answer]:
+        """Args:
+            questions: texts. passages: those to read for each question, of any length.
+            log_priors: log p(z | x) for each, natural; None where the passages were given, not retrieved: then each
+                passage stands for itself (w_z = exp(read_bias)).
+        Returns:
+            One answer a question, the same whatever else is in the batch.
+        """
+        readings = self.read(questions, passages)
+        answers = []
+        for n, reading in enumerate(readings):
+            given = log_priors is None
+            priors = [-math.log(max(len(passages[n]), 1))] * len(passages[n]) if given else list(log_priors[n])  # type: ignore[index]
+            bias = self.config.read_bias if given else self.config.open_bias
+            answers.append(marginalise(questions[n], passages[n], priors, reading, bias=bias, method=method))
+        return answers
+
+    def read(self, questions: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[Reading]:
+        """The spans of each question's passages, with their odds; no prior in them yet."""
+        rows = [(n, m) for n, group in enumerate(passages) for m in range(len(group))]
+        windows = self.windower.windows(
+            [questions[n] for n, _ in rows],
+            [around(passages[n][m]) for n, m in rows],
+            [passages[n][m].text for n, m in rows],
+        )
+        spans: list[list[Span]] = [[] for _ in questions]
+        mass: list[list[list[float]]] = [[[] for _ in group] for group in passages]
+        for batch in _batches(windows):
+            for window, (found, log_mass) in zip(batch, self._score(batch), strict=True):
+                n, m = rows[window.row]
+                spans[n] += [Span(m, start, end, odds) for start, end, odds in found]
+                mass[n][m].append(log_mass)
+        return [Reading(tuple(spans[n]), tuple(_log_sum(parts) for parts in mass[n])) for n in range(len(questions))]
+
+    def _score(self, windows: Sequence[Window]) -> list[tuple[list[tuple[int, int, float]], float]]:
+        import torch
+
+        from memptm.generation.windows import collate
+
+        ids, mask, segments, body = collate(windows)
+        with torch.inference_mode():
+            spans, null = self.model(ids, mask, segments, body)
+            odds = (spans - null[:, None, None]) / self.config.temperature
+        return [_best(window, odds[n]) for n, window in enumerate(windows)]
+
+
+def _best(window: Window, odds: Tensor) -> tuple[list[tuple[int, int, float]], float]:
+    """The best spans (start, end, log odds) that start in the window's own part, and log Σ of the odds of all."""
+    import torch
+
+    length, longest = len(window.ids), odds.shape[1]
+    owned = odds[:length].masked_fill(~torch.from_numpy(window.owned)[:, None], -torch.inf).flatten()
+    best = owned.topk(min(SPANS_KEPT, len(owned)))
+    found = []
+    for value, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+        first, last = place // longest, place // longest + place % longest
+        if math.isfinite(value):
+            found.append((int(window.offsets[first, 0]), int(window.offsets[last, 1]), value))
+    return found, float(owned.logsumexp(0))
+
+
+def marginalise(
+    question: str,
+    passages: Sequence[Passage],
+    log_prior: Sequence[float],
+    reading: Reading,
+    *,
+    bias: float,
+    method: str,
+) -> Answer:
+    """p(y | x) from the odds of spans and p(z | x); the formula is this module's.
+
+    Args:
+        log_prior: log p(z | x), natural, a number a passage. bias: added to every log odds.
+    """
+    k = math.log(max(len(passages), 1))
+    weight = [prior + k + bias for prior in log_prior]
+    log_total = _log_sum([0.0, *(w + m for w, m in zip(weight, reading.log_mass, strict=True))])
+    groups: dict[str, list[tuple[float, Span]]] = {}
+    for span in reading.spans:
+        text = passages[span.passage].text[span.start : span.end]
+        groups.setdefault(answer_key(text), []).append((weight[span.passage] + span.log_odds - log_total, span))
+    ranked = sorted(
+        (
+            (math.fsum(math.exp(p) for p, _ in group), max(group, key=lambda pair: pair[0])[1])
+            for group in groups.values()
+        ),
+        key=lambda pair: (-pair[0], pair[1].passage, pair[1].start),
+    )
+    candidates = tuple(
+        Candidate(text=passages[span.passage].text[span.start : span.end], probability=min(p, 1.0))
+        for p, span in ranked[:ANSWERS_SHOWN]
+    )
+    null = math.exp(-log_total)
+    if null >= 0.5 or not candidates:
+        return Answer(question=question, text=None, probability=null, method=method, answers=candidates)
+    evidence = _evidence(passages, log_prior, groups[answer_key(candidates[0].text)])
+    first = candidates[0]
+    return Answer(
+        question=question,
+        text=first.text,
+        probability=first.probability,
+        method=method,
+        answers=candidates,
+        evidence=evidence,
+    )
+
+
+def _evidence(
+    passages: Sequence[Passage], log_prior: Sequence[float], group: Sequence[tuple[float, Span]]
+) -> tuple[Evidence, ...]:
+    """p(z | x, y): each passage's share of the answer's probability, with its best span."""
+    total = _log_sum([p for p, _ in group])
+    shares = [0.0] * len(passages)
+    places: list[tuple[float, Span] | None] = [None] * len(passages)
+    for p, span in group:
+        shares[span.passage] += math.exp(p - total)
+        best = places[span.passage]
+        if best is None or p > best[0]:
+            places[span.passage] = (p, span)
+    evidence = [
+        Evidence(
+            passage=passage,
+            prior=math.exp(prior),
+            posterior=min(share, 1.0),
+            answer_span=(place[1].start, place[1].end) if place else None,
+        )
+        for passage, prior, share, place in zip(passages, log_prior, shares, places, strict=True)
+    ]
+    return tuple(sorted(evidence, key=lambda one: (-one.posterior, -one.prior)))
+
+
+def around(passage: Passage) -> str:
+    """What the reader sees before a passage's text: title, headings, table header."""
+    parts = [passage.title, *passage.headings, passage.context]
+    return ". ".join(
+        part for n, part in enumerate(parts) if part and part not in parts[:n] and part not in passage.text
+    )
+
+
+def answer_key(text: str) -> str:
+    """Answers with the same key are one answer: case, outer punctuation and a leading article do not count."""
+    plain = " ".join(text.lower().split()).strip(string.punctuation + " “”‘’")
+    return _ARTICLE.sub("", plain) or text
+
+
+def _batches(windows: Sequence[Window]) -> list[list[Window]]:
+    batches: list[list[Window]] = []
+    for window in sorted(windows, key=lambda window: -len(window.ids)):
+        if not batches or len(batches[-1][0].ids) * (len(batches[-1]) + 1) > BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(window)
+    return batches
+
+
+def _log_sum(logits: Sequence[float]) -> float:
+    highest = max(logits, default=-math.inf)
+    return highest if math.isinf(highest) else highest + math.log(math.fsum(math.exp(x - highest) for x in logits))
