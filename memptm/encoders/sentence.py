@@ -142,7 +142,7 @@ class SentenceTransformersEncoder:
             reason = str(error).splitlines()[0][:160]
             raise ModelMissing(f"{name} cannot be loaded as a sentence encoder: {reason}") from error
         self.name = name
-        self.dimension = int(self._model.get_sentence_embedding_dimension() or 0)
+        self.dimension = int(self._model.get_embedding_dimension() or 0)
         self.max_tokens = int(self._model.max_seq_length or 512)
         self.fingerprint = fingerprint(folder)
 
