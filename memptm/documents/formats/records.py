@@ -1,0 +1,169 @@
+"""JSON Lines: a document a line, or a conversation a turn a line."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from memptm.documents.decode import Undecodable, clean, encoding_of_mark
+from memptm.documents.draft import LONGEST_TITLE, one_line
+from memptm.types import Block, Document
+
+Warn = Callable[[str], None]
+
+
+class BadRecord(ValueError):
+    """A line that is no document; the message says why."""
+
+
+def read_lines(path: Path, *, warn: Warn) -> Iterator[Document]:
+    """Documents of a JSONL file, one after the other; conversations follow when all their turns are known.
+
+    A line that is broken goes to ``warn`` with its true number; the others go in. Blank lines are passed over.
+    """
+    turns = _Conversations(str(path))
+    for number, line in _lines(path):
+        try:
+            if isinstance(line, Exception):
+                raise BadRecord(f"not in the file's encoding: {line}")
+            if not line.strip():
+                continue
+            record = _parsed(line)
+            if "conversation" in record:
+                turns.add(record, number)
+            else:
+                yield document(record, source=str(path), number=number)
+        except BadRecord as error:
+            warn(f"{path} line {number}: {error}")
+    yield from turns.documents()
+
+
+def read_list(text: str, *, source: str, warn: Warn) -> Iterator[Document] | None:
+    """Documents of a JSON file that is a record or a list of records; None if it is something else."""
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    records = parsed if isinstance(parsed, list) else [parsed]
+    if not any(isinstance(record, dict) and isinstance(record.get("text"), str) for record in records):
+        return None
+    return _listed(records, source, warn)
+
+
+def document(record: dict[str, Any], *, source: str, number: int) -> Document:
+    """The document of one record; its id is its own or the line's number.
+
+    Raises:
+        BadRecord: no text, or a field of the wrong kind.
+    """
+    metadata = record.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise BadRecord('"metadata" is not an object')
+    own = record.get("id")
+    return Document(
+        id=str(number) if own in (None, "") else clean(str(own)),
+        title=one_line(clean(str(record.get("title") or "")))[:LONGEST_TITLE],
+        text=_text(record),
+        source=clean(str(record.get("source") or source)),
+        metadata=_cleaned(metadata),
+    )
+
+
+class _Conversations:
+    """Gathers turns, whatever order the conversations come in."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._turns: dict[str, list[tuple[str, Block]]] = {}
+
+    def add(self, record: dict[str, Any], number: int) -> None:
+        speaker, time = (clean(str(record.get(name) or "")) for name in ("speaker", "time"))
+        text = one_line(_text(record))
+        line = f"{speaker}: {text}" if speaker else text
+        turns = self._turns.setdefault(clean(str(record["conversation"])), [])
+        start = turns[-1][1].end + 1 if turns else 0
+        own = record.get("id")
+        block = Block(
+            start=start,
+            end=start + len(line),
+            kind="turn",
+            context=time,
+            id=str(number) if own in (None, "") else clean(str(own)),
+            metadata={name: value for name, value in (("speaker", speaker), ("time", time)) if value},
+        )
+        turns.append((line, block))
+
+    def documents(self) -> Iterator[Document]:
+        for name, turns in self._turns.items():
+            yield Document(
+                id=name,
+                title=name,
+                text="\n".join(line for line, _ in turns),
+                source=self._source,
+                metadata={"conversation": name},
+                blocks=tuple(block for _, block in turns),
+            )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str | UnicodeDecodeError]]:
+    """(number from 1, line or why it does not decode)."""
+    with path.open("rb") as file:
+        encoding, skip = encoding_of_mark(file.read(4)) or ("utf-8", 0)
+        file.seek(skip)
+        if encoding != "utf-8":
+            try:
+                yield from enumerate(io.TextIOWrapper(file, encoding=encoding, newline="\n"), start=1)
+            except UnicodeDecodeError as error:
+                raise Undecodable(f"begins with the mark of {encoding} but does not decode: {error.reason}") from None
+            return
+        for number, line in enumerate(file, start=1):
+            try:
+                yield number, line.decode()
+            except UnicodeDecodeError as error:
+                yield number, error
+
+
+def _parsed(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except RecursionError:
+        raise BadRecord("nested too deeply") from None
+    except ValueError as error:
+        raise BadRecord(f"not JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise BadRecord("not an object")
+    return record
+
+
+def _listed(records: list[Any], source: str, warn: Warn) -> Iterator[Document]:
+    for number, record in enumerate(records, start=1):
+        try:
+            if not isinstance(record, dict):
+                raise BadRecord("not an object")
+            yield document(record, source=source, number=number)
+        except BadRecord as error:
+            warn(f"{source} record {number}: {error}")
+
+
+def _text(record: dict[str, Any]) -> str:
+    text = record.get("text")
+    if not isinstance(text, str):
+        raise BadRecord('"text" is not a string' if "text" in record else 'no "text"')
+    text = clean(text)
+    if not text.strip():
+        raise BadRecord('"text" is empty')
+    return text
+
+
+def _cleaned(value: Any) -> Any:
+    """JSON with lone surrogates replaced, keys included."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(key): _cleaned(item) for key, item in value.items()}
+    return value
