@@ -57,7 +57,7 @@ def store(folder: Path, step: int, model: nn.Module, optimizer: Any, schedule: A
         "step": step,
         "model": trained,
         "optimizer": optimizer.state_dict(),
-        "schedule": {"last_epoch": schedule.last_epoch, "_step_count": schedule._step_count},
+        "schedule": schedule.state_dict(),
         "mean": average.mean,
         "updates": average.updates,
         "random": torch.get_rng_state(),
@@ -76,10 +76,6 @@ def restore(folder: Path, model: nn.Module, optimizer: Any, schedule: Any, avera
     _copy(model, state["model"])
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])
-    for group, rate in zip(
-        optimizer.param_groups, schedule.get_last_lr() if hasattr(schedule, "_last_lr") else [], strict=False
-    ):
-        group["lr"] = rate
     average.mean, average.updates = state["mean"], state["updates"]
     torch.set_rng_state(state["random"])
     return int(state["step"])

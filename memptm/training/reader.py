@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from memptm.encoders import Encoder, load_encoder
@@ -79,7 +80,7 @@ def train_reader(
         raise InputError("None of the rows has an answer that stands in its context. A span reader learns from those.")
     torch.manual_seed(recipe.seed)
     model = _model(start, config or ReaderConfig(), recipe)
-    passages, nearest = mine(usable, encoder or load_encoder(), progress=progress)
+    passages, nearest = _wrong_passages(usable, encoder, out, progress)
     feed = Feed(usable, passages, nearest, model.config, recipe)
     total = sum(len(feed.batches(epoch)) for epoch in range(recipe.epochs))
     loss = _run(model, feed, out, recipe, total, progress)
@@ -90,6 +91,22 @@ def train_reader(
         "seconds": round(time.monotonic() - began, 1),
         "loss": loss,
     }
+
+
+def _wrong_passages(
+    examples: Sequence[Example], encoder: Encoder | None, out: Path, progress: Progress
+) -> tuple[list[str], NDArray[np.int64]]:
+    """Mined once; a run that goes on reads them from its folder."""
+    kept = out / "negatives.npy"
+    passages = list(dict.fromkeys(example.context for example in examples))
+    if kept.is_file():
+        nearest = np.load(kept, allow_pickle=False)
+        if len(nearest) == len(examples):
+            return passages, nearest
+    passages, nearest = mine(examples, encoder or load_encoder(), progress=progress)
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(kept, nearest, allow_pickle=False)
+    return passages, nearest
 
 
 def _model(start: Path | None, config: ReaderConfig, recipe: Recipe) -> SpanScorer:
@@ -108,7 +125,7 @@ class Feed:
         self,
         examples: Sequence[Example],
         passages: Sequence[str],
-        nearest: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+        nearest: NDArray[np.int64],
         config: ReaderConfig,
         recipe: Recipe,
     ) -> None:

@@ -77,7 +77,9 @@ def test_dropout_is_for_training_alone(pair, batch):
         assert not torch.equal(model(ids, mask, segments), model(ids, mask, segments))
 
 
-@pytest.mark.parametrize("config", ["{}", "not json", '{"model_type": "llama"}', '{"model_type": "bert", "hidden_act": "relu"}'])
+@pytest.mark.parametrize(
+    "config", ["{}", "not json", '{"model_type": "llama"}', '{"model_type": "bert", "hidden_act": "relu"}']
+)
 def test_what_is_no_bert_is_refused(tmp_path, config):
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(ModelMissing):
