@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -113,17 +112,19 @@ def _lines(path: Path) -> Iterator[tuple[int, str | UnicodeDecodeError]]:
     with path.open("rb") as file:
         encoding, skip = encoding_of_mark(file.read(4)) or ("utf-8", 0)
         file.seek(skip)
-        if encoding != "utf-8":
-            try:
-                yield from enumerate(io.TextIOWrapper(file, encoding=encoding, newline="\n"), start=1)
-            except UnicodeDecodeError as error:
-                raise Undecodable(f"begins with the mark of {encoding} but does not decode: {error.reason}") from None
+        if encoding == "utf-8":
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield number, line.decode()
+                except UnicodeDecodeError as error:
+                    yield number, error
             return
-        for number, line in enumerate(file, start=1):
-            try:
-                yield number, line.decode()
-            except UnicodeDecodeError as error:
-                yield number, error
+    with path.open(encoding=encoding, newline="\n") as lines:
+        lines.read(1)  # the mark
+        try:
+            yield from enumerate(lines, start=1)
+        except UnicodeDecodeError as error:
+            raise Undecodable(f"begins with the mark of {encoding} but does not decode: {error.reason}") from None
 
 
 def _parsed(line: str) -> dict[str, Any]:

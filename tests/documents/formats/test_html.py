@@ -1,0 +1,72 @@
+"""HTML: what a reader of the page reads, in that order."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from memptm.documents.load import load
+from memptm.documents.split import split
+
+
+def read(tmp_path, page):
+    (tmp_path / "page.html").write_bytes(page if isinstance(page, bytes) else page.encode())
+    (document,) = load(tmp_path / "page.html", warn=pytest.fail)
+    joined = "".join(document.text[block.start : block.end] for block in document.blocks)
+    assert "".join(joined.split()) == "".join(document.text.split())
+    return document
+
+
+def test_scripts_styles_and_menus_are_left_out(tmp_path):
+    page = (
+        "<html><head><title>Karst\n bridge</title><style>p{color:red}</style></head><body><nav>Home</nav>"
+        "<header>Shop <h1>Karst bridge</h1></header><p>It carries\n the <b>rail</b>way.<br>Since 1901.</p>"
+        "<p hidden>no</p><!-- no --><script>alert('x')</script><footer>Imprint</footer></body></html>"
+    )
+    document = read(tmp_path, page)
+    assert document.title == "Karst bridge"
+    assert document.text == "Shop\n\nKarst bridge\n\nIt carries the railway.\nSince 1901."
+
+
+def test_a_page_of_nothing_but_furniture_keeps_it(tmp_path):
+    assert read(tmp_path, "<body><nav><a>One</a> <a>Two</a></nav></body>").text == "One Two"
+
+
+def test_headings_open_sections_and_code_keeps_its_blanks(tmp_path):
+    page = "<h1>A</h1><p>one</p><h2>B <i>b</i></h2><pre>  if x:\n\tgo()\n</pre><ul><li>two<li>three</ul>"
+    passages = split(read(tmp_path, page))
+    assert [(passage.headings, passage.text) for passage in passages] == [
+        (("A",), "A\n\none"),
+        (("A", "B b"), "B b\n\n  if x:\n\tgo()\n\ntwo\n\nthree"),
+    ]
+
+
+def test_a_tables_header_is_every_parts_context(tmp_path):
+    rows = "".join(f"<tr><td>Item {n}</td><td>{n},000</td></tr>" for n in range(60))
+    document = read(tmp_path, f"<table><tr><th>Item</th><th>Price</th></tr>{rows}</table>")
+    passages = split(document, words=40)
+    assert len(passages) > 3
+    assert {passage.context for passage in passages} == {"Item | Price"}
+    assert "Item 59 | 59,000" in passages[-1].text.split("\n")
+
+
+def test_a_table_in_a_table_is_read_once_in_order(tmp_path):  # F08
+    inner = "<table><tr><td>inner 42</td></tr></table>"
+    document = read(tmp_path, f"<table><tr><td>outer{inner}after</td></tr></table>")
+    assert document.text.split() == ["outer", "inner", "42", "after"]
+
+
+@pytest.mark.parametrize(
+    "page", ["<table><tr><td>outer<table><tr><td>inner 42 " + "x" * 20_000, "<table><tr><td>a " * 2_000]
+)
+def test_wide_and_deep_tables_take_no_time(tmp_path, page):  # F08
+    began = time.perf_counter()
+    read(tmp_path, page)
+    assert time.perf_counter() - began < 2
+
+
+@pytest.mark.parametrize("declared", ['<meta charset="koi8-r">', '<?xml version="1.0" encoding="koi8-r"?>'])
+def test_the_declared_encoding_is_believed(tmp_path, declared):
+    page = f"<html>{declared}<p>Маяк</p></html>"
+    assert read(tmp_path, page.encode("koi8-r")).text == "Маяк"

@@ -1,0 +1,107 @@
+"""Records and conversations, a line each."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from memptm.documents.load import Refused, load
+from memptm.documents.split import split
+
+
+def loaded(path, text):
+    path.write_text(text, encoding="utf-8")
+    warnings = []
+    return list(load(path, warn=warnings.append)), warnings
+
+
+@pytest.fixture()
+def path(tmp_path):
+    return tmp_path / "records.jsonl"
+
+
+def test_a_line_is_a_document(path):
+    line = {"id": 7, "title": "Fern", "text": "It grows.\r\nHere.", "source": "book", "metadata": {"kind": "fern"}}
+    (document,), _ = loaded(path, json.dumps(line))
+    assert (document.id, document.title, document.text, document.source) == ("7", "Fern", "It grows.\r\nHere.", "book")
+    assert document.metadata == {"kind": "fern"}
+
+
+def test_blank_lines_are_passed_over_and_a_broken_one_is_named_by_its_true_number(path):  # F05
+    documents, warnings = loaded(path, '{"text":"one"}\n\n   \n{"text":"two"}\n{oops\n{"text": "six"}')
+    assert [(document.id, document.text) for document in documents] == [("1", "one"), ("4", "two"), ("6", "six")]
+    assert len(warnings) == 1
+    assert f"{path} line 5: not JSON" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("[1]", "not an object"),
+        ('{"title": "x"}', 'no "text"'),
+        ('{"text": 5}', "not a string"),
+        ('{"text": "  "}', "empty"),
+        ('{"text": "x", "metadata": 5}', "metadata"),
+        ("[" * 100_000, "nested"),
+    ],
+)
+def test_a_line_that_is_no_document_says_why(path, line, why):
+    documents, warnings = loaded(path, f'{{"text": "good"}}\n{line}\n')
+    assert len(documents) == 1
+    assert "line 2" in warnings[0]
+    assert why in warnings[0]
+
+
+def test_a_line_that_does_not_decode_is_named(path):
+    path.write_bytes(b'{"text": "good"}\n{"text": "\xff\xff"}\n')
+    warnings = []
+    assert len(list(load(path, warn=warnings.append))) == 1
+    assert "line 2" in warnings[0]
+
+
+def test_a_file_without_any_document_is_refused(path):
+    with pytest.raises(Refused, match="no document"):
+        loaded(path, "{oops\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_marked_encodings_are_read(path, encoding):
+    path.write_text('{"text": "größer"}\n{"text": "zwei"}\n', encoding=encoding)
+    assert [document.text for document in load(path, warn=pytest.fail)] == ["größer", "zwei"]
+
+
+def test_a_lone_surrogate_becomes_the_replacement_character(path):  # F22
+    (document,), _ = loaded(path, r'{"text": "a \ud83c b", "title": "\udfff", "metadata": {"k\ud83c": ["\ud83c"]}}')
+    assert (document.text, document.title) == ("a \ufffd b", "\ufffd")
+    assert document.metadata == {"k\ufffd": ["\ufffd"]}
+
+
+def test_a_pair_of_surrogates_is_a_letter(path):
+    (document,), _ = loaded(path, r'{"text": "\ud83d\ude42"}')
+    assert document.text == "🙂"
+
+
+def test_a_json_list_of_records_is_read_as_such_and_other_json_as_text(tmp_path):
+    documents, warnings = loaded(tmp_path / "a.json", '[{"text": "one"}, 5, {"text": "two", "id": "b"}]')
+    assert [(document.id, document.text) for document in documents] == [("1", "one"), ("b", "two")]
+    assert "record 2" in warnings[0]
+    (document,), _ = loaded(tmp_path / "b.json", '{"size": 5}')
+    assert document.text == '{"size": 5}'
+
+
+def test_a_conversation_is_a_document_and_a_turn_a_passage(path):
+    turns = [
+        {"conversation": "c1", "id": "D1:1", "speaker": "Ann", "time": "8 May 2023", "text": "I saw\n a heron."},
+        {"conversation": "c2", "id": "D1:1", "speaker": "Bo", "time": "9 May 2023", "text": "Hello."},
+        {"conversation": "c1", "id": "D1:2", "speaker": "Bo", "time": "8 May 2023", "text": "Where?"},
+    ]
+    documents, _ = loaded(path, "\n".join(map(json.dumps, turns)))
+    assert [document.id for document in documents] == ["c1", "c2"]
+    assert documents[0].text == "Ann: I saw a heron.\nBo: Where?"
+    passages = split(documents[0])
+    assert [(p.id, p.text, p.context) for p in passages] == [
+        ("D1:1", "Ann: I saw a heron.", "8 May 2023"),
+        ("D1:2", "Bo: Where?", "8 May 2023"),
+    ]
+    assert passages[0].metadata == {"conversation": "c1", "speaker": "Ann", "time": "8 May 2023"}
