@@ -37,11 +37,16 @@ class State:
 
 
 class LanguageModel:
-    """A transformers model behind three calls: start on prompts, go on by tokens, score whole answers."""
+    """A transformers model behind three calls: start on prompts, go on by tokens, score whole answers.
 
-    def __init__(self, model: Any, *, pad: int) -> None:
+    Attributes:
+        pad: any id; padding is masked. multiple: widths are padded to it, for oneDNN keeps a kernel for each shape.
+    """
+
+    def __init__(self, model: Any, *, pad: int, multiple: int = 16) -> None:
         self.model = model.eval()
         self.pad = pad
+        self.multiple = multiple
         self.encoder_decoder = bool(model.config.is_encoder_decoder)
         self.device = next(model.parameters()).device
         self._takes = frozenset(inspect.signature(model.forward).parameters)
@@ -70,30 +75,33 @@ class LanguageModel:
         mask = torch.cat([state.mask, state.mask.new_ones(tokens.shape)], dim=1)
         return self._causal(tokens, mask, keep=tokens.shape[1], cache=state.cache)
 
-    @torch.inference_mode()
     def score(self, prompts: Sequence[Ids], answers: Sequence[Ids]) -> Tensor:
-        """(b,) float32: log p(answer | prompt), natural log, summed over the answer's tokens."""
+        """(b,) float32: log p(answer | prompt), natural log, summed over the answer's tokens; gradients flow."""
         longest = max(map(len, answers))
         if self.encoder_decoder:
-            state = self.start(prompts)
+            ids, mask = self._left(prompts)
             padded = torch.tensor([[*a, *[self.pad] * (longest - len(a))] for a in answers], device=self.device)
-            _, after = self.extend(state.copy(), padded[:, :-1]) if longest > 1 else (None, state.log_p[:, :0, None])
-            log_p = torch.cat([state.log_p[:, None], after.reshape(len(answers), longest - 1, -1)], dim=1)
-            weight = torch.tensor([[n < len(a) for n in range(longest)] for a in answers], device=self.device)
+            first = padded.new_full((len(answers), 1), self._decoder_start())
+            output = self.model(
+                input_ids=ids,
+                attention_mask=mask.long(),
+                decoder_input_ids=torch.cat([first, padded[:, :-1]], dim=1),
+                use_cache=False,
+            )
+            log_p = output.logits.float().log_softmax(dim=-1)
+            counts = [[n < len(a) for n in range(longest)] for a in answers]
         else:
             # Left padding lets all answers end in the same column: the last ``longest`` logits hold every answer.
             ids, mask = self._left([[*p, *a] for p, a in zip(prompts, answers, strict=True)])
-            _, log_p = self._causal(ids, mask, keep=longest + 1, cache=None)
-            log_p = log_p[:, :-1]
+            log_p = self._log_p(self._run(ids, mask, keep=longest + 1, use_cache=False), keep=longest + 1)[:, :-1]
             padded = ids[:, -longest:]
-            weight = torch.tensor(
-                [[n >= longest - len(a) for n in range(longest)] for a in answers], device=self.device
-            )
+            counts = [[n >= longest - len(a) for n in range(longest)] for a in answers]
         taken = log_p.gather(2, padded[:, :, None])[:, :, 0]
-        return taken.masked_fill(~weight, 0.0).sum(dim=1)
+        total: Tensor = taken.masked_fill(~torch.tensor(counts, device=self.device), 0.0).sum(dim=1)
+        return total
 
     def _left(self, rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
-        width = max(map(len, rows))
+        width = -(-max(map(len, rows)) // self.multiple) * self.multiple
         ids = torch.tensor([[*[self.pad] * (width - len(row)), *row] for row in rows], device=self.device)
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
         mask = torch.arange(width, device=self.device)[None] >= width - lengths[:, None]
@@ -101,18 +109,20 @@ class LanguageModel:
 
     def _causal(self, ids: Tensor, mask: Tensor, *, keep: int, cache: Any) -> tuple[State, Tensor]:
         """Run ``ids``, the last columns of what ``mask`` covers; log p for the last ``keep`` of them."""
-        positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        wanted = {
-            "position_ids": positions,
-            "logits_to_keep": keep,
-            "use_cache": True,
-            self._cache_name: cache,
-        }
-        known = {name: value for name, value in wanted.items() if name in self._takes}
-        output = self.model(input_ids=ids, attention_mask=mask.long(), **known)
-        log_p = output.logits[:, -keep:].float().log_softmax(dim=-1)
-        state = State(log_p=log_p[:, -1], mask=mask, positions=positions[:, -1] + 1, cache=output[self._cache_name])
+        output = self._run(ids, mask, keep=keep, use_cache=True, **{self._cache_name: cache})
+        log_p = self._log_p(output, keep=keep)
+        state = State(log_p=log_p[:, -1], mask=mask, positions=mask.sum(dim=1), cache=output[self._cache_name])
         return state, log_p
+
+    def _run(self, ids: Tensor, mask: Tensor, *, keep: int, **more: Any) -> Any:
+        positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        optional = {"position_ids": positions, "logits_to_keep": keep}
+        known = {name: value for name, value in optional.items() if name in self._takes}
+        return self.model(input_ids=ids, attention_mask=mask.long(), **known, **more)
+
+    def _log_p(self, output: Any, *, keep: int) -> Tensor:
+        log_p: Tensor = output.logits[:, -keep:].float().log_softmax(dim=-1)
+        return log_p
 
     def _decoder(self, state: State, tokens: Tensor) -> tuple[State, Tensor]:
         output = self.model(

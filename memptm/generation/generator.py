@@ -108,6 +108,7 @@ class Generator:
         """Natural log of p(y | x, z), summed over the answer's tokens and its end, all ``passages`` in one prompt."""
         return self.log_likelihoods([question], [passages], [answer])[0]
 
+    @torch.inference_mode()
     def log_likelihoods(
         self, questions: Sequence[str], passages: Sequence[Sequence[Passage]], answers: Sequence[str | None]
     ) -> list[float]:
