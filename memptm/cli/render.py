@@ -6,13 +6,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
 from memptm.cli.safe import one_line, printable
 from memptm.types import Answer, Evidence, Hit, Passage
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
-
     from memptm.memory.verify import Check
 
 WORTH_CITING = 0.01  # posterior below which a passage had no share in the answer worth a person's time
@@ -113,15 +114,18 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
-def _console() -> Console:
-    from rich.console import Console
+class _Console(Console):
+    """rich's console, but a closed pipe is the caller's to handle: rich would exit with 1."""
 
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def _console() -> Console:
+    return _Console(file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
 def _text(text: str, style: str = "") -> Text:
-    from rich.text import Text
-
     return Text(text, style=style)
 
 
@@ -148,7 +152,5 @@ def _marked(console: Console, evidence: Evidence) -> Text:
 
 def _indented(console: Console, text: Text) -> Any:
     if console.is_terminal:
-        from rich.padding import Padding
-
         return Padding(text, (0, 0, 0, 4))
     return _text("    ") + _text(text.plain.replace("\n", "\n    "))

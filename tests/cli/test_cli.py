@@ -10,13 +10,32 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from memptm import Answer, Evidence, Memory, Passage
+from memptm.cli import main, render
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Call = Callable[..., tuple[int, str, str]]
 LAMP = "When was the oil lamp replaced?"
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run the command line in this process: exit code, standard output, standard error."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as exited:
+            main([str(argument) for argument in arguments])
+        written = capsys.readouterr()
+        return int(exited.value.code or 0), written.out, written.err
+
+    return run
 
 
 @pytest.fixture
@@ -32,32 +51,32 @@ def own_index(index: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(index, tmp_path / "index"))
 
 
-def test_build_tells_what_it_took_and_lists_what_it_refused(run_memptm: Run, folder: Path, tmp_path: Path) -> None:
-    first = run_memptm("build", folder, "--index", tmp_path / "index", "--json")
-    result = json.loads(first.stdout)
-    assert (first.returncode, result["added"], result["documents"]) == (0, 4, 4)
+def test_build_tells_what_it_took_and_lists_what_it_refused(call: Call, folder: Path, tmp_path: Path) -> None:
+    code, out, _ = call("build", folder, "--index", tmp_path / "index", "--json")
+    result = json.loads(out)
+    assert (code, result["added"], result["documents"]) == (0, 4, 4)
     assert {Path(one["path"]).name for one in result["refused"]} == {"binary.txt", "broken.pdf"}
-    again = run_memptm("build", folder, "--index", tmp_path / "index")
-    assert again.returncode == 0
-    assert "4 unchanged" in again.stdout
-    lines = again.stdout.splitlines()
+    code, out, _ = call("build", folder, "--index", tmp_path / "index")
+    assert code == 0
+    assert "4 unchanged" in out
+    lines = out.splitlines()
     assert "2 files were not taken" in lines[-3]
     assert {line.split(":")[0].split("/")[-1] for line in lines[-2:]} == {"binary.txt", "broken.pdf"}
 
 
-def test_query_shows_the_answer_its_probability_and_marks_it_in_the_passage(run_memptm: Run, index: Path) -> None:
-    done = run_memptm("query", LAMP, "--index", index)
-    assert done.returncode == 0
-    assert done.stdout.splitlines()[0] == "1934"
-    assert "probability 0." in done.stdout
-    assert "lighthouse.txt, characters 0–" in done.stdout
-    assert "In [[1934]] its oil lamp" in done.stdout
-    assert "\x1b" not in done.stdout
+def test_query_shows_the_answer_its_probability_and_marks_it_in_the_passage(call: Call, index: Path) -> None:
+    code, out, _ = call("query", LAMP, "--index", index)
+    assert code == 0
+    assert out.splitlines()[0] == "1934"
+    assert "probability 0." in out
+    assert "lighthouse.txt, characters 0–" in out
+    assert "In [[1934]] its oil lamp" in out
+    assert "\x1b" not in out
 
 
-def test_query_that_finds_nothing_says_so(run_memptm: Run, index: Path) -> None:
-    done = run_memptm("query", "What is the boiling point of tungsten hexafluoride?", "--index", index)
-    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "Not in memory.")
+def test_query_that_finds_nothing_says_so(call: Call, index: Path) -> None:
+    code, out, _ = call("query", "What is the boiling point of tungsten hexafluoride?", "--index", index)
+    assert (code, out.splitlines()[0]) == (0, "Not in memory.")
 
 
 COMMANDS = {
@@ -71,19 +90,34 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_json_is_all_there_is_on_standard_output(
-    run_memptm: Run, command: str, own_index: Path, folder: Path, questions: Path
-) -> None:  # F100
-    given = {
+@pytest.fixture
+def given(folder: Path, questions: Path) -> dict[str, list[object]]:
+    """What each command is told besides the index."""
+    return {
         "search": [LAMP],
         "query": [LAMP],
         "eval": [questions],
         "remove": ["--source", folder / "glacier.md"],
         "build": [folder],
-    }.get(command, [])
+    }
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_json_has_the_keys_that_are_promised(
+    call: Call, command: str, own_index: Path, given: dict[str, list[object]]
+) -> None:
+    code, out, _ = call(command, *given.get(command, []), "--index", own_index, "--json")
+    assert code == 0
+    assert set(COMMANDS[command]) <= set(json.loads(out))
+
+
+@pytest.mark.parametrize("command", ["build", "query"])
+def test_json_is_all_there_is_on_standard_output(
+    run_memptm: Run, command: str, tmp_path: Path, folder: Path, index: Path
+) -> None:  # F100: a fresh process, warnings on, standard error closed
+    given = [LAMP, "--index", index] if command == "query" else [folder, "--index", tmp_path / "new"]
     done = run_memptm(
-        command, *given, "--index", own_index, "--json",
+        command, *given, "--json",
         env={"PYTHONWARNINGS": "always"}, capture_output=False, stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2),
     )  # fmt: skip
     assert done.returncode == 0
@@ -118,75 +152,93 @@ def test_json_is_all_there_is_on_standard_output(
     ids=lambda arguments: " ".join(arguments)[:60],
 )
 def test_a_mistake_of_the_user_is_one_line_and_exit_code_2(
-    run_memptm: Run, arguments: list[str], index: Path, folder: Path, tmp_path: Path
+    call: Call, arguments: list[str], index: Path, folder: Path, tmp_path: Path
 ) -> None:
     filled = [part.format(index=index, folder=folder, tmp=tmp_path) if len(part) < 200 else part for part in arguments]
-    done = run_memptm(*filled)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("Error: ")
+    code, out, errors = call(*filled)
+    assert code == 2
+    assert out == ""
+    assert len(errors.splitlines()) == 1
+    assert errors.startswith("Error: ")
 
 
-def test_an_unknown_method_is_refused_with_those_there_are(run_memptm: Run, index: Path) -> None:
-    done = run_memptm("query", LAMP, "--index", index, "--method", "magic")
-    assert "reader" in done.stderr
-    assert "generate" in done.stderr
+def test_an_unknown_method_is_refused_with_those_there_are(call: Call, index: Path) -> None:
+    _, _, errors = call("query", LAMP, "--index", index, "--method", "magic")
+    assert "reader" in errors
+    assert "generate" in errors
 
 
-def test_a_malformed_question_line_is_named(run_memptm: Run, index: Path, tmp_path: Path) -> None:
+def test_a_malformed_question_line_is_named(call: Call, index: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text(
         '{"question": "a?", "answers": ["b"]}\n\n{"question": oops}\n', encoding="utf-8"
     )
-    done = run_memptm("eval", tmp_path / "bad.jsonl", "--index", index)
-    assert done.returncode == 2
-    assert "bad.jsonl, line 3" in done.stderr
+    code, _, errors = call("eval", tmp_path / "bad.jsonl", "--index", index)
+    assert code == 2
+    assert "bad.jsonl, line 3" in errors
 
 
-def test_a_bare_call_prints_the_help(run_memptm: Run) -> None:
-    done = run_memptm()
-    assert done.returncode == 0
-    assert "Commands:" in done.stdout
+def test_a_bare_call_prints_the_help(call: Call) -> None:
+    code, out, _ = call()
+    assert code == 0
+    assert "Commands:" in out
 
 
-FAULT = """
-import sys
-from memptm.memory import memory
-def broken(*args, **options): raise {error}
-memory.Memory.open = broken
-from memptm.cli import main
-main(sys.argv[1:])
-"""
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Let every opening of an index fail like this."""
+
+    def fail_with(error: BaseException) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(Memory, "open", fail)
+
+    return fail_with
 
 
-def faulty(error: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    code = FAULT.format(error=error)
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
-
-
-def test_a_fault_of_ours_is_one_line_too_unless_the_traceback_is_wanted() -> None:
-    line = faulty("ValueError('odd\\nlines')", "info", "--index", "x")
-    assert (line.returncode, line.stdout) == (1, "")
+def test_a_fault_of_ours_is_one_line_too_unless_the_traceback_is_wanted(
+    call: Call, broken: Callable[[BaseException], None]
+) -> None:
+    broken(ValueError("odd\nlines"))
     expected = "Error: ValueError: odd. This is a fault of memptm; run with --traceback to see where.\n"
-    assert line.stderr == expected
-    whole = faulty("ValueError('odd')", "info", "--index", "x", "--traceback")
-    assert whole.returncode == 1
-    assert "Traceback (most recent call last)" in whole.stderr
-    assert whole.stderr.splitlines()[-1].startswith("Error: ")
+    assert call("info", "--index", "x") == (1, "", expected)
+    code, _, errors = call("info", "--index", "x", "--traceback")
+    assert code == 1
+    assert errors.startswith("Traceback (most recent call last)")
+    assert errors.endswith(expected)
 
 
 @pytest.mark.parametrize(
-    "error", ["OSError(28, 'No space left on device')", "RuntimeError('lance: No space left on device (os error 28)')"]
+    "error",
+    [OSError(28, "No space left on device"), RuntimeError("lance: No space left on device (os error 28)")],
 )
-def test_a_full_disk_is_named(error: str) -> None:
-    done = faulty(error, "info", "--index", "x")
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "No space left" in done.stderr
-    assert "fault of memptm" not in done.stderr
+def test_a_full_disk_is_named(call: Call, broken: Callable[[BaseException], None], error: BaseException) -> None:
+    broken(error)
+    code, _, errors = call("info", "--index", "x")
+    assert (code, len(errors.splitlines())) == (1, 1)
+    assert "No space left" in errors
+    assert "fault of memptm" not in errors
 
 
-@pytest.mark.parametrize("command", ["search", "info"])
-@pytest.mark.parametrize("as_json", [["--json"], []])
+def test_ctrl_c_is_one_line_and_130(call: Call, broken: Callable[[BaseException], None]) -> None:
+    broken(KeyboardInterrupt())
+    assert call("info", "--index", "x") == (130, "", "Error: Stopped. Run it again to go on.\n")
+
+
+def test_ctrl_c_while_building_keeps_what_was_committed(folder: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "memptm", "build", str(folder), "--index", str(tmp_path / "index")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while not (tmp_path / "index" / "memptm.json").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "Error: Stopped. Run it again to go on.\n")
+
+
+@pytest.mark.parametrize(("command", "as_json"), [("search", ["--json"]), ("info", ["--json"]), ("info", [])])
 def test_a_closed_pipe_ends_quietly(command: str, as_json: list[str], index: Path, tmp_path: Path) -> None:  # F97
     words = [
         sys.executable,
@@ -207,76 +259,69 @@ def test_a_closed_pipe_ends_quietly(command: str, as_json: list[str], index: Pat
         assert errors.read() == ""
 
 
-def test_ctrl_c_is_one_line_and_130() -> None:
-    code = FAULT.format(error="print('ready', flush=True) or __import__('time').sleep(60)").replace("raise ", "")
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "info", "--index", "x"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors == "Error: Stopped. Run it again to go on.\n"
+@pytest.fixture
+def shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], str]:
+    """What a function writes to standard output where that is a terminal."""
+
+    def shown(write: Callable[[], None]) -> str:
+        leader, follower = pty.openpty()
+        with os.fdopen(follower, "w", encoding="utf-8") as terminal:
+            monkeypatch.setattr(sys, "stdout", terminal)
+            write()
+            terminal.flush()
+            written = os.read(leader, 65536).decode()
+        os.close(leader)
+        monkeypatch.undo()
+        return written
+
+    return shown
 
 
-def on_a_terminal(arguments: list[str], env: dict[str, str]) -> str:
-    """What memptm writes to a terminal."""
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "memptm", *arguments],
-        stdout=follower, stderr=follower, stdin=follower, env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **env},
-    )  # fmt: skip
-    os.close(follower)
-    written, until = b"", time.monotonic() + 120
-    while time.monotonic() < until:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:  # the other side is closed
-            break
-        if not piece:
-            break
-        written += piece
-    os.close(leader)
-    assert process.wait(timeout=60) == 0
-    return written.decode()
+def test_a_terminal_gets_colour_unless_it_wants_none(
+    shown_on_a_terminal: Callable[[Callable[[], None]], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passage = Passage(id="p", document="p", text="In 1934 its lamp was replaced.", start=0, end=30, source="a.txt")
+    evidence = Evidence(passage=passage, prior=1.0, posterior=1.0, answer_span=(3, 7))
+    answer = Answer(question="When?", text="1934", probability=0.9, method="reader", evidence=(evidence,))
+    for wanted, environment in (
+        (True, {"TERM": "xterm-256color"}),
+        (False, {"TERM": "xterm-256color", "NO_COLOR": "1"}),
+    ):
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        written = shown_on_a_terminal(lambda: render.answer(answer))
+        assert ("36m" in written) == wanted
+        assert "\x1b[1;7m1934" in written  # marked all the same
 
 
-def test_a_terminal_gets_colour_unless_it_wants_none(index: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-    coloured = on_a_terminal(["search", LAMP, "--index", str(index), "-k", "1"], {**environment, "NO_COLOR": ""})
-    assert "\x1b[36m" in coloured
-    plain = on_a_terminal(["search", LAMP, "--index", str(index), "-k", "1"], {"NO_COLOR": "1"})
-    assert "\x1b[36m" not in plain
-
-
-def test_a_document_cannot_steer_the_terminal(run_memptm: Run, tmp_path: Path) -> None:
+def test_a_document_cannot_steer_the_terminal(call: Call, tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     hostile = "The vault code is \x1b]0;owned\x07 \x1b[31m7741\x1b[0m [bold]not markup[/bold] \x9b2J \u202eevil."
     (tmp_path / "files" / "vault.txt").write_text(hostile, encoding="utf-8")
-    assert run_memptm("build", tmp_path / "files", "--index", tmp_path / "index").returncode == 0
+    assert call("build", tmp_path / "files", "--index", tmp_path / "index")[0] == 0
     for command in (["search", "--mode", "lexical"], ["query"]):
-        shown = run_memptm(*command, "What is the vault code?", "--index", tmp_path / "index").stdout
+        _, shown, _ = call(*command, "What is the vault code?", "--index", tmp_path / "index")
         assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown)
         assert "[bold]not markup[/bold]" in shown or command == ["query"]
 
 
-def test_a_damaged_cache_is_told_in_one_line_and_search_goes_on(run_memptm: Run, own_index: Path) -> None:
+def test_a_damaged_cache_is_told_in_one_line_and_search_goes_on(call: Call, own_index: Path) -> None:
     (own_index / "keys.faiss").write_bytes(b"damaged")
-    done = run_memptm("search", LAMP, "--index", own_index, "--json")
-    assert done.returncode == 0
-    assert json.loads(done.stdout)["hits"]
-    assert [line[:6] for line in done.stderr.splitlines()] == ["Note: "]
+    code, out, errors = call("search", LAMP, "--index", own_index, "--json")
+    assert code == 0
+    assert json.loads(out)["hits"]
+    assert [line[:6] for line in errors.splitlines()] == ["Note: "]
 
 
-def test_verify_fails_with_exit_code_1_and_a_remedy(run_memptm: Run, own_index: Path) -> None:
-    assert run_memptm("verify", "--index", own_index).returncode == 0
+def test_verify_fails_with_exit_code_1_and_a_remedy(call: Call, own_index: Path) -> None:
+    assert call("verify", "--index", own_index)[0] == 0
     for path in own_index.rglob("*faiss*"):
         if path.is_file():
             path.write_bytes(b"\0" * 100)
-    broken = run_memptm("verify", "--index", own_index, "--json")
-    result = json.loads(broken.stdout)
-    assert (broken.returncode, result["ok"]) == (1, False)
+    code, out, _ = call("verify", "--index", own_index, "--json")
+    result = json.loads(out)
+    assert (code, result["ok"]) == (1, False)
     assert all(check["remedy"] for check in result["checks"] if not check["ok"])
-    assert run_memptm("verify", "--index", own_index, "--repair").returncode == 0
-    assert run_memptm("verify", "--index", own_index).returncode == 0
+    assert call("verify", "--index", own_index, "--repair")[0] == 0
+    assert call("verify", "--index", own_index)[0] == 0
