@@ -18,6 +18,9 @@ _SAMPLE = 1 << 16
 _MOST_CONTROL = 0.02
 _MOST_NUL = 0.2  # UTF-16 without a mark reads as about half NUL
 _MOST_CHAOS = 0.1
+_FEWEST_TO_GUESS = 200  # bytes; with fewer only Western text, where most bytes are ASCII, can be told
+_WESTERN = re.compile(r"[\x00-\x7fÀ-ÖØ-öø-ÿŒœŠšŽžŸ\xa0¡¢£¥§©«®°²³´µ·»¼½¾¿€™–—‘’‚“”„•…]+")
+_UNTOLD = "binary, or an encoding that cannot be told; save it as UTF-8"
 
 
 class Undecodable(ValueError):
@@ -70,12 +73,17 @@ def _guessed(data: bytes, declared: str) -> str:
             return data.decode(declared)
         except (LookupError, UnicodeDecodeError):
             pass
+    _checked(data[:_SAMPLE].decode("latin-1"))
+    if len(data) < _FEWEST_TO_GUESS:
+        text = data.decode("cp1252", errors="replace")
+        if _WESTERN.fullmatch(text) and 4 * sum(byte > 127 for byte in data) <= len(data):
+            return text
+        raise Undecodable(_UNTOLD)
     from charset_normalizer import from_bytes
 
-    _checked(data[:_SAMPLE].decode("latin-1"))
     best = from_bytes(data[:_SAMPLE]).best()
     if best is None or best.chaos > _MOST_CHAOS:
-        raise Undecodable("binary, or an encoding that cannot be told; save it as UTF-8")
+        raise Undecodable(_UNTOLD)
     try:
         return data.decode(best.encoding)
     except UnicodeDecodeError:

@@ -49,6 +49,7 @@ def test_utf_16_without_a_mark_is_refused(tmp_path, encoding):  # F01
     ("encoding", "text"),
     [
         ("cp1252", "Der Bär aß Käse für fünf Könige und hörte schöne Märchen über Füchse. " * 5),
+        ("cp1252", "Käse für “alle” kostet heute — nur heute — 5 €"),
         ("koi8-r", "Маяк построен в 1871 году инженером, и он стоит на высоком берегу моря. " * 5),
         ("shift-jis", "灯台は千八百七十一年に建てられました。高さは四十三メートルです。" * 5),
     ],
@@ -70,6 +71,7 @@ def test_nul_is_removed_before_offsets_are_counted(tmp_path):  # F04
         (b" \n\t ", "no text"),
         (bytes(range(256)) * 40, "binary"),
         (bytes(range(32)) * 40, "binary"),
+        ("Привет, мир".encode("cp1251"), "encoding that cannot be told"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "PNG"),
         (gzip.compress(b"x"), "gzip"),
         (b"\xff\xfeO\x00\xd8", "utf-16"),

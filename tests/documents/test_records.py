@@ -16,7 +16,7 @@ def loaded(path, text):
     return list(load(path, warn=warnings.append)), warnings
 
 
-@pytest.fixture()
+@pytest.fixture
 def path(tmp_path):
     return tmp_path / "records.jsonl"
 

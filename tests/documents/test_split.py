@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 
@@ -39,7 +40,7 @@ def test_passages_are_exact_slices_that_leave_out_nothing_but_blanks(document, s
 @given(plain | documents(), sizes())
 def test_starts_and_ends_rise_strictly(document, size):
     passages = split(document, **size)
-    assert all(a.start < b.start and a.end < b.end for a, b in zip(passages, passages[1:], strict=False))
+    assert all(a.start < b.start and a.end < b.end for a, b in itertools.pairwise(passages))
 
 
 @given(plain, sizes())
@@ -83,7 +84,7 @@ def test_ids_are_unique_and_the_first_is_the_documents(document, size):
 def test_repeated_text_is_carried_not_searched(text):  # F18
     passages = split(Document(id="d", text=text), words=5, overlap=2)
     assert len(passages) > 10
-    assert all(a.start < b.start <= a.end for a, b in zip(passages, passages[1:], strict=False))
+    assert all(a.start < b.start <= a.end for a, b in itertools.pairwise(passages))
 
 
 def test_line_ends_count_as_they_stand():  # F03
@@ -126,7 +127,7 @@ def test_a_sentence_is_not_cut_where_another_place_is_near():
     sentences = [f"Sentence number {n} has exactly seven words." for n in range(60)]
     passages = split(Document(id="d", text=" ".join(sentences)), words=30, overlap=7)
     assert all(passage.text.startswith("Sentence") and passage.text.endswith("words.") for passage in passages)
-    assert all(a.end > b.start for a, b in zip(passages, passages[1:], strict=False))
+    assert all(a.end > b.start for a, b in itertools.pairwise(passages))
 
 
 def test_metadata_shrinks_no_passage():  # F26
