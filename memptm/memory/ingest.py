@@ -96,6 +96,7 @@ class Ingest:
     _waiting: list[_Waiting] = field(default_factory=list)
     _finished: dict[str, Json] = field(default_factory=dict)  # files read to their end since the last commit
     _files: dict[str, Json] = field(default_factory=dict)
+    _written: dict[str, Json] = field(default_factory=dict)
     _dropped: set[str] = field(default_factory=set)
 
     def run(self, items: Any, *, prune: bool) -> Added:
@@ -129,6 +130,11 @@ class Ingest:
             seconds=time.monotonic() - began,
         )
 
+    @property
+    def _settings(self) -> str:
+        """What, beside the documents, decides how passages look."""
+        return f"{self.words}/{self.overlap}"
+
     def _read_state(self) -> None:
         stored = self.values.scan("owner", "content", "file", where="ordinal = 0")
         for owner, content, file in zip(*(stored[name].to_pylist() for name in stored.column_names), strict=True):
@@ -137,6 +143,7 @@ class Ingest:
         with suppress(OSError, ValueError):  # only saves reading unchanged files
             found = json.loads((self.home / folder.FILES).read_bytes())
             self._files = found if isinstance(found, dict) else {}
+        self._written = dict(self._files)
 
     def _take(self, items: Iterable[Any], *, prune: bool) -> None:
         paths: list[Path] = []
@@ -178,7 +185,7 @@ class Ingest:
     def _file(self, path: Path) -> None:
         file = str(path)
         owners = self._owners.get(file, set())
-        record = {"hash": _file_hash(path), "settings": f"{self.words}/{self.overlap}"}
+        record = {"hash": _file_hash(path), "settings": self._settings}
         known = self._files.get(file, {})
         if owners and record["hash"] and known == {**record, "documents": len(owners)}:
             self.unchanged += len(owners)
@@ -204,9 +211,10 @@ class Ingest:
 
     def _document(self, document: Document, *, file: str) -> str:
         """Take in one document; returns its owner hash."""
-        content = _content_hash(document, self.words, self.overlap)
+        content = _content_hash(document)
         if not document.id:
             document = replace(document, id=digest(document.source, content)[:16])
+        content = digest(content, self._settings)
         owner = digest(document.source, document.id)
         if owner in self._seen:
             if self._contents.get(owner) != content and not any(w.content == content for w in self._waiting):
@@ -299,6 +307,8 @@ class Ingest:
         self.removed += len(dropped)
 
     def _write_files(self) -> None:
+        if self._files == self._written:
+            return
         with suppress(OSError):
             folder.replace(self.home / folder.FILES, json.dumps(self._files).encode())
 
@@ -325,9 +335,9 @@ def digest(*parts: str) -> str:
     return made.hexdigest()
 
 
-def _content_hash(document: Document, words: int, overlap: int) -> str:
+def _content_hash(document: Document) -> str:
     metadata = json.dumps(dict(document.metadata), sort_keys=True, ensure_ascii=False, default=str)
-    return digest(document.text, document.title, metadata, repr(document.blocks), f"{words}/{overlap}")
+    return digest(document.text, document.title, metadata, repr(document.blocks))
 
 
 def _file_hash(path: Path) -> str:

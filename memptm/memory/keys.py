@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,18 @@ def faiss_module() -> Any:
     return faiss
 
 
+@cache
+def _threads() -> int:
+    """How many threads FAISS takes if left alone."""
+    return int(faiss_module().omp_get_max_threads())
+
+
 class KeyIndex:
     """FAISS index over unit vectors with our ids: flat when small, an inverted file when large."""
 
     def __init__(self, dimension: int) -> None:
         self.dimension, self.version, self.trained_on = dimension, 0, 0
+        _threads()
         self.ids: Ids = np.empty(0, np.int64)
         self._index = _flat(dimension)
         self._searched: Any = None
@@ -83,8 +91,7 @@ class KeyIndex:
         depth = min(depth, held)
         if depth == 0:
             return [[] for _ in queries]
-        work = len(queries) * len(self.ids)
-        faiss.omp_set_num_threads(1 if work < ONE_THREAD_UP_TO else faiss.omp_get_num_procs())
+        faiss.omp_set_num_threads(1 if len(queries) * len(self.ids) < ONE_THREAD_UP_TO else _threads())
         if allowed is None:
             scores, ids = self._search_index().search(queries, depth)
         else:

@@ -22,7 +22,7 @@ from memptm.memory.home import Home, Manifest
 from memptm.memory.ingest import Added, Ingest, unit
 from memptm.memory.keys import Damaged, KeyIndex, exact
 from memptm.memory.lexical import fuse, question_terms
-from memptm.memory.values import Ids, Snapshot, Values
+from memptm.memory.values import MOST_VERSIONS, Ids, Snapshot, Values
 from memptm.memory.where import to_sql
 from memptm.progress import Progress, silent
 from memptm.types import Document, Hit, Json, Passage
@@ -35,7 +35,7 @@ MODES = ("dense", "lexical", "hybrid")
 FUSED = 50  # hits of each list that hybrid search fuses, at least
 SPARE = 10  # hits fetched beyond k, for equal texts
 EXACT_SHARE = 0.02  # a filter that leaves less than this of an approximate index is searched exactly
-OPTIMISE_ROWS, OPTIMISE_VERSIONS = 256, 32  # rows or versions written since, that make a write end with optimising
+OPTIMISE_ROWS = 256  # written at once make a write end with optimising; so do too many versions
 SAVE_SHARE = 0.02  # changes worth writing the FAISS file for; below, a reader catches up by id
 
 
@@ -193,7 +193,7 @@ class Memory:
 
     def _settle(self, *, rows: int) -> None:
         """After a write: optimise when that pays, and bring the keys up to date."""
-        if rows >= OPTIMISE_ROWS or self._values.versions() > OPTIMISE_VERSIONS:
+        if rows >= OPTIMISE_ROWS or self._values.versions() > MOST_VERSIONS:
             self._values.optimise()
         self._synced(save=rows >= SAVE_SHARE * len(self._values.snapshot().ids))
 

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 TABLE = "passages"
 KEEP_VERSIONS = timedelta(seconds=2)  # a reader whose version went reads the newest one instead
+MOST_VERSIONS = 32  # with more than these, all go but the newest
 HELD_UP_TO = 20_000  # passages that are held in memory, some 20 MB
 ATTEMPTS = 4  # of a read, each at the newest version
 SHOWN = [
@@ -246,7 +247,8 @@ class Values:
         """Bring the full-text index up to date, merge fragments, clear away versions no reader needs."""
         if self._table is not None:
             with writing(self.path):
-                self._table.optimize(cleanup_older_than=KEEP_VERSIONS, delete_unverified=True)
+                keep = KEEP_VERSIONS if self.versions() <= MOST_VERSIONS else timedelta(milliseconds=1)
+                self._table.optimize(cleanup_older_than=keep, delete_unverified=True)
                 self._wrote()
 
     def index_text(self) -> None:
