@@ -12,6 +12,7 @@ import pypdfium2.raw as pdfium
 
 from memptm.documents.draft import Draft, Extracted
 from memptm.documents.formats.layout import Run, in_reading_order
+from memptm.documents.formats.running_heads import without_running_heads
 from memptm.documents.refused import Refused
 
 Warn = Callable[[str], None]
@@ -45,20 +46,16 @@ def read(path: Path, *, warn: Warn) -> Extracted:
 
 
 def _read(file: pypdfium2.PdfDocument, path: Path, warn: Warn) -> Extracted:
-    draft, before = Draft(), ""
-    silent, unsure, unknown = [], [], 0
-    for number in range(1, len(file) + 1):
-        text, sure = _page(file, number - 1)
+    found = [_page(file, index) for index in range(len(file))]
+    texts = without_running_heads([text.strip() for text, _ in found])
+    draft, before, unknown = Draft(), "", 0
+    for number, text in enumerate(texts, start=1):
         unknown += len(_UNKNOWN.findall(text))
-        text = _UNKNOWN.sub(lambda found: "" if found.group() == "\0" else found.group(), text).strip()
-        if not text:
-            silent.append(number)
-            continue
-        if not sure:
-            unsure.append(number)
         ended = not before or bool(_SENTENCE_END.search(before))
         draft.add(text, page=number, joint="\n\n" if ended else "\n")
-        before = text[-8:]
+        before = text[-8:] or before
+    silent = [number for number, text in enumerate(texts, start=1) if not text]
+    unsure = [number for number, (text, sure) in enumerate(found, start=1) if text and not sure]
     pages = len(file)
     if len(silent) == pages:
         raise Refused(

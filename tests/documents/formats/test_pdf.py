@@ -8,6 +8,7 @@ import pytest
 from fpdf import FPDF
 
 from memptm.documents.formats.layout import Run, in_reading_order
+from memptm.documents.formats.running_heads import without_running_heads
 from memptm.documents.load import Refused, load
 from memptm.documents.split import split
 
@@ -184,3 +185,15 @@ def test_memory_is_flat_over_200_files(tmp_path):  # F17
 
     after_20 = peak_kb_after(20)
     assert peak_kb_after(180) - after_20 < 8_000
+
+
+def test_running_heads_and_page_numbers_do_not_part_sentences():
+    bodies = ["It began\nand", "went\non", "for years\nuntil", "it\nwas", "over\nthen."]
+    pages = [f"The Log\n{body}\n{number}" for number, body in enumerate(bodies, start=7)]
+    assert without_running_heads(pages) == [pages[0], *bodies[1:]]
+
+
+def test_first_lines_that_differ_or_stand_alone_are_kept():
+    steps = ["Step one\nOpen it.", "Step two\nLook in.", "Step three\nClose it.", "Step four\nLeave."]
+    assert without_running_heads(steps) == steps
+    assert without_running_heads(["Blank"] * 5) == ["Blank"] * 5
