@@ -130,7 +130,7 @@ def _named(node: sql.Expr, where: str) -> str:
     """The column, or the look-up of the metadata field."""
     from sqlglot import expressions as sql
 
-    if not isinstance(node, sql.Column | sql.Dot):
+    if not isinstance(node, sql.Column | sql.Dot) or any(isinstance(part, sql.Star) for part in node.parts):
         raise _refusal(where, f"{node.sql()[:60]} is not the name of a column or a metadata field")
     path = [part.name for part in node.parts]
     if len(path) == 1 and path[0] in COLUMNS:

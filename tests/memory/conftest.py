@@ -39,3 +39,8 @@ def found():
         return [hit.passage.text for hit in memory.search(question, **options)]
 
     return find
+
+
+@pytest.fixture
+def reopened(path, toy):
+    return lambda: Memory.open(path, encoder=toy)

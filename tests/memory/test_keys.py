@@ -59,7 +59,8 @@ def test_a_damaged_file_is_noticed_once_and_made_anew(filled, path, toy, damage)
     reader = Memory.open(path, encoder=toy)
     with pytest.warns(UserWarning, match=r"keys.faiss .* made anew") as notices:
         after = [[hit.to_json() for hit in reader.search(f"number{n}", mode="dense")] for n in range(9)]
-    assert before == after and len(notices) == 1
+    assert before == after
+    assert len(notices) == 1
     assert all(check.ok for check in Memory.open(path, encoder=toy).verify())
 
 
@@ -70,7 +71,8 @@ def test_verify_finds_wrong_vectors_behind_right_ids_and_repairs_them(filled, pa
     wrong.save(path / "keys.faiss", index=filled.manifest.index)
     reader = Memory.open(path, encoder=toy)
     failed = [check for check in reader.verify() if not check.ok]
-    assert [check.name for check in failed] == ["faiss keys"] and "--repair" in failed[0].remedy
+    assert [check.name for check in failed] == ["faiss keys"]
+    assert "--repair" in failed[0].remedy
     assert all(check.ok for check in reader.verify(repair=True))
     assert all(check.ok for check in Memory.open(path, encoder=toy).verify())
 
@@ -101,7 +103,8 @@ def test_any_order_of_adding_and_removing_leaves_each_key_its_own_nearest(kind, 
     index, present = KeyIndex(32), np.arange(0, 600)
     for version in range(1, 8):
         index.sync(present, version=version, fetch=lambda ids: all_keys[ids])
-        assert index.kind == kind and np.array_equal(index.held(), present)
+        assert index.kind == kind
+        assert np.array_equal(index.held(), present)
         best = [row[0] for row in index.search(all_keys[present], depth=1)]
         assert [one for one, _ in best] == present.tolist()
         assert np.allclose(index.vectors(present), all_keys[present], atol=1e-6)
@@ -123,7 +126,8 @@ def test_an_inverted_file_survives_saving_and_is_trained_anew_as_it_grows(tmp_pa
     assert (loaded.kind, loaded.version) == ("ivf", 2)
     assert loaded.search(all_keys[:50], depth=5) == index.search(all_keys[:50], depth=5)
     loaded.sync(np.arange(50), version=3, fetch=lambda ids: all_keys[ids])
-    assert loaded.kind == "flat" and np.array_equal(loaded.held(), np.arange(50))
+    assert loaded.kind == "flat"
+    assert np.array_equal(loaded.held(), np.arange(50))
 
 
 def test_flat_search_is_the_exact_one():

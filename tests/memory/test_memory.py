@@ -67,7 +67,9 @@ def test_opening_and_searching_writes_nothing(memory, path, toy, texts):
     memory.add(texts("The door is red."))
     before = tree(path)
     reader = Memory.open(path, encoder=toy)
-    assert reader.search("door") and reader.info() and all(check.ok for check in reader.verify())
+    assert reader.search("door")
+    assert reader.info()
+    assert all(check.ok for check in reader.verify())
     assert tree(path) == before
 
 
@@ -96,7 +98,8 @@ except Exception as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     lines = done.stdout.splitlines()
     assert lines[:1] == ["The lamp is green."], done.stderr
-    assert lines[1].startswith("BadIndex 2") and "read-only" in lines[1]
+    assert lines[1].startswith("BadIndex 2")
+    assert "read-only" in lines[1]
     assert not (path / "keys.faiss").exists()
 
 
@@ -107,7 +110,8 @@ def test_equal_documents_are_added_once_and_encoded_once(memory, toy, texts):
     first = memory.add(texts("One fern.", "Two ferns."))
     again = memory.add(texts("One fern.", "Two ferns."))
     assert (first.added, again.added, again.unchanged, again.encoded) == (2, 0, 2, 0)
-    assert len(toy.encoded) == 2 and len(memory) == 2
+    assert len(toy.encoded) == 2
+    assert len(memory) == 2
 
 
 def test_a_changed_document_replaces_its_passages_everywhere(memory, path, toy, found):  # F27
@@ -137,7 +141,8 @@ def test_other_split_settings_split_again(memory):
 
 def test_the_same_text_of_two_sources_is_stored_twice_encoded_once_and_found_once(memory, toy, found):  # F31
     memory.add([Document(text="The owl sleeps.", id=name, source=name) for name in ("p.txt", "q.txt")])
-    assert len(memory) == 2 and len(toy.encoded) == 1
+    assert len(memory) == 2
+    assert len(toy.encoded) == 1
     assert all(found(memory, "owl", mode=mode) == ["The owl sleeps."] for mode in MODES)
     memory.remove(source="p.txt")
     assert [hit.passage.source for hit in memory.search("owl")] == ["q.txt"]
@@ -165,8 +170,10 @@ def test_the_record_of_250_documents_of_one_source_is_unchanged_at_any_batch_siz
     for size in (7, 1000):
         monkeypatch.setattr("memptm.memory.ingest.BATCH", size)
         added = memory.add(documents)
-        assert added.passages == 250 and added.removed == 0
-    assert added.unchanged == 250 and len(toy.encoded) == 250
+        assert added.passages == 250
+        assert added.removed == 0
+    assert added.unchanged == 250
+    assert len(toy.encoded) == 250
 
 
 def test_sizes_that_cannot_be_are_refused(memory):
@@ -193,7 +200,8 @@ def test_an_empty_index_gives_empty_lists(memory, texts):  # F43
         assert memory.search(["x"] * number) == [[]] * number
     memory.add(texts("gone"))
     memory.remove(where="text = 'gone'")
-    assert memory.search("gone") == [] and memory.search(["gone"] * 32, mode="dense") == [[]] * 32
+    assert memory.search("gone") == []
+    assert memory.search(["gone"] * 32, mode="dense") == [[]] * 32
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -223,7 +231,8 @@ def test_similarity_is_the_cosine_in_every_mode_whatever_the_encoders_scale(tmp_
                 cosine = float((plain._vectors([hit.passage.text]) @ plain._vectors(["red door"]).T)[0, 0])
                 assert hit.similarity == pytest.approx(cosine, abs=1e-5)
         ranks.append([hit.passage.text for hit in memory.search("red door", mode="dense")])
-    assert ranks[0] == ranks[1] and ranks[0][0] == "red door"
+    assert ranks[0] == ranks[1]
+    assert ranks[0][0] == "red door"
 
 
 def test_equal_scores_come_in_the_order_of_storing_every_time(memory, texts):
@@ -295,7 +304,8 @@ def test_a_rare_word_is_in_the_best_hybrid_hits(memory, texts, found):  # F59
     memory.add(texts("The protein zyxin stands at adhesion sites.", "A protein of cell contacts.", *fillers))
     assert "zyxin" in found(memory, "zyxin", k=1)[0]
     hits = found(memory, "protein of cell contacts", k=5)
-    assert hits[0] == "A protein of cell contacts." and len(set(hits)) == 5
+    assert hits[0] == "A protein of cell contacts."
+    assert len(set(hits)) == 5
 
 
 def test_ligatures_and_wide_letters_are_found_by_plain_ones(memory, texts, found):  # F12
@@ -325,7 +335,8 @@ def test_passages_and_documents_come_whole_and_in_order(memory):
     memory.add([document, Document(text="Three.")])
     first, second = memory.passages()
     assert (first.text, first.id, first.title, first.source) == ("One. Two.", "d", "T", "s")
-    assert first.metadata == document.metadata and second.text == "Three."
+    assert first.metadata == document.metadata
+    assert second.text == "Three."
     assert [summary.id for summary in memory.documents()] == ["d", second.document]
     assert [one.text for one in memory.passages(where="title = 'T'")] == ["One. Two."]
 
@@ -355,9 +366,11 @@ def test_exactly_one_document_is_removed_whatever_its_name(memory, name):  # F53
     memory.add([*others, Document(text="it", id=name, source=f"{name}.txt")])
     with pytest.raises(InputError, match="Nothing was removed"):
         memory.remove(ids=[f"{name}?"])
-    assert memory.remove(ids=[name]) == 1 and len(memory) == 3
+    assert memory.remove(ids=[name]) == 1
+    assert len(memory) == 3
     memory.add(Document(text="it", id="x", source=f"{name}.txt"))
-    assert memory.remove(source=f"{name}.txt") == 1 and len(memory) == 3
+    assert memory.remove(source=f"{name}.txt") == 1
+    assert len(memory) == 3
 
 
 def test_an_unknown_id_removes_nothing_even_beside_a_known_one(memory):
@@ -373,7 +386,9 @@ def test_a_passages_id_removes_its_document_and_an_ambiguous_id_needs_the_source
         Document(text="\n\n".join(f"Row {n} is long enough." for n in range(9)), id="d", source="s"), words=5, overlap=0
     )
     passage = list(memory.passages())[2].id
-    assert passage != "d" and memory.remove(ids=[passage]) == 1 and len(memory) == 0
+    assert passage != "d"
+    assert memory.remove(ids=[passage]) == 1
+    assert len(memory) == 0
     memory.add([Document(text="x y", id="r1", source="a"), Document(text="z", id="r1", source="b")])
     with pytest.raises(InputError, match="2 sources"):
         memory.remove(ids=["r1"])
@@ -391,7 +406,9 @@ def test_many_small_adds_stay_small_and_compaction_changes_no_hit(path):  # F55
         memory.add(Document(text=row))
     info = memory.info()
     content = sum(len(row) for row in rows) + 100 * 64 * 4
-    assert info["versions"] <= 40 and info["passages"] == 100 and info["bytes"] < 20 * content
+    assert info["versions"] <= 40
+    assert info["passages"] == 100
+    assert info["bytes"] < 20 * content
     before = [[(hit.passage.text, hit.score) for hit in memory.search(row, k=5, mode="dense")] for row in rows[:20]]
     memory.compact()
     memory.verify(repair=True)

@@ -7,7 +7,29 @@ import numpy as np
 
 from memptm.progress import Event, silent
 
-STOP = set("the a an of in is are to and or for on at by with what who when where how which".split())
+STOP = {
+    "the",
+    "a",
+    "an",
+    "of",
+    "in",
+    "is",
+    "are",
+    "to",
+    "and",
+    "or",
+    "for",
+    "on",
+    "at",
+    "by",
+    "with",
+    "what",
+    "who",
+    "when",
+    "where",
+    "how",
+    "which",
+}
 
 
 class Toy:

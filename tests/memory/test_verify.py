@@ -1,0 +1,76 @@
+"""Each check notices what it is for, and says what to do."""
+
+import pytest
+
+from memptm import Document
+from memptm.memory.values import Values
+
+
+def failed(memory):
+    return {check.name: check for check in memory.verify() if not check.ok}
+
+
+@pytest.fixture
+def filled(memory):
+    text = "\n\n".join(f"Row {n} of the list." for n in range(9))
+    memory.add([Document(text=text, id=name, source=f"{name}.txt") for name in "abc"], words=5, overlap=0)
+    return memory
+
+
+def test_a_good_index_passes_and_every_check_has_a_remedy(filled):
+    checks = filled.verify()
+    assert all(check.ok and check.detail and check.remedy for check in checks)
+    assert len(checks) >= 9
+
+
+def test_a_missing_text_index_is_noticed_and_made_by_repair(filled, reopened):
+    filled._values._table.drop_index("lexical_idx")
+    memory = reopened()
+    assert "--repair" in failed(memory)["full text"].remedy
+    assert memory.search("row list", mode="lexical")
+    assert all(check.ok for check in memory.verify(repair=True))
+    assert failed(reopened()) == {}
+
+
+def test_a_document_that_is_not_whole_is_noticed_by_name(filled, reopened):
+    filled._values._table.delete("document = 'b' AND ordinal = 2")
+    found = failed(reopened())
+    assert list(found) == ["documents"]
+    assert ": b" in found["documents"].detail
+
+
+def test_wrong_offsets_and_keys_of_wrong_length_are_noticed(filled, reopened):
+    table = filled._values._table
+    table.update(where="document = 'a' AND ordinal = 1", values={"start": 0})
+    table.update(where="document = 'c' AND ordinal = 0", values={"key": [2.0] * 64})
+    assert {"rows", "keys"} <= failed(reopened()).keys()
+
+
+def test_what_a_killed_build_leaves_is_a_notice_and_goes_with_the_next_build(filled, path):
+    (path / "keys.faiss.1234.tmp").write_bytes(b"half")
+    check = next(check for check in filled.verify() if check.name == "left over files")
+    assert check.ok
+    assert "keys.faiss.1234.tmp" in check.detail
+    filled.add(Document(text="More."))
+    assert not list(path.glob("*.tmp"))
+
+
+def test_a_lost_counter_never_gives_an_id_that_is_stored(filled, path):
+    (path / "next-id").unlink()
+    assert "ids" in failed(filled)
+    filled.add(Document(text="More."))
+    assert failed(filled) == {}
+
+
+def test_a_version_that_is_cleared_away_while_reading_is_read_again(filled, monkeypatch):
+    scan, calls = Values.scan, []
+
+    def vanishing(self, *columns, **options):
+        calls.append(columns)
+        if len(calls) == 1:
+            raise RuntimeError("lance error: Not found: data/x.lance")
+        return scan(self, *columns, **options)
+
+    filled.close()
+    monkeypatch.setattr(Values, "scan", vanishing)
+    assert len(filled.search("row", mode="lexical")) == 5

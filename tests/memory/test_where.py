@@ -1,0 +1,103 @@
+"""Filters: what they mean, and that nothing but a condition gets through."""
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memptm import Document, Memory
+from memptm.errors import InputError
+from memptm.memory.where import LONGEST, to_sql
+
+ROWS = [
+    Document(text="one", id="a", title="Fern", source="x.txt", metadata={"kind": "fern", "year": 1999, "wild": True}),
+    Document(text="two", id="b", title="Oak", source="y.txt", metadata={"kind": "oak", "year": "2005", "tags": ["a", "b"]}),
+    Document(text="three", id="c", source="O'Hara.txt", metadata={"kind": None, "place": {"town": "Bern", "title": 1}}),
+    Document(text="four", id="d", title="Yew", source="z", metadata={"title": "hidden", "odd name": "v", "year": -3.5}),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory):
+    from toy import Toy
+
+    made = Memory.open(tmp_path_factory.mktemp("where") / "index", create=True, encoder=Toy())
+    made.add(ROWS)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("kind = 'fern'", "a"),
+        ("kind == 'oak'", "b"),
+        ("kind <> 'fern'", "b"),
+        ("kind in ('fern', 'oak')", "ab"),
+        ("kind not in ('fern')", "b"),
+        ("year > 1990", "ab"),
+        ("1990 < year", "ab"),
+        ("year between 1999 and 2004", "a"),
+        ("year = -3.5", "d"),
+        ("year >= 1999 and not kind = 'oak'", "a"),
+        ("kind = 'fern' or (title = 'Yew')", "ad"),
+        ("kind is null", "cd"),
+        ("kind is not null", "ab"),
+        ("wild", "a"),
+        ("wild = true", "a"),
+        ("wild is true", "a"),
+        ("tags like '%\"b\"%'", "b"),
+        ("title ilike 'f%'", "a"),
+        ("title not like 'F%' and title <> ''", "bd"),
+        ("source = 'O''Hara.txt'", "c"),
+        ("place.town = 'Bern'", "c"),
+        ("metadata.title = 'hidden'", "d"),
+        ("\"odd name\" = 'v'", "d"),
+        ("id = 'a'", "a"),
+        ("page is null", "abcd"),
+        ('"end" = 3 and start = 0', "ab"),
+        ("nothing = 'x'", ""),
+    ],
+)
+def test_what_a_filter_means(memory, where, expected):
+    assert "".join(passage.document for passage in memory.passages(where=where)) == expected
+    hits = memory.search("one two three four", where=where, k=9)
+    assert sorted(hit.passage.document for hit in hits) == list(expected)
+
+
+REFUSED = ["", "kind =", "1 = 1", "'a' = 'a'", "(select 1)", "kind = (select 1)", "kind = 'x'; drop table passages",
+           "kind = 'x' union select 1", "kind = 'x' limit 1", "kind = 'x' order by kind", "f(kind) = 'x'", "a = b",
+           "kind = 'x' group by kind", "kind in (select 1)", "page = 'x'", "year = 1e999", "kind like 'a' escape '!'",
+           "true", "null", "year between symmetric 1 and 2", "case when kind = 'x' then 1 end", "kind = $1", "kind = ?",
+           "kind = 'x' -- y\nor 1=1", "kind = 'x' /* y */ = 'z'", "kind = x'00'", "exists (select 1)", "*", "a.*", "(" * 500,
+           "x = '" + "y" * LONGEST + "'"]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", REFUSED)
+def test_anything_else_is_refused_in_one_line(memory, where):
+    with pytest.raises(InputError) as caught:
+        memory.search("x", where=where)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_very_long_filter_is_answered_or_refused(memory):
+    for where in (" or ".join(["year = 1"] * 900), "not " * 1500 + "wild", "(" * 90 + "wild" + ")" * 90):
+        with contextlib.suppress(InputError):
+            memory.search("x", where=where)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=20), st.text(min_size=1, max_size=12))
+def test_values_and_names_are_data(memory, value, name):
+    quoted = "'" + value.replace("'", "''") + "'"
+    identifier = '"' + name.replace('"', '""') + '"'
+    with contextlib.suppress(InputError):
+        assert list(memory.passages(where=f"kind = {quoted} and {identifier} = {quoted}")) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="'\"`()=<> ;-/*\\ andornotkind%x1.,", max_size=40))
+def test_noise_is_refused_or_stays_one_condition(text):
+    with contextlib.suppress(InputError):
+        rewritten = to_sql(text)
+        assert "json_get_string" in rewritten or "`" in rewritten
