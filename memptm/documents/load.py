@@ -75,8 +75,6 @@ def load(path: Path, *, warn: Callable[[str], None]) -> Iterator[Document]:
             yield document
         if not found:
             raise Refused(path, "no document in it")
-    except (MemptmError, GeneratorExit):
-        raise
     except Undecodable as error:
         raise Refused(path, str(error)) from None
     except OSError as error:

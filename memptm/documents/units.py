@@ -22,6 +22,7 @@ _ASCII_WORD = re.compile(r"\S+")
 _WORD = regex.compile(
     rf"(?:(?=[{_UNBROKEN}])\X[{_CLOSING}]*+|[^\s{_UNBROKEN}]++)(?:\s*+[{_JOINED}]++[^\s{_UNBROKEN}]*+)*+"
 )
+_NAME = re.compile(r"\w+")
 _GRAPHEME = regex.compile(r"\X")
 _LINE = re.compile(r"[^\r\n]+")
 _PARAGRAPH_END = re.compile(r"(?:\r\n|\r|\n)[ \t]*(?:\r\n|\r|\n)|(?:\r\n|\r|\n)(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
@@ -90,12 +91,15 @@ def add_whole(units: Units, text: str, start: int, end: int, *, after: int = PAR
 
 
 def add_lines(units: Units, text: str, start: int, end: int, *, longest: float) -> None:
-    """Lines of ``text[start:end]``, a unit each; one of more than ``longest`` words is broken into words."""
+    """Lines of ``text[start:end]``, a unit each; one of more than ``longest`` words is broken into words.
+
+    Cells and names count as words though no blank parts them.
+    """
     for line in _LINE.finditer(text, start, end):
         span = _trimmed(text, *line.span())
         if not span:
             continue
-        weight = count_words(text[slice(*span)])
+        weight = max(count_words(text[slice(*span)]), len(_NAME.findall(text, *span)))
         if weight > longest:
             add_prose(units, text, *span)
         else:

@@ -56,3 +56,8 @@ def test_a_cell_of_any_size_goes_in(tmp_path):  # F07
 def test_a_single_row_is_text(tmp_path):
     (passage,) = split(read(tmp_path, "only,one,row"))
     assert (passage.text, passage.context) == ("only,one,row", "")
+
+
+def test_cells_count_as_words_though_no_blank_parts_them(tmp_path):
+    passages = split(read(tmp_path, written([[f"a{n}", n, n, n] for n in range(100)])), words=40, overlap=0)
+    assert len(passages) == 10
