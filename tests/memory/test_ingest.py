@@ -184,8 +184,9 @@ def test_an_interrupted_build_keeps_whole_documents_and_goes_on(path, texts, mon
     toy = Toy()
     memory = Memory.open(path, encoder=toy)
     with pytest.warns(UserWarning, match="made anew"):
-        assert "number3" in found(memory, "number3", mode="lexical")[0]
-        assert len(memory) == 20
+        hits = found(memory, "number3", mode="lexical")
+    assert "number3" in hits[0]
+    assert len(memory) == 20
     assert all(check.ok for check in memory.verify())
     assert memory.add(documents).unchanged == 20
     assert len(toy.encoded) == 30

@@ -59,7 +59,7 @@ def test_what_a_killed_build_stored_stays_and_the_next_build_goes_on(path):  # F
     before = 0
     for commits in (5, 9):
         process = start(BUILD, path)
-        wait_for(lambda commits=commits: versions(path) >= commits or process.poll() is not None)
+        wait_for(lambda commits=commits, process=process: versions(path) >= commits or process.poll() is not None)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         memory = Memory.open(path, encoder=Toy())
@@ -166,7 +166,7 @@ def test_torch_and_faiss_live_together_in_either_order(path, texts, order, threa
         print("fine")
     """
     out, err = start(code, path, order, env={**os.environ, "OMP_NUM_THREADS": threads}).communicate(timeout=120)
-    assert out.strip() == "fine" and not err, err
+    assert (out.strip(), err) == ("fine", "")
 
 
 def test_standard_output_stays_clean(path):
