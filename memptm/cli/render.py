@@ -64,18 +64,18 @@ def answer(given: Answer, *, streamed: bool = False) -> None:
         console.print()
     else:
         console.print(_text(printable(str(given)), "bold"))
-    console.print(_text(f"probability {given.probability:.2f}, method {given.method}", "dim"))
+    console.print(_text(f"probability {_probability(given.probability)}, method {given.method}", "dim"))
     if given.note:
         console.print(_text(one_line(given.note)))
     others = [other for other in given.answers if other.text != given.text][:3]
     if others and given.text is not None:
-        shown = "; ".join(f"{one_line(other.text)} ({other.probability:.2f})" for other in others)
+        shown = "; ".join(f"{one_line(other.text)} ({_probability(other.probability)})" for other in others)
         console.print(_text(f"or: {shown}", "dim"))
     cited = [one for n, one in enumerate(given.evidence) if n == 0 or one.posterior >= WORTH_CITING]
     for number, one in enumerate(cited, 1):
         console.print()
         console.print(
-            _text(f"[{number}] ", "bold") + _citation(one.passage) + _text(f"   p {one.posterior:.2f}", "dim")
+            _text(f"[{number}] ", "bold") + _citation(one.passage) + _text(f"   p {_probability(one.posterior)}", "dim")
         )
         console.print(_indented(console, _marked(console, one)))
 
@@ -108,6 +108,10 @@ def scores(result: dict[str, Any]) -> None:
     console.print(_text(f"exact match {_percent(result['em'])}   F1 {_percent(result['f1'])}"))
     console.print(_text(f"recall {recall}   MRR {mrr}"))
     console.print(_text(f"p50 {result['ms']['p50']:.0f} ms, p95 {result['ms']['p95']:.0f} ms a question"))
+
+
+def _probability(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.005 or value == 0 else "below 0.01"
 
 
 def _percent(value: float | None) -> str:

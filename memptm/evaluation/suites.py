@@ -101,6 +101,7 @@ def evaluate(qa: QA, questions: Sequence[Question], *, k: int = 5, progress: Pro
     overlap: list[float] = []
     ms: list[float] = []
     ranks: list[int | None] = []
+    qa(questions[0].text, k=k)  # loads the models, which is not a question's time
     for done, question in enumerate(questions, 1):
         began = time.perf_counter()
         said = qa(question.text, k=k).text
