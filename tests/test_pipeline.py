@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memptm import QA, Memory, Passage
+from memptm import QA, Document, Memory, Passage
 from memptm.errors import InputError
 from memptm.pipeline import MAX_QUESTION, find_answer
 
@@ -121,6 +121,32 @@ def test_an_answer_is_found_in_a_text_as_whole_words(answer: str, text: str, fou
     assert (None if span is None else text[slice(*span)]) == found
 
 
+def test_documents_that_disagree_are_both_evidence_and_both_in_the_distribution(tmp_path: Path) -> None:  # F34
+    memory = Memory.open(tmp_path / "index", create=True)
+    memory.add(
+        [
+            Document(text="2019: the office is in Bern.", source="old.txt"),
+            Document(text="2024: the office moved to Basel.", source="new.txt"),
+        ]
+    )
+    answer = QA(memory)("Where is the office?")
+    assert {one.passage.source for one in answer.evidence} == {"old.txt", "new.txt"}
+    said = " ".join(candidate.text for candidate in answer.answers)
+    assert "Bern" in said
+    assert "Basel" in said
+
+
+def test_an_answer_that_overlapping_passages_share_is_one_answer(tmp_path: Path) -> None:  # F66
+    text = "Many boats came by that day, and one of them was green. The kiosk opens at nine every morning. "
+    memory = Memory.open(tmp_path / "index", create=True)
+    memory.add([Document(text=text + "Then it rains, and nobody comes to buy a paper.")], words=20, overlap=15)
+    answer = QA(memory)("When does the kiosk open?")
+    keys = [candidate.text.lower() for candidate in answer.answers]
+    assert len(keys) == len(set(keys))
+    assert sum(candidate.probability for candidate in answer.answers) <= 1 + 1e-6
+    assert sum(one.answer_span is not None for one in answer.evidence) >= 2
+
+
 @dataclass(frozen=True)
 class Said:
     """What a generator hands back."""
@@ -149,7 +175,7 @@ class Scripted:
         return [self.likelihoods[one.title] for (one,) in passages]
 
 
-def test_a_generated_answer_cites_what_was_read_by_prior_times_likelihood(index: Path) -> None:
+def test_a_generated_answer_cites_what_was_read_by_prior_times_likelihood(index: Path) -> None:  # F74
     memory = Memory.open(index)
     hits = memory.search(WHO, k=4)
     likelihoods = {hit.passage.title: -2.0 if n else -4.0 for n, hit in enumerate(hits)}

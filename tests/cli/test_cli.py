@@ -124,6 +124,35 @@ def test_json_is_all_there_is_on_standard_output(
     assert set(COMMANDS[command]) <= set(json.loads(done.stdout))
 
 
+OFFLINE = """
+import contextlib, socket, sys
+attempts = []
+def refuse(*arguments):
+    attempts.append(arguments)
+    raise OSError("the network is cut")
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+from memptm.cli import main
+folder, index, question = sys.argv[1:]
+for arguments in (["build", folder], ["search", question], ["query", question]):
+    with contextlib.suppress(SystemExit):
+        main([*arguments, "--index", index, "--json"])
+print(attempts)
+"""
+
+
+def test_build_search_and_query_ask_nothing_of_the_network(folder: Path, tmp_path: Path) -> None:  # F102
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, str(folder), str(tmp_path / "index"), LAMP],
+        capture_output=True, text=True, timeout=300,
+        env={name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"},
+    )  # fmt: skip
+    built, found, answered, attempts = done.stdout.splitlines()
+    assert json.loads(built)["added"] == 4
+    assert json.loads(found)["hits"]
+    assert "1934" in json.loads(answered)["answer"]
+    assert attempts == "[]"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -137,12 +166,12 @@ def test_json_is_all_there_is_on_standard_output(
         ["search", LAMP, "--index", "{index}", "--where", "kind = "],
         ["query", LAMP, "--index", "{index}", "--method", "magic"],
         ["build", "{tmp}/missing", "--index", "{tmp}/new"],
-        ["build", "{folder}", "--index", "{tmp}/new", "--words", "20", "--overlap", "20"],
+        ["build", "{folder}", "--index", "{tmp}/new", "--words", "20", "--overlap", "20"],  # F19
         ["build", "{folder}", "--index", "{tmp}/new", "--encoder", "no/such-encoder"],
         ["build", "{folder}", "--index", "{folder}/lighthouse.txt"],
         ["remove", "--index", "{index}"],
         ["remove", "--index", "{index}", "--id", "no such id"],
-        ["remove", "--index", "{index}", "--id", "n' OR 'a'='a"],
+        ["remove", "--index", "{index}", "--id", "n' OR 'a'='a"],  # F53
         ["remove", "--index", "{index}", "--id", "a", "--source", "b"],
         ["eval", "{tmp}/missing.jsonl", "--index", "{index}"],
         ["magic"],
