@@ -136,7 +136,7 @@ class Generator:
             found.append(
                 Generation(
                     text=None if nothing else texts[row],
-                    probability=exp(float(null[row] if silent_rows[row] else log_p[row])),
+                    probability=exp(float(null[row] if nothing else log_p[row])),
                     null_probability=exp(float(null[row])),
                     read=prompt.read,
                     tokens=tokens[row],

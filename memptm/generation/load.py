@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -15,11 +15,13 @@ from typing import Any
 
 import torch
 
+from memptm.encoders import bert
 from memptm.errors import ModelMissing
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
 
 ADAPTER = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
 UNUSUAL = (  # settings of a LoRA that need peft itself
     "alora_invocation_tokens",
     "alpha_pattern",
@@ -43,27 +45,34 @@ def load(name: str, *, progress: Progress = silent) -> tuple[Any, Any]:
     Raises:
         ModelMissing: nothing can be loaded under that name.
     """
-    path = resolve(name)
-    if not (path / ADAPTER).is_file():
-        model, tokenizer = _load_base(path, progress=progress)
-    else:
+    path, adapter = resolve(name), None
+    if (path / ADAPTER).is_file():
         settings = json.loads((path / ADAPTER).read_text(encoding="utf-8"))
-        model, tokenizer = _load_base(resolve(settings["base_model_name_or_path"]), progress=progress)
-        model = merge_adapter(model, path)
+        if not (path / WEIGHTS).is_file():
+            raise ModelMissing(f"{path} holds no {WEIGHTS}. Train it again, or give another adapter.")
+        path, adapter = resolve(settings["base_model_name_or_path"]), path
+    gguf = _gguf(path)
+    if gguf is not None:
+        path, adapter = converted(gguf, adapter=adapter, progress=progress), None
     dtype = torch.bfloat16 if has_bfloat16() else torch.float32
+    model, tokenizer = _read(path, dtype if adapter is None else torch.float32)
+    if adapter is not None:
+        model = merge_adapter(model, adapter)  # before anything is rounded
     model = model.to(device="cuda" if torch.cuda.is_available() else "cpu", dtype=dtype)
     model.requires_grad_(False)
     return model, tokenizer
 
 
 def load_base(name: str, *, progress: Progress = silent) -> tuple[Any, Any]:
-    """(model, tokenizer) in float32 on the CPU, for training."""
-    return _load_base(resolve(name), progress=progress)
+    """(model, tokenizer) in float32, for training."""
+    path = resolve(name)
+    gguf = _gguf(path)
+    return _read(path if gguf is None else converted(gguf, progress=progress), torch.float32)
 
 
 def has_bfloat16() -> bool:
     """Whether this machine computes in bfloat16 itself; emulated, it would be slower than float32."""
-    return torch.cuda.is_available() or bool(torch.cpu._is_avx512_bf16_supported())
+    return torch.cuda.is_available() or bert.has_bfloat16()
 
 
 def merge_adapter(model: Any, folder: Path) -> Any:
@@ -72,16 +81,13 @@ def merge_adapter(model: Any, folder: Path) -> Any:
     Plain LoRA is added here: W + scale · B A; importing peft takes longer than loading the model. The rest is peft's.
     """
     settings = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
-    weights_file = folder / "adapter_model.safetensors"
-    if not weights_file.is_file():
-        raise ModelMissing(f"{folder} holds no adapter_model.safetensors. Train it again, or give another adapter.")
     if settings.get("peft_type") != "LORA" or settings.get("bias", "none") != "none" or any(map(settings.get, UNUSUAL)):
         from peft import PeftModel
 
         return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     from safetensors.torch import load_file
 
-    weights = load_file(weights_file)
+    weights = load_file(folder / WEIGHTS)
     scale = settings["lora_alpha"] / settings["r"]
     with torch.no_grad():
         for key in [key for key in weights if key.endswith(".lora_A.weight")]:
@@ -105,34 +111,13 @@ def cache_folder() -> Path:
     return Path(home).expanduser() / "memptm"
 
 
-def _load_base(path: Path, *, progress: Progress) -> tuple[Any, Any]:
-    """In the precision of the file up to float32: an adapter is merged before anything is rounded."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+def converted(gguf: Path, *, adapter: Path | None = None, progress: Progress = silent) -> Path:
+    """The folder with ``gguf`` as safetensors (float16), the adapter merged in; converted on first use.
 
-    if path.is_dir() and not (path / "config.json").is_file():
-        ggufs = sorted(path.glob("*.gguf"))
-        path = ggufs[0] if len(ggufs) == 1 else path
-    if path.suffix == ".gguf":
-        path = converted(path, progress=progress)
-    with _quiet():
-        try:
-            config = AutoConfig.from_pretrained(path)
-            kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            model = kind.from_pretrained(path, config=config, dtype=torch.float32, use_safetensors=True)
-            tokenizer = AutoTokenizer.from_pretrained(path)
-        except (OSError, ValueError, KeyError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            raise ModelMissing(
-                f"{path} cannot be loaded as a generator: {reason} Give a model in safetensors or GGUF."
-            ) from error
-    return model, tokenizer
-
-
-def converted(gguf: Path, *, progress: Progress = silent) -> Path:
-    """The folder with ``gguf`` as safetensors (float16), converted on first use; keyed by the file's SHA-256."""
-    with gguf.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = cache_folder() / f"{gguf.stem}-{digest[:16]}"
+    Keyed by the SHA-256 of the files, so a changed file or adapter is converted anew.
+    """
+    files = [gguf] if adapter is None else [gguf, adapter / ADAPTER, adapter / WEIGHTS]
+    folder = cache_folder() / f"{gguf.stem}-{_digest(files)}"
     if folder.is_dir():
         return folder
     from filelock import FileLock
@@ -144,7 +129,7 @@ def converted(gguf: Path, *, progress: Progress = silent) -> Path:
         progress(Event(stage="convert", done=0, total=1, unit="models", detail=f"{gguf.name}, once: half a minute"))
         partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
         try:
-            _convert(gguf, partial)
+            _convert(gguf, adapter, partial)
             partial.rename(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -152,21 +137,53 @@ def converted(gguf: Path, *, progress: Progress = silent) -> Path:
     return folder
 
 
-def _convert(gguf: Path, folder: Path) -> None:
+def _gguf(path: Path) -> Path | None:
+    """The GGUF file that ``path`` is, or that a folder without a config holds alone."""
+    found = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
+    return found[0] if len(found) == 1 and not (path / "config.json").is_file() else None
+
+
+def _digest(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _read(path: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+    with _quiet():
+        try:
+            config = AutoConfig.from_pretrained(path)
+            kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+            model = kind.from_pretrained(path, config=config, dtype=dtype, use_safetensors=True)
+            tokenizer = AutoTokenizer.from_pretrained(path)
+        except (OSError, ValueError, KeyError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise ModelMissing(
+                f"{path} cannot be loaded as a generator: {reason} Give a model in safetensors or GGUF."
+            ) from error
+    return model, tokenizer
+
+
+def _convert(gguf: Path, adapter: Path | None, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = {"gguf_file": gguf.name}
     with _quiet(), redirect_stderr(StringIO()):  # the reader of GGUF draws a bar of its own
         try:
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **source)
-            # What GGUF dequantises to are products of float16: float16 keeps them to 2^-11.
-            model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float16, **source)
+            model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise ModelMissing(f"{gguf} cannot be read: {str(error).splitlines()[0][:200]}") from error
-        model.hf_quantizer = None  # it is plain now; transformers would refuse to save it
+        model.hf_quantizer, model.is_quantized = None, False  # it is plain now; transformers would refuse to save it
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
-        model.save_pretrained(folder)
+        if adapter is not None:
+            model = merge_adapter(model, adapter)
+        model.half().save_pretrained(folder)  # GGUF's numbers are products of float16: float16 keeps them to 2^-11
         tokenizer.save_pretrained(folder)
 
 
