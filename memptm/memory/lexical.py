@@ -51,16 +51,17 @@ def question_terms(question: str) -> str:
 
 
 def fuse(*lists: Sequence[int], weights: Sequence[float] | None = None) -> list[tuple[int, float]]:
-    """Reciprocal rank fusion: Σ over lists of weight / (60 + rank).
+    """Reciprocal rank fusion (Cormack et al. 2009): Σ over lists of weight / (RANK_OFFSET + rank).
 
     Args:
         lists: ids, best first.
         weights: one a list, 1 each by default.
     Returns:
-        (id, score), best first; equal scores by id.
+        (id, score), best first; equal scores in the order of the first list, then by id.
     """
     scores: dict[int, float] = {}
     for weight, ranked in zip(weights or [1.0] * len(lists), lists, strict=True):
         for rank, name in enumerate(ranked, start=1):
             scores[name] = scores.get(name, 0.0) + weight / (RANK_OFFSET + rank)
-    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+    place = {name: rank for rank, name in enumerate(lists[0])} if lists else {}
+    return sorted(scores.items(), key=lambda item: (-round(item[1], 12), place.get(item[0], len(place)), item[0]))

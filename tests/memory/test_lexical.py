@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memptm.memory.lexical import MOST_TERMS, fuse, question_terms, terms
+from memptm.memory.lexical import MOST_TERMS, RANK_OFFSET, fuse, question_terms, terms
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,16 @@ ranks = st.lists(st.integers(0, 30), unique=True, max_size=20)
 @given(ranks, ranks)
 def test_fusion_sums_reciprocal_ranks_and_lists_each_id_once(first, second):
     fused = fuse(first, second)
-    naive = {one: sum(1 / (61 + row.index(one)) for row in (first, second) if one in row) for one in {*first, *second}}
+    naive = {
+        one: sum(1 / (RANK_OFFSET + 1 + row.index(one)) for row in (first, second) if one in row)
+        for one in {*first, *second}
+    }
     assert {one for one, _ in fused} == naive.keys()
     assert len(fused) == len(naive)
     assert all(score == pytest.approx(naive[one]) for one, score in fused)
-    assert fused == sorted(fused, key=lambda pair: (-pair[1], pair[0]))
+    assert [score for _, score in fused] == pytest.approx(sorted(naive.values(), reverse=True))
+
+
+def test_equal_fused_scores_keep_the_order_of_the_first_list():
+    assert [one for one, _ in fuse([7, 3], [3, 7])] == [7, 3]
+    assert [one for one, _ in [*fuse([], [9, 8]), *fuse([5], [4])]] == [9, 8, 5, 4]
