@@ -1,0 +1,117 @@
+"""Fit the reader's temperature, biases and prior on questions set aside for it (calibration_passage), by likelihood.
+
+The right outcome of a question is any span that says a gold answer, or, where what was read holds none, the null answer.
+Questions with their own passage and, for every second one, with a wrong passage that looks right fix temperature and
+read_bias; questions asked of the index fix open_bias and the prior's temperature.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import click
+from held_out import open_index, rows
+
+from memptm.encoders import load_encoder
+from memptm.generation.reader import Reader, Reading, answer_key
+from memptm.training.examples import Example, occurrences
+from memptm.training.negatives import mine
+from memptm.types import Hit, Json, Passage
+
+Case = tuple[Reading, list[str], list[Passage], list[float]]  # reading, gold answers (none: null), passages, cosines
+
+
+def log_sum(values: Sequence[float]) -> float:
+    highest = max(values, default=-math.inf)
+    return highest if math.isinf(highest) else highest + math.log(math.fsum(math.exp(v - highest) for v in values))
+
+
+def cost(cases: Sequence[Case], *, temperature: float, bias: float, prior: float) -> float:
+    """Mean −log p of the right outcome; a mass floor keeps what lies outside the kept spans from costing infinity."""
+    losses = []
+    for reading, gold, passages, cosines in cases:
+        logits = [cosine / prior for cosine in cosines]
+        weights = [logit - log_sum(logits) + math.log(len(passages)) + bias for logit in logits]
+        masses = [weights[span.passage] + span.log_odds / temperature for span in reading.spans]
+        keys = {answer_key(answer) for answer in gold}
+        right = [
+            mass
+            for mass, span in zip(masses, reading.spans, strict=True)
+            if answer_key(passages[span.passage].text[span.start : span.end]) in keys
+        ]
+        total = log_sum([0.0, *masses])
+        losses.append(total - (log_sum([*right, total - 7.0]) if gold else 0.0))
+    return statistics.fmean(losses)
+
+
+def passage(text: str, title: str = "") -> Passage:
+    return Passage(id="p", document="p", text=text, start=0, end=len(text), title=title)
+
+
+def reading_cases(reader: Reader, questions: Sequence[Json]) -> list[Case]:
+    examples = [
+        Example(row["question"], row["context"], tuple(row["answers"]), row.get("title", "")) for row in questions
+    ]
+    texts, nearest = mine(examples, load_encoder(), per_question=1)
+    asked = [(e.question, list(e.answers), passage(e.context, e.title)) for e in examples]
+    for n, example in enumerate(examples):
+        if n % 2 and nearest[n, 0] >= 0 and example.answers:
+            asked.append((example.question, [], passage(texts[int(nearest[n, 0])])))
+    readings = reader.read([question for question, _, _ in asked], [[one] for _, _, one in asked])
+    return [(reading, gold, [one], [0.0]) for reading, (_, gold, one) in zip(readings, asked, strict=True)]
+
+
+def open_cases(reader: Reader, questions: Sequence[Json], found: Sequence[Sequence[Hit]]) -> list[Case]:
+    passages = [[hit.passage for hit in hits] for hits in found]
+    readings = reader.read([row["question"] for row in questions], passages)
+    cases = []
+    for row, hits, group, reading in zip(questions, found, passages, readings, strict=True):
+        gold = row["answers"] if any(occurrences(row["answers"], one.text) for one in group) else []
+        cases.append((reading, gold, group, [hit.similarity for hit in hits]))
+    return cases
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
+@click.option("--questions", type=click.Path(path_type=Path), default=Path("runs/reader/calibration.jsonl"))
+@click.option("--reader", "folder", type=click.Path(path_type=Path), default=Path("runs/reader/final"))
+@click.option("--limit", default=1200)
+def main(data: Path, questions: Path, folder: Path, limit: int) -> None:
+    """Write the fitted numbers into FOLDER/config.json."""
+    reader = Reader.load(folder)
+    reader.config = replace(reader.config, temperature=1.0)
+    asked = rows(questions)
+    cases = reading_cases(reader, asked[:limit])
+    biases = [n / 4 for n in range(-24, 25)]
+    best = min(
+        (cost(cases, temperature=t, bias=b, prior=1.0), t, b) for t in (0.8, 1.0, 1.2, 1.5, 1.8, 2.2) for b in biases
+    )
+    click.echo(f"reading: −log p {best[0]:.3f} with temperature {best[1]}, bias {best[2]} ({len(cases)} pairs)")
+    here = {row["context"] for row in rows(data / "squad_subset.jsonl")}
+    in_index = [row for row in asked if row["context"] in here]
+    outside = [row for row in asked if row["context"] not in here and row["answers"]][: len(in_index) // 2]
+    memory = open_index(data, Path(tempfile.mkdtemp()) / "index")
+    both = in_index + outside
+    opened = open_cases(reader, both, memory.search([row["question"] for row in both], k=5))
+    fitted = min(
+        (cost(opened, temperature=best[1], bias=b, prior=p), p, b)
+        for p in (0.03, 0.05, 0.08, 0.12, 0.2, 0.4)
+        for b in biases
+    )
+    click.echo(
+        f"open: −log p {fitted[0]:.3f} with prior temperature {fitted[1]}, bias {fitted[2]} ({len(opened)} questions)"
+    )
+    config = replace(
+        reader.config, temperature=best[1], read_bias=best[2], prior_temperature=fitted[1], open_bias=fitted[2]
+    )
+    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The reader with the right passage in hand: EM, F1, how often it says "not there"; and the curve of saying it.
+
+The curve: held-out SQuAD questions with their own passage (answerable) and with the nearest other passage that holds no
+answer (unanswerable), as the threshold on the null answer's probability moves.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+from held_out import reading_sets, scores
+
+from memptm.encoders import load_encoder
+from memptm.generation.reader import Reader
+from memptm.training.examples import Example
+from memptm.training.negatives import mine
+from memptm.types import Answer, Json, Passage
+from runs import RESULTS, Runs
+
+
+def passage(text: str, title: str = "") -> Passage:
+    return Passage(id="p", document="p", text=text, start=0, end=len(text), title=title)
+
+
+def read(reader: Reader, questions: list[Json], texts: list[str]) -> list[Answer]:
+    return reader.answer_batch([row["question"] for row in questions], [[passage(text)] for text in texts])
+
+
+def null(answer: Answer) -> float:
+    return answer.probability if answer.text is None else 1 - sum(one.probability for one in answer.answers)
+
+
+def curve(reader: Reader, questions: list[Json], runs: Runs) -> None:
+    examples = [Example(row["question"], row["context"], tuple(row["answers"])) for row in questions]
+    passages, nearest = mine(examples, load_encoder(), per_question=1)
+    pairs = [(row, passages[int(n[0])]) for row, n in zip(questions, nearest, strict=True) if n[0] >= 0]
+    right = [null(answer) for answer in read(reader, questions, [row["context"] for row in questions])]
+    wrong = [null(answer) for answer in read(reader, [row for row, _ in pairs], [text for _, text in pairs])]
+    for threshold in (0.1, 0.3, 0.5, 0.7, 0.9, 0.97):
+        metrics = {
+            "answerable %": round(100 * sum(p >= threshold for p in right) / len(right), 1),
+            "unanswerable %": round(100 * sum(p >= threshold for p in wrong) / len(wrong), 1),
+        }
+        runs.append({"says nothing from p(null)": threshold}, 0, metrics)
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
+@click.option("--reader", "folder", type=click.Path(path_type=Path), default=None, help="Default: the shipped one.")
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
+def main(data: Path, folder: Path | None, out: Path) -> None:
+    """Write OUT/reader.jsonl and OUT/reader_curve.jsonl."""
+    reader = Reader.load(folder)
+    runs = Runs(out / "reader.jsonl")
+    sets = reading_sets(data)
+    for name, questions in sets.items():
+        began = time.perf_counter()
+        answers = read(reader, questions, [row["context"] for row in questions])
+        spent = 1000 * (time.perf_counter() - began) / len(questions)
+        metrics = {**scores([answer.text for answer in answers], questions), "ms a question": round(spent, 1)}
+        click.echo(f"{name}: {metrics}")
+        runs.append({"method": "reader", "questions": name}, 0, metrics)
+    curve(reader, sets["SQuAD, a sixth"], Runs(out / "reader_curve.jsonl"))
+
+
+if __name__ == "__main__":
+    main()
