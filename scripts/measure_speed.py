@@ -18,7 +18,7 @@ from held_out import rows
 from memptm.encoders.sentence import DEFAULT
 from memptm.memory.memory import Memory
 from memptm.models import resolve
-from memptm.types import Document
+from memptm.types import Document, Json
 from runs import RESULTS, Runs
 
 
@@ -63,7 +63,7 @@ def main(data: Path, passages: int, rounds: int, out: Path) -> None:
             same.append(len({texts[i] for i in ids[0]} & {hit.passage.text for hit in hits}) / 5)
         median = {name: 1000 * statistics.median(spent) for name, spent in times.items()}
         cosine = (memory.encoder.encode_passages(texts[:500]) * keys[:500]).sum(1)
-        metrics = {
+        metrics: Json = {
             "floor passages/s": round(len(texts) / floor, 1),
             "memptm passages/s": round(len(texts) / ours, 1),
             "ingest ratio": round(floor / ours, 2),
