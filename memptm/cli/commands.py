@@ -17,7 +17,7 @@ from memptm.cli.group import OneLineErrors, index_option, json_option
 from memptm.cli.progress import drawn
 from memptm.cli.train import train
 from memptm.errors import InputError
-from memptm.pipeline import METHODS, check_question
+from memptm.pipeline import METHODS, QA, check_question
 
 if TYPE_CHECKING:
     from memptm.memory.memory import Mode
@@ -122,10 +122,7 @@ def query(
 ) -> Result:
     """Answer QUESTION from the index, with the passages that say so."""
     check_question(question)
-    from memptm.memory.memory import Memory
-    from memptm.pipeline import QA
-
-    qa = QA(Memory.open(index), method=method, reader=reader, generator=generator)
+    qa = _qa(index, method=method, reader=reader, generator=generator, as_json=as_json)
     streamed = method == "generate" and not as_json and sys.stdout.isatty()
     began = time.perf_counter()
     answer = qa(question, k=k, where=where, stream=render.stream if streamed else None)
@@ -210,11 +207,9 @@ def evaluate(
     """
     from memptm.evaluation.suites import evaluate as measure
     from memptm.evaluation.suites import read_questions
-    from memptm.memory.memory import Memory
-    from memptm.pipeline import QA
 
     asked = read_questions(questions, limit=limit)
-    qa = QA(Memory.open(index), method=method, reader=reader, generator=generator)
+    qa = _qa(index, method=method, reader=reader, generator=generator, as_json=as_json)
     with drawn(hidden=as_json) as progress:
         result = measure(qa, asked, k=k, progress=progress)
     if as_json:
@@ -224,6 +219,19 @@ def evaluate(
 
 
 main.add_command(train)
+
+
+def _qa(index: Path, *, method: str, reader: str | None, generator: str | None, as_json: bool) -> QA:
+    """The QA that a command asks; a generator is loaded here, since its first use can take a while and shows it."""
+    from memptm.memory.memory import Memory
+
+    memory = Memory.open(index)
+    if method != "generate":
+        return QA(memory, method=method, reader=reader)
+    from memptm.generation.generator import Generator
+
+    with drawn(hidden=as_json) as progress:
+        return QA(memory, method=method, reader=reader, generator=Generator.load(generator, progress=progress))
 
 
 def _ms_since(began: float) -> float:
