@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -297,11 +298,13 @@ def shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[
         with os.fdopen(follower, "w", encoding="utf-8") as terminal:
             monkeypatch.setattr(sys, "stdout", terminal)
             write()
-            terminal.flush()
-            written = os.read(leader, 65536).decode()
+        written = b""
+        with contextlib.suppress(OSError):  # the terminal's other side is closed: no more will come
+            while piece := os.read(leader, 65536):
+                written += piece
         os.close(leader)
         monkeypatch.undo()
-        return written
+        return written.decode()
 
     return shown
 
