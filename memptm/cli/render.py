@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -135,12 +136,17 @@ def _text(text: str, style: str = "") -> Text:
 
 def _citation(passage: Passage) -> Text:
     """Title — source, page, characters."""
-    parts = [part for part in dict.fromkeys((one_line(passage.title), one_line(passage.source))) if part]
+    parts = [part for part in dict.fromkeys((one_line(passage.title), one_line(_near(passage.source)))) if part]
     place = [" — ".join(parts) or one_line(passage.id)]
     if passage.page is not None:
         place.append(f"page {passage.page}")
     place.append(f"characters {passage.start}–{passage.end}")
     return _text(", ".join(place), "cyan")
+
+
+def _near(source: str) -> str:
+    """A path below the working directory without that directory's name."""
+    return source.removeprefix(f"{Path.cwd()}/")
 
 
 def _marked(console: Console, evidence: Evidence) -> Text:
@@ -157,4 +163,4 @@ def _marked(console: Console, evidence: Evidence) -> Text:
 def _indented(console: Console, text: Text) -> Any:
     if console.is_terminal:
         return Padding(text, (0, 0, 0, 4))
-    return _text("    ") + _text(text.plain.replace("\n", "\n    "))
+    return _text("\n".join(f"    {line}".rstrip() for line in text.plain.split("\n")))
