@@ -19,7 +19,7 @@ from memptm.memory.values import Ids
 
 MAGIC = b"memptm-faiss-1\n"
 FLAT_UP_TO = 50_000  # keys; above, exact search is slower than an inverted file with recall@10 ≥ 0.95
-PROBES = 48  # cells searched of an inverted file
+PROBES, PROBED_SHARE = 96, 0.15  # cells searched of an inverted file: at least so many, and this share of all
 ONE_THREAD_UP_TO = 50_000  # keys × queries; waking other threads takes longer
 GROWTH = 4  # an inverted file is trained anew when it has grown this much
 
@@ -96,7 +96,7 @@ class KeyIndex:
             scores, ids = self._search_index().search(queries, depth)
         else:
             selector = faiss.IDSelectorBatch(allowed)
-            wanted = faiss.SearchParametersIVF(sel=selector, nprobe=PROBES) if self.trained_on else None
+            wanted = faiss.SearchParametersIVF(sel=selector, nprobe=self._index.nprobe) if self.trained_on else None
             scores, ids = self._index.search(queries, depth, params=wanted or faiss.SearchParameters(sel=selector))
         return [_ranked(*row) for row in zip(ids, scores, strict=True)]
 
@@ -181,7 +181,7 @@ def _inverted(keys: Keys) -> Any:
     faiss = faiss_module()
     dimension, cells = keys.shape[1], int(2 * np.sqrt(len(keys)))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, cells, faiss.METRIC_INNER_PRODUCT)
-    index.nprobe = PROBES
+    index.nprobe = max(PROBES, int(PROBED_SHARE * cells))
     chance = np.random.default_rng(0)
     sample = keys[chance.choice(len(keys), min(len(keys), 40 * cells), replace=False)]
     index.train(np.ascontiguousarray(sample))
