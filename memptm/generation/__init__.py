@@ -1,0 +1,1 @@
+"""From passages to answers: the span reader and the generator."""

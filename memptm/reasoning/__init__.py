@@ -1,0 +1,1 @@
+"""Reasoning over several hops (in later versions)."""

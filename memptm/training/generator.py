@@ -142,7 +142,7 @@ class Feed:
         """The batches, in order."""
         steps: list[list[Pair]] = []
         for epoch in range(self.recipe.epochs):
-            chance = random.Random(f"{self.recipe.seed}-{epoch}")  # noqa: S311
+            chance = random.Random(f"{self.recipe.seed}-{epoch}")
             pairs = [pair for n in range(len(self.examples)) for pair in self._pair(n, chance)]
             chance.shuffle(pairs)
             for start in range(0, len(pairs), POOL):

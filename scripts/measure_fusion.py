@@ -1,0 +1,92 @@
+"""Which fusion of dense and lexical ranks: recall of the question's own passage, on two question sets.
+
+    measure_fusion.py SQUAD.jsonl NQ.jsonl
+
+Each set is indexed alone: its first 1,500 distinct contexts; 500 of their questions are asked. SQuAD's questions were
+written in sight of the passage and favour words; Natural Questions were not. "convex" adds cosine and BM25 (divided by
+the question's best) instead of ranks. Log: scripts/results/fusion.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from memptm import Document, Memory
+from memptm.memory import lexical
+from memptm.types import Hit
+from runs import RESULTS, Runs
+
+CONTEXTS, QUESTIONS, DEPTH = 1_500, 500, 50
+FUSIONS: tuple[dict[str, Any], ...] = (
+    {"fusion": "dense only"},
+    {"fusion": "lexical only"},
+    *({"fusion": f"rank, offset {k}, lexical × {w}"} for k, w in product((2, 5, 10, 20, 60), (0.5, 1.0, 1.5))),
+    *({"fusion": f"convex, dense {share}"} for share in (0.5, 0.6, 0.7, 0.8)),
+)
+
+
+def ranked(fusion: str, dense: list[Hit], words: list[Hit]) -> list[str]:
+    """Documents, best first."""
+    lists = [list(dict.fromkeys(hit.passage.document for hit in hits)) for hits in (dense, words)]
+    if fusion.endswith("only"):
+        return lists[fusion.startswith("lexical")]
+    numbers = [float(part) for part in fusion.replace(",", " ").split() if part[0].isdigit()]
+    if fusion.startswith("rank"):
+        names = sorted({*lists[0], *lists[1]})
+        lexical.RANK_OFFSET = int(numbers[0])
+        fused = lexical.fuse(*([names.index(one) for one in part] for part in lists), weights=[1.0, numbers[1]])
+        return [names[one] for one, _ in fused]
+    best = max((hit.score for hit in words), default=1.0)
+    scores: dict[str, float] = {}
+    bm25 = {hit.passage.id: hit.score / best for hit in words}
+    for hit in [*dense, *words]:
+        score = numbers[0] * hit.similarity + (1 - numbers[0]) * bm25.get(hit.passage.id, 0.0)
+        scores[hit.passage.document] = max(score, scores.get(hit.passage.document, -1.0))
+    return sorted(scores, key=lambda one: -scores[one])
+
+
+def measure(runs: Runs, path: Path) -> None:
+    wanted = [{"questions": path.stem, **fusion} for fusion in FUSIONS]
+    if all(runs.done(settings) for settings in wanted):
+        return
+    with path.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    contexts = list(dict.fromkeys(row["context"] for row in rows))[:CONTEXTS]
+    place = {context: str(n) for n, context in enumerate(contexts)}
+    asked = random.Random(0).sample([row for row in rows if row["context"] in place], QUESTIONS)
+    with tempfile.TemporaryDirectory() as folder:
+        memory = Memory.open(Path(folder) / "index", create=True)
+        memory.add([Document(text=context, id=one, source=path.stem) for context, one in place.items()])
+        questions = [row["question"] for row in asked]
+        dense = memory.search(questions, k=DEPTH, mode="dense")
+        words = memory.search(questions, k=DEPTH, mode="lexical")
+    for settings in wanted:
+        lists = [ranked(settings["fusion"], *pair) for pair in zip(dense, words, strict=True)]
+        right = [place[row["context"]] for row in asked]
+        metrics = {
+            f"recall@{k}": 100 * float(np.mean([one in some[:k] for one, some in zip(right, lists, strict=True)]))
+            for k in (1, 5, 20)
+        }
+        runs.append(settings, metrics=metrics)
+
+
+@click.command()
+@click.argument("sets", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--out", default=RESULTS, type=click.Path(path_type=Path), help="Where the log goes.")
+def main(sets: tuple[Path, ...], out: Path) -> None:
+    runs = Runs(out / "fusion.jsonl")
+    for path in sets:
+        measure(runs, path)
+    click.echo(runs.table())
+
+
+if __name__ == "__main__":
+    main()
