@@ -14,7 +14,9 @@ def span_probabilities(
     ``odds``: a passage's spans with their odds against the null answer. ``prior``: p(z | x).
     """
     weights = {
-        (z, *span): len(prior) * prior[z] * math.exp(bias) * o for z, group in enumerate(odds) for span, o in group.items()
+        (z, *span): len(prior) * prior[z] * math.exp(bias) * o
+        for z, group in enumerate(odds)
+        for span, o in group.items()
     }
     total = 1.0 + sum(weights.values())
     return {place: weight / total for place, weight in weights.items()}, 1.0 / total
