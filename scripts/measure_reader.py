@@ -6,6 +6,7 @@ answer (unanswerable), as the threshold on the null answer's probability moves.
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -28,16 +29,18 @@ def read(reader: Reader, questions: list[Json], texts: list[str]) -> list[Answer
     return reader.answer_batch([row["question"] for row in questions], [[passage(text)] for text in texts])
 
 
-def null(answer: Answer) -> float:
-    return answer.probability if answer.text is None else 1 - sum(one.probability for one in answer.answers)
+def nulls(reader: Reader, questions: list[Json], texts: list[str]) -> list[float]:
+    """p(null | x) of each question with its one passage."""
+    readings = reader.read([row["question"] for row in questions], [[passage(text)] for text in texts])
+    return [1 / (1 + math.exp(min(reading.log_mass[0] + reader.config.read_bias, 700.0))) for reading in readings]
 
 
 def curve(reader: Reader, questions: list[Json], runs: Runs) -> None:
     examples = [Example(row["question"], row["context"], tuple(row["answers"])) for row in questions]
     passages, nearest = mine(examples, load_encoder(), per_question=1)
     pairs = [(row, passages[int(n[0])]) for row, n in zip(questions, nearest, strict=True) if n[0] >= 0]
-    right = [null(answer) for answer in read(reader, questions, [row["context"] for row in questions])]
-    wrong = [null(answer) for answer in read(reader, [row for row, _ in pairs], [text for _, text in pairs])]
+    right = nulls(reader, questions, [row["context"] for row in questions])
+    wrong = nulls(reader, [row for row, _ in pairs], [text for _, text in pairs])
     for threshold in (0.1, 0.3, 0.5, 0.7, 0.9, 0.97):
         metrics = {
             "answerable %": round(100 * sum(p >= threshold for p in right) / len(right), 1),
@@ -51,11 +54,13 @@ def curve(reader: Reader, questions: list[Json], runs: Runs) -> None:
 @click.option("--reader", "folder", type=click.Path(path_type=Path), default=None, help="Default: the shipped one.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
 def main(data: Path, folder: Path | None, out: Path) -> None:
-    """Write OUT/reader.jsonl and OUT/reader_curve.jsonl."""
+    """Write OUT/reader.jsonl and OUT/reader_curve.jsonl; what is there already is not measured again."""
     reader = Reader.load(folder)
     runs = Runs(out / "reader.jsonl")
     sets = reading_sets(data)
     for name, questions in sets.items():
+        if runs.done({"method": "reader", "questions": name}):
+            continue
         began = time.perf_counter()
         answers = read(reader, questions, [row["context"] for row in questions])
         spent = 1000 * (time.perf_counter() - began) / len(questions)
