@@ -1,18 +1,11 @@
-"""LoRA adapters in training: put on, saved in peft's format, and checkpoints in safetensors that a run goes on from."""
+"""LoRA adapters in training: put on, and saved in peft's format."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-
-from memptm.errors import InputError
-from memptm.types import Json
-
-CHECKPOINT = "checkpoint.safetensors"
 
 
 def with_lora(model: Any, *, base: str, rank: int, layers: int | None) -> Any:
@@ -51,63 +44,3 @@ def save_adapter(adapted: Any, folder: Path) -> None:
     config.inference_mode = True
     config.save_pretrained(str(folder))
     config.inference_mode = False
-
-
-def store(folder: Path, step: int, loss: float, adapted: Any, optimizer: torch.optim.Optimizer, settings: Json) -> None:
-    """Write the checkpoint after ``step``, replacing the one before at once or not at all."""
-    from safetensors.torch import save_file
-
-    tensors: dict[str, Tensor] = {}
-    for name, parameter in _trained(adapted).items():
-        tensors[f"weight/{name}"] = parameter.detach().contiguous()
-        for key, value in optimizer.state[parameter].items():
-            tensors[f"{key}/{name}"] = value.detach().contiguous()
-    tensors["random"] = torch.get_rng_state()
-    note = json.dumps({"step": step, "loss": loss, "settings": settings})
-    half = folder / f"{CHECKPOINT}.part"
-    save_file(tensors, half, metadata={"memptm": note})
-    half.replace(folder / CHECKPOINT)
-
-
-def latest(folder: Path, settings: Json) -> bool:
-    """Whether ``folder`` has a checkpoint to go on from.
-
-    Raises:
-        InputError: it has one, made with other settings.
-    """
-    if not (folder / CHECKPOINT).is_file():
-        return False
-    found = _note(folder)["settings"]
-    different = [name for name in settings if found.get(name) != settings[name]]
-    if different:
-        raise InputError(
-            f"{folder} holds a run with another {different[0]} ({found.get(different[0])}, not {settings[different[0]]}). "
-            "Give another folder, or start anew without resuming."
-        )
-    return True
-
-
-def restore(folder: Path, adapted: Any, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    """Take up the folder's checkpoint: (steps done, mean loss then)."""
-    from safetensors.torch import load_file
-
-    tensors = load_file(folder / CHECKPOINT)
-    with torch.no_grad():
-        for name, parameter in _trained(adapted).items():
-            parameter.copy_(tensors[f"weight/{name}"])
-            optimizer.state[parameter] = {key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-    torch.set_rng_state(tensors["random"])
-    note = _note(folder)
-    return int(note["step"]), float(note["loss"])
-
-
-def _note(folder: Path) -> Json:
-    from safetensors import safe_open
-
-    with safe_open(folder / CHECKPOINT, framework="pt") as file:
-        note: Json = json.loads(file.metadata()["memptm"])
-    return note
-
-
-def _trained(adapted: Any) -> dict[str, torch.nn.Parameter]:
-    return {name: parameter for name, parameter in adapted.named_parameters() if parameter.requires_grad}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from memptm.errors import InputError
 from memptm.types import Json
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT = "checkpoint.safetensors"
 
 
 class Average:
@@ -21,7 +23,7 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
-        self.mean = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+        self.mean = {name: p.detach().clone() for name, p in _trained(model).items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
@@ -49,36 +51,75 @@ def _copy(model: nn.Module, weights: dict[str, Tensor]) -> None:
             parameter.copy_(weights[name])
 
 
-def store(folder: Path, step: int, model: nn.Module, optimizer: Any, schedule: Any, average: Average) -> None:
-    """Write the checkpoint after ``step``, replacing the one before at once or not at all."""
+def store(
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    settings: Json | None = None,
+    more: Mapping[str, Tensor] | None = None,
+    **numbers: float,
+) -> None:
+    """Write the checkpoint after ``step``, replacing the one before at once or not at all.
+
+    Args:
+        settings: what a run that goes on must share; see ``latest``.
+        more: further tensors, by name. numbers: further numbers, by name.
+    """
+    tensors = {f"more/{name}": tensor.detach().contiguous() for name, tensor in (more or {}).items()}
+    for name, parameter in _trained(model).items():
+        tensors[f"weight/{name}"] = parameter.detach().contiguous()
+        for key, value in optimizer.state[parameter].items():
+            tensors[f"{key}/{name}"] = value.detach().contiguous()
+    tensors["random"] = torch.get_rng_state()
+    note = json.dumps({"step": step, "settings": settings or {}, **numbers})
     folder.mkdir(parents=True, exist_ok=True)
-    trained = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    state = {
-        "step": step,
-        "model": trained,
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-        "mean": average.mean,
-        "updates": average.updates,
-        "random": torch.get_rng_state(),
-    }
-    half = folder / (CHECKPOINT + ".part")
-    torch.save(state, half)
+    half = folder / f"{CHECKPOINT}.part"
+    save_file(tensors, half, metadata={"memptm": note})
     half.replace(folder / CHECKPOINT)
 
 
-def restore(folder: Path, model: nn.Module, optimizer: Any, schedule: Any, average: Average) -> int:
-    """Take up the folder's checkpoint; the number of steps it stands for, 0 if there is none."""
-    path = folder / CHECKPOINT
-    if not path.is_file():
-        return 0
-    state = torch.load(path, weights_only=True)
-    _copy(model, state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    average.mean, average.updates = state["mean"], state["updates"]
-    torch.set_rng_state(state["random"])
-    return int(state["step"])
+def latest(folder: Path, settings: Json | None = None) -> bool:
+    """Whether ``folder`` has a checkpoint to go on from.
+
+    Raises:
+        InputError: it has one, made with other settings.
+    """
+    if not (folder / CHECKPOINT).is_file():
+        return False
+    found, wanted = _note(folder)["settings"], settings or {}
+    different = [name for name in wanted if found.get(name) != wanted[name]]
+    if different:
+        raise InputError(
+            f"{folder} holds a run with another {different[0]} ({found.get(different[0])}, not {wanted[different[0]]}). "
+            "Give another folder, or start anew without resuming."
+        )
+    return True
+
+
+def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Json, dict[str, Tensor]]:
+    """Take up the folder's checkpoint: its numbers ("step" among them), and the further tensors it was given."""
+    tensors = load_file(folder / CHECKPOINT)
+    with torch.no_grad():
+        for name, parameter in _trained(model).items():
+            parameter.copy_(tensors[f"weight/{name}"])
+            if f"step/{name}" in tensors:  # a parameter that never had a gradient has no state
+                state = {key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+                optimizer.state[parameter] = state
+    torch.set_rng_state(tensors["random"])
+    more = {name.removeprefix("more/"): tensor for name, tensor in tensors.items() if name.startswith("more/")}
+    return _note(folder), more
+
+
+def _note(folder: Path) -> Json:
+    with safe_open(folder / CHECKPOINT, framework="pt") as file:
+        note: Json = json.loads(file.metadata()["memptm"])
+    return note
+
+
+def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 class Log:

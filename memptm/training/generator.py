@@ -29,8 +29,8 @@ from memptm.generation.generator import DEFAULT, Generator
 from memptm.generation.load import has_bfloat16, load_base
 from memptm.generation.prompt import NOT_THERE, PromptWriter
 from memptm.progress import Event, Progress, silent
-from memptm.training.adapter import latest, restore, save_adapter, store, with_lora
-from memptm.training.checkpoint import Log
+from memptm.training.adapter import save_adapter, with_lora
+from memptm.training.checkpoint import Log, latest, restore, store
 from memptm.training.examples import Example, read_examples
 from memptm.training.negatives import mine
 from memptm.types import Json, Passage
@@ -201,7 +201,8 @@ def _run(
     optimizer = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=0.0, fused=True)
     settings = {**asdict(recipe), "beside": list(recipe.beside), "planned": len(steps), "save_every": None}
     if resume and latest(out, settings):
-        done, running = restore(out, adapted, optimizer)
+        note, _ = restore(out, adapted, optimizer)
+        done, running = int(note["step"]), float(note["loss"])
     else:
         done, running = 0, math.nan
     log, language_model = Log(out / "log.jsonl"), generator.language_model
@@ -224,7 +225,7 @@ def _run(
             log.write({**record, "examples": len(batch), "tokens": tokens, "seconds": round(seconds, 2)})
             progress(Event(stage="train", done=step, total=len(steps), unit="steps", detail=f"loss {running:.3f}"))
             if step % recipe.save_every == 0 or step == len(steps) or asked:
-                store(out, step, running, adapted, optimizer, settings)
+                store(out, step, adapted, optimizer, settings=settings, loss=running)
             if asked:
                 raise KeyboardInterrupt
     return running

@@ -25,7 +25,7 @@ from memptm.generation.spans import FROZEN, SpanScorer, span_loss
 from memptm.generation.windows import Window, Windower, collate, load_tokenizer
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
-from memptm.training.checkpoint import Average, Log, restore, store
+from memptm.training.checkpoint import Average, Log, latest, restore, store
 from memptm.training.examples import Example, occurrences, read_examples
 from memptm.training.negatives import mine
 from memptm.types import Json
@@ -197,36 +197,41 @@ def gold_spans(
 def _run(model: SpanScorer, feed: Feed, out: Path, recipe: Recipe, total: int, progress: Progress) -> float:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-    warm = max(1, int(recipe.warm_up * total))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm, max(0.02, (total - step) / max(1, total - warm)))
-    )
     average = Average(model, recipe.average)
-    done = restore(out, model, optimizer, schedule, average)
+    done = 0
+    if latest(out):
+        note, average.mean = restore(out, model, optimizer)
+        done, average.updates = int(note["step"]), int(note["updates"])
     log, running, step = Log(out / "log.jsonl"), 0.0, 0
     for epoch in range(recipe.epochs):
         for batch in feed.batches(epoch):
             step += 1
             if step <= done:
                 continue
-            loss = _step(model, batch, optimizer, schedule, trained)
+            optimizer.param_groups[0]["lr"] = rate = recipe.learning_rate * _schedule(step, total, recipe.warm_up)
+            loss = _step(model, batch, optimizer, trained)
             average.update(model)
             running = loss if not running else 0.98 * running + 0.02 * loss
             progress(Event(stage="train", done=step, total=total, unit="steps", detail=f"loss {running:.3f}"))
             if step % 20 == 0:
-                log.write({"step": step, "epoch": epoch, "loss": running, "learning_rate": schedule.get_last_lr()[0]})
+                log.write({"step": step, "epoch": epoch, "loss": running, "learning_rate": rate})
             if step % recipe.save_every == 0 or step == total:
-                store(out, step, model, optimizer, schedule, average)
+                store(out, step, model, optimizer, more=average.mean, updates=average.updates)
     with average.swapped_into(model):
         model.save(out)
     return running
+
+
+def _schedule(step: int, total: int, warm_up: float) -> float:
+    """Up in a line, then down in a line to 2 %; ``step`` counts from 1."""
+    warm = max(1, int(warm_up * total))
+    return min(step / warm, max(0.02, (total - step + 1) / max(1, total - warm)))
 
 
 def _step(
     model: SpanScorer,
     batch: Sequence[tuple[Window, tuple[tuple[int, int], ...]]],
     optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
     trained: Sequence[torch.nn.Parameter],
 ) -> float:
     windows = [window for window, _ in batch]
@@ -240,5 +245,4 @@ def _step(
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(trained, 1.0)
     optimizer.step()
-    schedule.step()
     return float(loss.detach())
