@@ -16,20 +16,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
-from held_out import open_index, rows
+from held_out import open_index, passage, rows
 
 from memptm.encoders import load_encoder
-from memptm.generation.reader import Reader, Reading, answer_key
+from memptm.generation.reader import Reader, Reading, answer_key, log_sum
 from memptm.training.examples import Example, occurrences
 from memptm.training.negatives import mine
 from memptm.types import Hit, Json, Passage
 
 Case = tuple[Reading, list[str], list[Passage], list[float]]  # reading, gold answers (none: null), passages, cosines
-
-
-def log_sum(values: Sequence[float]) -> float:
-    highest = max(values, default=-math.inf)
-    return highest if math.isinf(highest) else highest + math.log(math.fsum(math.exp(v - highest) for v in values))
 
 
 def cost(cases: Sequence[Case], *, temperature: float, bias: float, prior: float) -> float:
@@ -48,10 +43,6 @@ def cost(cases: Sequence[Case], *, temperature: float, bias: float, prior: float
         total = log_sum([0.0, *masses])
         losses.append(total - (log_sum([*right, total - 7.0]) if gold else 0.0))
     return statistics.fmean(losses)
-
-
-def passage(text: str, title: str = "") -> Passage:
-    return Passage(id="p", document="p", text=text, start=0, end=len(text), title=title)
 
 
 def reading_cases(reader: Reader, questions: Sequence[Json]) -> list[Case]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
+from held_out import rows
 
 from memptm.training.examples import occurrences
 from memptm.training.splits import by_article, by_passage
@@ -21,10 +22,6 @@ from memptm.types import Json
 SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|\n|$)", re.S)
 SHORT, LONG, LONG_SHARE = 40, 120, 0.2  # words
 COUNTS = {"squad": 2300, "nq": 1700, "swap": 1300, "qamr": 1200, "squad2": 600, "squad2_none": 700, "hotpot": 200}
-
-
-def rows(path: Path) -> list[Json]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def sources(data: Path, *, part: int) -> dict[str, list[Json]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from memptm.encoders import load_encoder
 from memptm.evaluation.metrics import bootstrap, contains_answer, exact_match, f1
 from memptm.memory.memory import Memory
+from memptm.training.examples import Example
+from memptm.training.negatives import mine
 from memptm.training.splits import by_article, by_passage
-from memptm.types import Document, Json
+from memptm.types import Document, Json, Passage
 
 
 def rows(path: Path) -> list[Json]:
@@ -28,6 +31,18 @@ def reading_sets(data: Path) -> dict[str, list[Json]]:
         "SQuAD 2, answerable": [row for row in articles if row["answers"]],
         "SQuAD 2, unanswerable": [row for row in articles if not row["answers"]],
     }
+
+
+def passage(text: str, title: str = "") -> Passage:
+    """A text in hand as a passage."""
+    return Passage(id="p", document="p", text=text, start=0, end=len(text), title=title)
+
+
+def wrong_pairs(questions: list[Json]) -> list[tuple[Json, str]]:
+    """Each question with the nearest passage of another that holds none of its answers, where there is one."""
+    examples = [Example(row["question"], row["context"], tuple(row["answers"])) for row in questions]
+    passages, nearest = mine(examples, load_encoder(), per_question=1)
+    return [(row, passages[int(n[0])]) for row, n in zip(questions, nearest, strict=True) if n[0] >= 0]
 
 
 def open_index(data: Path, folder: Path) -> Memory:

@@ -11,13 +11,10 @@ import time
 from pathlib import Path
 
 import click
-from held_out import reading_sets, scores
+from held_out import passage, reading_sets, scores, wrong_pairs
 
-from memptm.encoders import load_encoder
 from memptm.generation.generator import DEFAULT, Generation, Generator
-from memptm.training.examples import Example
-from memptm.training.negatives import mine
-from memptm.types import Json, Passage
+from memptm.types import Json
 from runs import RESULTS, Runs
 
 ROWS = {"nq_swap_dev": 300, "SQuAD, a sixth": 300, "NQ, a sixth": 200}  # of the others: 150
@@ -33,14 +30,12 @@ def drawn(data: Path, share: float) -> dict[str, list[Json]]:
 
 
 def answers(generator: Generator, questions: list[Json], texts: list[str]) -> list[Generation]:
-    read = [[Passage(id="p", document="p", text=text, start=0, end=len(text))] for text in texts]
+    read = [[passage(text)] for text in texts]
     return generator.generate_batch([row["question"] for row in questions], read)
 
 
 def curve(generator: Generator, questions: list[Json], right: list[Generation], runs: Runs) -> None:
-    examples = [Example(row["question"], row["context"], tuple(row["answers"])) for row in questions]
-    passages, nearest = mine(examples, load_encoder(), per_question=1)
-    pairs = [(row, passages[int(n[0])]) for row, n in zip(questions, nearest, strict=True) if n[0] >= 0]
+    pairs = wrong_pairs(questions)
     wrong = answers(generator, [row for row, _ in pairs], [text for _, text in pairs])
     for threshold in THRESHOLDS:
         share = [

@@ -11,18 +11,11 @@ import time
 from pathlib import Path
 
 import click
-from held_out import reading_sets, scores
+from held_out import passage, reading_sets, scores, wrong_pairs
 
-from memptm.encoders import load_encoder
 from memptm.generation.reader import Reader
-from memptm.training.examples import Example
-from memptm.training.negatives import mine
-from memptm.types import Answer, Json, Passage
+from memptm.types import Answer, Json
 from runs import RESULTS, Runs
-
-
-def passage(text: str, title: str = "") -> Passage:
-    return Passage(id="p", document="p", text=text, start=0, end=len(text), title=title)
 
 
 def read(reader: Reader, questions: list[Json], texts: list[str]) -> list[Answer]:
@@ -36,9 +29,7 @@ def nulls(reader: Reader, questions: list[Json], texts: list[str]) -> list[float
 
 
 def curve(reader: Reader, questions: list[Json], runs: Runs) -> None:
-    examples = [Example(row["question"], row["context"], tuple(row["answers"])) for row in questions]
-    passages, nearest = mine(examples, load_encoder(), per_question=1)
-    pairs = [(row, passages[int(n[0])]) for row, n in zip(questions, nearest, strict=True) if n[0] >= 0]
+    pairs = wrong_pairs(questions)
     right = nulls(reader, questions, [row["context"] for row in questions])
     wrong = nulls(reader, [row for row, _ in pairs], [text for _, text in pairs])
     for threshold in (0.1, 0.3, 0.5, 0.7, 0.9, 0.97):

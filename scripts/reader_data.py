@@ -13,16 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from held_out import rows
 
 from memptm.training.splits import by_article, by_passage, calibration_passage
 from memptm.types import Json
 
 YEAR = re.compile(r"\b(1[0-9]{3}|20[0-2][0-9])\b")
 NAME = re.compile(r"\b[A-Z][\w'’.-]+(?: (?:of|the|de|van|von|and) [A-Z][\w'’.-]+| [A-Z][\w'’.-]+){0,4}")
-
-
-def rows(path: Path) -> list[Json]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def questions(data: Path, chance: random.Random) -> Iterator[Json]:

@@ -34,6 +34,9 @@ method_option = click.option(
     help="reader: the span in the passages that answers; generate: an answer written from them.",
 )
 
+reader_option = click.option("--reader", metavar="NAME", help="A reader's folder.")
+generator_option = click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
+
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="memptm")
@@ -107,8 +110,8 @@ def search(question: str, index: Path, k: int, mode: Mode, where: str | None, as
 @k_option
 @method_option
 @where_option
-@click.option("--reader", metavar="NAME", help="A reader's folder.")
-@click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
+@reader_option
+@generator_option
 @json_option
 def query(
     question: str,
@@ -135,11 +138,13 @@ def query(
 
 @main.command()
 @index_option
-@click.option("--source", metavar="PATH", help="Remove the passages of this file.")
-@click.option("--id", "id_", metavar="ID", help="Remove the document or passage of this id.")
+@click.option("--source", metavar="PATH", help="Remove the documents of this file.")
+@click.option(
+    "--id", "id_", metavar="ID", help="Remove the document of this id, or the one that a passage of this id is part of."
+)
 @json_option
 def remove(index: Path, source: str | None, id_: str | None, as_json: bool) -> Result:
-    """Forget a file or a single passage."""
+    """Forget a file, or a single document of it."""
     if (source is None) == (id_ is None):
         raise InputError("Say what to remove: either --source PATH or --id ID.")
     from memptm.memory.memory import Memory
@@ -188,8 +193,8 @@ def verify(index: Path, repair: bool, as_json: bool) -> Result:
 @k_option
 @method_option
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N questions.")
-@click.option("--reader", metavar="NAME", help="A reader's folder.")
-@click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
+@reader_option
+@generator_option
 @json_option
 def evaluate(
     questions: Path,

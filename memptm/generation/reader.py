@@ -96,7 +96,7 @@ class Reader:
     def log_prior(self, similarities: Sequence[float]) -> list[float]:
         """log p(z | x) over the passages retrieved: a softmax of their cosines over the temperature."""
         logits = [similarity / self.config.prior_temperature for similarity in similarities]
-        total = _log_sum(logits)
+        total = log_sum(logits)
         return [logit - total for logit in logits]
 
     def answer(
@@ -149,7 +149,7 @@ class Reader:
                 n, m = rows[window.row]
                 spans[n] += [Span(m, start, end, odds) for start, end, odds in found]
                 mass[n][m].append(log_mass)
-        return [Reading(tuple(spans[n]), tuple(_log_sum(parts) for parts in mass[n])) for n in range(len(questions))]
+        return [Reading(tuple(spans[n]), tuple(log_sum(parts) for parts in mass[n])) for n in range(len(questions))]
 
     def _score(self, windows: Sequence[Window]) -> list[tuple[list[tuple[int, int, float]], float]]:
         import torch
@@ -194,7 +194,7 @@ def marginalise(
     """
     k = math.log(max(len(passages), 1))
     weight = [prior + k + bias for prior in log_prior]
-    log_total = _log_sum([0.0, *(w + m for w, m in zip(weight, reading.log_mass, strict=True))])
+    log_total = log_sum([0.0, *(w + m for w, m in zip(weight, reading.log_mass, strict=True))])
     groups: dict[str, list[tuple[float, Span]]] = {}
     for span in reading.spans:
         text = passages[span.passage].text[span.start : span.end]
@@ -229,7 +229,7 @@ def _evidence(
     passages: Sequence[Passage], log_prior: Sequence[float], group: Sequence[tuple[float, Span]]
 ) -> tuple[Evidence, ...]:
     """p(z | x, y): each passage's share of the answer's probability, with its best span."""
-    total = _log_sum([p for p, _ in group])
+    total = log_sum([p for p, _ in group])
     shares = [0.0] * len(passages)
     places: list[tuple[float, Span] | None] = [None] * len(passages)
     for p, span in group:
@@ -272,6 +272,7 @@ def _batches(windows: Sequence[Window]) -> list[list[Window]]:
     return batches
 
 
-def _log_sum(logits: Sequence[float]) -> float:
+def log_sum(logits: Sequence[float]) -> float:
+    """Log Σ exp; −∞ of none."""
     highest = max(logits, default=-math.inf)
     return highest if math.isinf(highest) else highest + math.log(math.fsum(math.exp(x - highest) for x in logits))
