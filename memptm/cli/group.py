@@ -7,11 +7,14 @@ import errno
 import functools
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO, TypeVar
 
 import click
@@ -117,21 +120,46 @@ class OneLineErrors(Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a closed pipe ends it quietly, Ctrl-C with one line."""
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            _discard_output()
-            ctx.exit(PIPE_CLOSED)
-        except KeyboardInterrupt:
-            raise click.Abort from None
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception:
-            if ctx.meta.get(TRACEBACK):
-                traceback.print_exc()
-            raise
+        with _interrupts_noted() as interrupts:
+            try:
+                result = super().invoke(ctx)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                _discard_output()
+                ctx.exit(PIPE_CLOSED)
+            except KeyboardInterrupt:
+                raise click.Abort from None
+            except (click.exceptions.Exit, click.Abort):
+                raise
+            except Exception as error:
+                if interrupts:  # in a library's C code Ctrl-C can come out as another error
+                    raise click.Abort from None
+                if ctx.meta.get(TRACEBACK) and not isinstance(error, click.ClickException):
+                    traceback.print_exc()
+                raise
         return result
+
+
+@contextlib.contextmanager
+def _interrupts_noted() -> Iterator[list[int]]:
+    """A list that is no longer empty once Ctrl-C was pressed, whatever became of the KeyboardInterrupt."""
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.default_int_handler(number, frame)
+
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield noted  # no handler to set, or somebody else's to keep
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _prepare_process() -> None:

@@ -255,6 +255,22 @@ def test_ctrl_c_is_one_line_and_130(call: Call, broken: Callable[[BaseException]
     assert call("info", "--index", "x") == (130, "", "Error: Stopped. Run it again to go on.\n")
 
 
+def test_ctrl_c_is_one_line_also_where_a_library_turns_it_into_another_error(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from memptm.memory.memory import Memory
+
+    def masked(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ValueError("could not determine the shape of object type") from None
+
+    monkeypatch.setattr(Memory, "open", masked)
+    assert call("info", "--index", "x") == (130, "", "Error: Stopped. Run it again to go on.\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_ctrl_c_while_building_keeps_what_was_committed(folder: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "memptm", "build", str(folder), "--index", str(tmp_path / "index")],
