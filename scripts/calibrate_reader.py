@@ -16,8 +16,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
-from held_out import open_index, passage, rows
 
+from held_out import open_index, passage, rows
 from memptm.encoders import load_encoder
 from memptm.generation.reader import Reader, Reading, answer_key, log_sum
 from memptm.training.examples import Example, occurrences

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import click
-from held_out import passage, reading_sets, scores, wrong_pairs
 
+from held_out import passage, reading_sets, scores, wrong_pairs
 from memptm.generation.generator import DEFAULT, Generation, Generator
 from memptm.types import Json
 from runs import RESULTS, Runs

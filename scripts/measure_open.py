@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from held_out import is_right, open_index, reading_sets, rows, scores
 
+from held_out import is_right, open_index, reading_sets, rows, scores
 from memptm.evaluation.metrics import bootstrap
 from memptm.pipeline import QA
 from memptm.types import Json

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import click
-from held_out import passage, reading_sets, scores, wrong_pairs
 
+from held_out import passage, reading_sets, scores, wrong_pairs
 from memptm.generation.reader import Reader
 from memptm.types import Answer, Json
 from runs import RESULTS, Runs

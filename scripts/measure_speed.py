@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 import numpy as np
-from held_out import rows
 
+from held_out import rows
 from memptm.encoders.sentence import DEFAULT
 from memptm.memory.memory import Memory
 from memptm.models import resolve

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from held_out import rows
 
+from held_out import rows
 from memptm.training.splits import by_article, by_passage, calibration_passage
 from memptm.types import Json
 
