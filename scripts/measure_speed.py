@@ -1,7 +1,7 @@
 """Ingest and a dense query beside the floor anyone can write: sentence-transformers' encode and a flat FAISS index.
 
 Both use the packaged encoder, on the same passages, alternating in one process: the ratios stand, the absolute figures
-depend on the machine. Also: the cosine of memptm's keys (bfloat16 products where the processor has them) to float32's.
+depend on the machine. Also: the cosine of memptm's keys (bfloat16 products where they are faster) to float32's.
 """
 
 from __future__ import annotations

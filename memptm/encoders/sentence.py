@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from memptm.progress import Event, Progress, silent
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 BATCH_TOKENS = 8192  # measured on two cores: larger batches are slower, smaller ones cost overhead
 PAD_TO = 16  # oneDNN keeps a kernel a shape
+ONE_THREAD = 64  # tokens; up to here a second thread gains nothing, and waits where the machine is busy
 
 
 def load_encoder(name: str | None = None) -> Encoder:
@@ -61,7 +63,7 @@ def bert_pooling(folder: Path) -> str | None:
 
 
 class BertEncoder:
-    """A BERT with mean or [CLS] pooling, loaded without transformers; bfloat16 products where the processor has them."""
+    """A BERT with mean or [CLS] pooling, loaded without transformers; bfloat16 products where they are faster."""
 
     def __init__(self, name: str, folder: Path, pooling: str) -> None:
         from memptm.encoders.bert import BertConfig
@@ -98,14 +100,14 @@ class BertEncoder:
         if self._loaded is None:
             from tokenizers import Tokenizer
 
-            from memptm.encoders.bert import Bert, has_bfloat16
+            from memptm.encoders.bert import Bert, bfloat16_is_faster
 
             tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
             tokenizer.no_padding()
             tokenizer.no_truncation()
             tokenizer.encode_special_tokens = True
             model = Bert.load(self._folder)
-            self._loaded = (model.halve() if has_bfloat16() else model, tokenizer)
+            self._loaded = (model.halve() if bfloat16_is_faster() else model, tokenizer)
         return self._loaded
 
     def _forward(self, model: Any, rows: list[list[int]]) -> Keys:
@@ -117,7 +119,7 @@ class BertEncoder:
         for n, row in enumerate(rows):
             ids[n, : len(row)] = torch.tensor(row)
             mask[n, : len(row)] = True
-        with torch.inference_mode():
+        with torch.inference_mode(), _threads(1 if ids.numel() <= ONE_THREAD else None):
             hidden = model(ids, mask)
             if self._pooling == "cls":
                 pooled = hidden[:, 0]
@@ -173,6 +175,21 @@ def batches(lengths: Sequence[int]) -> list[list[int]]:
             widest = -(-lengths[n] // PAD_TO) * PAD_TO
         groups[-1].append(n)
     return groups
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Inside, torch computes with ``count`` threads in this thread of Python; None changes nothing."""
+    import torch
+
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count is not None:
+            torch.set_num_threads(before)
 
 
 def fingerprint(folder: Path) -> str:

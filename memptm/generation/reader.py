@@ -76,12 +76,12 @@ class Reader:
 
     @cached_property
     def model(self) -> SpanScorer:
-        """The scorer, bfloat16 products where the processor has them."""
-        from memptm.encoders.bert import has_bfloat16
+        """The scorer, bfloat16 products where they are faster."""
+        from memptm.encoders.bert import bfloat16_is_faster
         from memptm.generation.spans import SpanScorer
 
         model = SpanScorer.load(self.folder)
-        if has_bfloat16():
+        if bfloat16_is_faster():
             model.trunk.halve()
         return model
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import torch
 from safetensors import safe_open
@@ -132,3 +134,22 @@ class Log:
     def write(self, record: Json) -> None:
         with self.path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(record) + "\n")
+
+
+@contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """A list that is no longer empty after Ctrl-C, so that a step ends before the run does."""
+    asked: list[int] = []
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+
+    try:
+        before = signal.signal(signal.SIGINT, ask)
+    except ValueError:  # only the main thread can
+        yield asked
+        return
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)

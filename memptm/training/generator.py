@@ -8,35 +8,32 @@ from __future__ import annotations
 
 import math
 import random
-import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from memptm.encoders import Encoder, load_encoder
+from memptm.encoders import Encoder
 from memptm.errors import InputError
 from memptm.evaluation.metrics import exact_match, f1
 from memptm.generation.decoding import Ids
 from memptm.generation.generator import DEFAULT, Generator
-from memptm.generation.load import has_bfloat16, load_base
+from memptm.generation.load import bfloat16_is_faster, load_base
 from memptm.generation.prompt import NOT_THERE, PromptWriter
 from memptm.progress import Event, Progress, silent
 from memptm.training.adapter import save_adapter, with_lora
-from memptm.training.checkpoint import Log, latest, restore, store
+from memptm.training.checkpoint import Log, interrupts, latest, restore, store
 from memptm.training.examples import Example, read_examples
-from memptm.training.negatives import mine
+from memptm.training.negatives import mine_once
 from memptm.types import Json, Passage
 
 POOL = 512  # examples sorted by length together, so that batches hold little padding
-MULTIPLE = 64  # widths are padded to it: oneDNN keeps a kernel for each shape
+MULTIPLE = 32  # widths are padded to it: oneDNN keeps a kernel for each shape
 LONGEST_ANSWER = 6  # words; longer ones teach long answers
 
 
@@ -53,7 +50,7 @@ class Recipe:
     epochs: int = 1
     steps: int | None = None
     rank: int = 16
-    layers: int | None = 20
+    layers: int | None = 16
     learning_rate: float = 4e-4
     warm_up: float = 0.05
     batch_tokens: int = 1536
@@ -114,7 +111,7 @@ def train_generator(
     model, tokenizer = load_base(base, progress=progress)
     adapted = with_lora(model, base=base, rank=recipe.rank, layers=recipe.layers)
     generator = Generator(adapted.get_base_model(), tokenizer, name=base)
-    passages, nearest = mine(examples, encoder or load_encoder(), per_question=8, progress=progress)
+    passages, nearest = mine_once(examples, encoder, out, per_question=8, progress=progress)
     feed = Feed(examples, passages, nearest, generator.writer, recipe)
     steps = feed.plan()
     loss = _run(adapted, generator, steps, out, recipe, resume=resume, progress=progress)
@@ -207,7 +204,7 @@ def _run(
         done, running = 0, math.nan
     log, language_model = Log(out / "log.jsonl"), generator.language_model
     language_model.multiple = MULTIPLE
-    with _interrupts() as asked:
+    with interrupts() as asked:
         for step, batch in enumerate(steps[done:], done + 1):
             began = time.monotonic()
             optimizer.param_groups[0]["lr"] = rate = recipe.learning_rate * _schedule(step, len(steps), recipe.warm_up)
@@ -257,25 +254,6 @@ def _passage(text: str, title: str) -> Passage:
 
 
 def _precision() -> Any:
-    """Matrix products in bfloat16 where the processor has it; sums, softmax and the adapter's weights stay in float32."""
+    """Matrix products in bfloat16 where it is faster; sums, softmax and the adapter's weights stay in float32."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.autocast(device, torch.bfloat16, enabled=has_bfloat16())
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """A list that is no longer empty after Ctrl-C, so that a step ends before the run does."""
-    asked: list[int] = []
-
-    def ask(number: int, _frame: FrameType | None) -> None:
-        asked.append(number)
-
-    try:
-        before = signal.signal(signal.SIGINT, ask)
-    except ValueError:  # only the main thread can
-        yield asked
-        return
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return torch.autocast(device, torch.bfloat16, enabled=bfloat16_is_faster())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memptm.encoders.base import Encoder
+from memptm.encoders import Encoder, load_encoder
 from memptm.progress import Progress, silent
 from memptm.training.examples import Example, occurrences
 
@@ -39,6 +40,29 @@ def mine(
                 if n != where[example.context] and not occurrences(example.answers, passages[n])
             ]
             nearest[start + row, : len(good[:per_question])] = good[:per_question]
+    return passages, nearest
+
+
+def mine_once(
+    examples: Sequence[Example],
+    encoder: Encoder | None,
+    out: Path,
+    *,
+    per_question: int = 4,
+    progress: Progress = silent,
+) -> tuple[list[str], NDArray[np.int64]]:
+    """``mine``, kept in ``out``: a run that goes on must see the same passages, and on another machine keys differ a little.
+
+    ``encoder`` None is the default encoder.
+    """
+    kept = out / "negatives.npy"
+    if kept.is_file():
+        nearest = np.load(kept, allow_pickle=False)
+        if len(nearest) == len(examples):
+            return list(dict.fromkeys(example.context for example in examples)), nearest
+    passages, nearest = mine(examples, encoder or load_encoder(), per_question=per_question, progress=progress)
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(kept, nearest, allow_pickle=False)
     return passages, nearest
 
 

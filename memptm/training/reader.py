@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memptm.encoders import Encoder, load_encoder
-from memptm.encoders.bert import Bert, has_bfloat16
+from memptm.encoders import Encoder
+from memptm.encoders.bert import Bert, bfloat16_is_faster
 from memptm.errors import InputError
 from memptm.generation.config import ReaderConfig
 from memptm.generation.spans import FROZEN, SpanScorer, span_loss
 from memptm.generation.windows import Window, Windower, collate, load_tokenizer
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
-from memptm.training.checkpoint import Average, Log, latest, restore, store
+from memptm.training.checkpoint import Average, Log, interrupts, latest, restore, store
 from memptm.training.examples import Example, occurrences, read_examples
-from memptm.training.negatives import mine
+from memptm.training.negatives import mine_once
 from memptm.types import Json
 
 POOL = 4096  # windows sorted by length together, so that batches hold little padding
@@ -36,12 +37,18 @@ TITLE_SHARE = 0.5  # how often a title is shown: at use, some passages have one 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train. ``negatives``: wrong passages a question and epoch. ``average``: decay of the weights' mean."""
+    """How to train.
+
+    Attributes:
+        steps: at most; None for all of ``epochs``. negatives: wrong passages a question and epoch.
+        average: decay of the weights' mean.
+    """
 
     epochs: int = 3
+    steps: int | None = None
     learning_rate: float = 2e-4
     batch_tokens: int = 6144
-    negatives: float = 0.4
+    negatives: float = 0.3
     dropout: float = 0.1
     warm_up: float = 0.06
     weight_decay: float = 0.01
@@ -70,7 +77,8 @@ def train_reader(
     Returns:
         {"steps", "examples", "skipped", "seconds", "loss"}.
     Raises:
-        InputError: no usable rows, or a malformed one.
+        InputError: no usable rows, a malformed one, or a checkpoint of another recipe.
+        KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe = recipe or Recipe()
     began = time.monotonic()
@@ -80,9 +88,10 @@ def train_reader(
         raise InputError("None of the rows has an answer that stands in its context. A span reader learns from those.")
     torch.manual_seed(recipe.seed)
     model = _model(start, config or ReaderConfig(), recipe)
-    passages, nearest = _wrong_passages(usable, encoder, out, progress)
+    passages, nearest = mine_once(usable, encoder, out, progress=progress)
     feed = Feed(usable, passages, nearest, model.config, recipe)
-    total = sum(len(feed.batches(epoch)) for epoch in range(recipe.epochs))
+    planned = sum(len(feed.batches(epoch)) for epoch in range(recipe.epochs))
+    total = min(planned, recipe.steps or planned)
     loss = _run(model, feed, out, recipe, total, progress)
     return {
         "steps": total,
@@ -91,22 +100,6 @@ def train_reader(
         "seconds": round(time.monotonic() - began, 1),
         "loss": loss,
     }
-
-
-def _wrong_passages(
-    examples: Sequence[Example], encoder: Encoder | None, out: Path, progress: Progress
-) -> tuple[list[str], NDArray[np.int64]]:
-    """Mined once; a run that goes on reads them from its folder."""
-    kept = out / "negatives.npy"
-    passages = list(dict.fromkeys(example.context for example in examples))
-    if kept.is_file():
-        nearest = np.load(kept, allow_pickle=False)
-        if len(nearest) == len(examples):
-            return passages, nearest
-    passages, nearest = mine(examples, encoder or load_encoder(), progress=progress)
-    out.mkdir(parents=True, exist_ok=True)
-    np.save(kept, nearest, allow_pickle=False)
-    return passages, nearest
 
 
 def _model(start: Path | None, config: ReaderConfig, recipe: Recipe) -> SpanScorer:
@@ -198,25 +191,26 @@ def _run(model: SpanScorer, feed: Feed, out: Path, recipe: Recipe, total: int, p
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     average = Average(model, recipe.average)
-    done = 0
-    if latest(out):
+    settings, done = {**asdict(recipe), "planned": total, "save_every": None}, 0
+    if latest(out, settings):
         note, average.mean = restore(out, model, optimizer)
         done, average.updates = int(note["step"]), int(note["updates"])
-    log, running, step = Log(out / "log.jsonl"), 0.0, 0
-    for epoch in range(recipe.epochs):
-        for batch in feed.batches(epoch):
-            step += 1
-            if step <= done:
-                continue
+    log, running = Log(out / "log.jsonl"), 0.0
+    every = chain.from_iterable(feed.batches(epoch) for epoch in range(recipe.epochs))
+    with interrupts() as asked:
+        for step, batch in enumerate(islice(every, done, total), done + 1):
             optimizer.param_groups[0]["lr"] = rate = recipe.learning_rate * _schedule(step, total, recipe.warm_up)
             loss = _step(model, batch, optimizer, trained)
             average.update(model)
             running = loss if not running else 0.98 * running + 0.02 * loss
             progress(Event(stage="train", done=step, total=total, unit="steps", detail=f"loss {running:.3f}"))
             if step % 20 == 0:
-                log.write({"step": step, "epoch": epoch, "loss": running, "learning_rate": rate})
-            if step % recipe.save_every == 0 or step == total:
-                store(out, step, model, optimizer, more=average.mean, updates=average.updates)
+                log.write({"step": step, "loss": running, "learning_rate": rate})
+            if step % recipe.save_every == 0 or step == total or asked:
+                numbers = {"updates": average.updates}
+                store(out, step, model, optimizer, settings=settings, more=average.mean, **numbers)
+            if asked:
+                raise KeyboardInterrupt
     with average.swapped_into(model):
         model.save(out)
     return running
@@ -238,7 +232,7 @@ def _step(
     ids, mask, segments, body = collate(windows)
     gold = gold_spans(windows, [spans for _, spans in batch], ids.shape[1], model.config.span_tokens)
     model.train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16()):
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16_is_faster()):
         spans, null = model(ids, mask, segments, body)
         loss = span_loss(spans, null, gold)
     optimizer.zero_grad()

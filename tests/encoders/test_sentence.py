@@ -6,8 +6,10 @@ import socket
 
 import numpy as np
 import pytest
+import torch
 
 from memptm.encoders import load_encoder
+from memptm.encoders.bert import Bert
 from memptm.encoders.sentence import DEFAULT, BertEncoder, SentenceTransformersEncoder, batches, fingerprint
 from memptm.errors import ModelMissing
 from memptm.models import packaged_path
@@ -121,3 +123,16 @@ def test_a_model_that_is_not_there_is_named(name, monkeypatch):
 def test_a_folder_that_is_no_encoder_is_named(tmp_path):
     with pytest.raises(ModelMissing, match=str(tmp_path)):
         load_encoder(str(tmp_path))
+
+
+def test_a_single_question_takes_one_thread_and_gives_the_others_back(encoder, monkeypatch):
+    before, seen = torch.get_num_threads(), []
+    forward = Bert.forward
+    monkeypatch.setattr(Bert, "forward", lambda *given: seen.append(torch.get_num_threads()) or forward(*given))
+    torch.set_num_threads(2)
+    encoder.encode_questions(["Who built it?"])
+    encoder.encode_passages(TEXTS)
+    assert seen[0] == 1
+    assert set(seen[1:]) == {2}
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)

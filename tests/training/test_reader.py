@@ -1,6 +1,8 @@
 """Training a reader: it learns, it resumes to the same bit, and it says what it cannot use."""
 
 import json
+import os
+import signal
 
 import pytest
 import torch
@@ -91,6 +93,36 @@ def test_stopping_and_going_on_gives_the_same_weights_to_the_bit(base, questions
     train(base, questions, tmp_path / "halves", epochs=4)
     whole, halves = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "halves"))
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+def test_ctrl_c_ends_after_the_step_at_hand_and_loses_nothing(base, questions, tmp_path):
+    config = ReaderConfig(base=str(base), window=48, stride=8, span_tokens=4, span_width=16)
+    seen = []
+
+    def stop_at_three(event):
+        if event.stage == "train":
+            seen.append(event.done)
+            if event.done == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    recipe = Recipe(batch_tokens=256, epochs=2, save_every=100)
+    with pytest.raises(KeyboardInterrupt):
+        train_reader(
+            [questions], tmp_path, recipe=recipe, config=config, encoder=Toy(dimension=32), progress=stop_at_three
+        )
+    assert seen[-1] == 3
+    train_reader([questions], tmp_path, recipe=recipe, config=config, encoder=Toy(dimension=32), progress=stop_at_three)
+    assert seen[3] == 4
+
+
+def test_a_run_of_another_recipe_is_not_gone_on_with(base, questions, tmp_path):
+    train(base, questions, tmp_path, epochs=1)
+    with pytest.raises(InputError, match="another learning_rate"):
+        train(base, questions, tmp_path, epochs=1, learning_rate=1e-3)
+
+
+def test_steps_end_a_run_early(base, questions, tmp_path):
+    assert train(base, questions, tmp_path, epochs=3, steps=2)["steps"] == 2
 
 
 def test_token_spans_are_exactly_the_answer_or_nothing(base):
