@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 demo: $(READY)
-	$(BIN)/memptm build docs README.md --index $(INDEX) --prune
+	$(BIN)/memptm build docs --index $(INDEX) --prune
 	@for question in "What does Transformer-XL reuse from the previous segment?" \
 		"Where are the passages of an index kept?" \
 		"Which exit code does the command line use for an error of the user?"; do \

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import statistics
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -72,8 +71,9 @@ def open_cases(reader: Reader, questions: Sequence[Json], found: Sequence[Sequen
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
 @click.option("--questions", type=click.Path(path_type=Path), default=Path("runs/reader/calibration.jsonl"))
 @click.option("--reader", "folder", type=click.Path(path_type=Path), default=Path("runs/reader/final"))
+@click.option("--index", type=click.Path(path_type=Path), default=Path("runs/open/index"), help="Made where absent.")
 @click.option("--limit", default=1200)
-def main(data: Path, questions: Path, folder: Path, limit: int) -> None:
+def main(data: Path, questions: Path, folder: Path, index: Path, limit: int) -> None:
     """Write the fitted numbers into FOLDER/config.json."""
     reader = Reader.load(folder)
     reader.config = replace(reader.config, temperature=1.0)
@@ -87,7 +87,7 @@ def main(data: Path, questions: Path, folder: Path, limit: int) -> None:
     here = {row["context"] for row in rows(data / "squad_subset.jsonl")}
     in_index = [row for row in asked if row["context"] in here]
     outside = [row for row in asked if row["context"] not in here and row["answers"]][: len(in_index) // 2]
-    memory = open_index(data, Path(tempfile.mkdtemp()) / "index")
+    memory = open_index(data, index)
     both = in_index + outside
     opened = open_cases(reader, both, memory.search([row["question"] for row in both], k=5))
     fitted = min(

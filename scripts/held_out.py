@@ -46,7 +46,7 @@ def wrong_pairs(questions: list[Json]) -> list[tuple[Json, str]]:
 
 
 def open_index(data: Path, folder: Path) -> Memory:
-    """squad_subset's distinct contexts together with wiki2hop_corpus, in one index."""
+    """squad_subset's distinct contexts together with wiki2hop_corpus, in one index; made once."""
     memory = Memory.open(folder, create=True)
     contexts = dict.fromkeys(row["context"] for row in rows(data / "squad_subset.jsonl"))
     documents = [Document(text=text, source="squad_subset") for text in contexts]

@@ -6,7 +6,6 @@ passage is in the index and in the held-out sixth.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from pathlib import Path
 from typing import Literal
@@ -26,10 +25,11 @@ MODES: tuple[Literal["dense", "lexical", "hybrid"], ...] = ("dense", "lexical", 
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
 @click.option("--methods", default="reader,generate")
+@click.option("--index", type=click.Path(path_type=Path), default=Path("runs/open/index"), help="Made where absent.")
 @click.option("--limit", default=0, help="Questions for each method; 0 asks all.")
-def main(data: Path, out: Path, methods: str, limit: int) -> None:
+def main(data: Path, out: Path, methods: str, index: Path, limit: int) -> None:
     """Write OUT/search_modes.jsonl and OUT/open.jsonl."""
-    memory = open_index(data, Path(tempfile.mkdtemp()) / "index")
+    memory = open_index(data, index)
     indexed = {row["context"] for row in rows(data / "squad_subset.jsonl")}
     questions = [row for row in reading_sets(data)["SQuAD, a sixth"] if row["context"] in indexed]
     runs = Runs(out / "search_modes.jsonl")

@@ -55,7 +55,11 @@ def main(data: Path, folder: Path | None, out: Path) -> None:
         began = time.perf_counter()
         answers = read(reader, questions, [row["context"] for row in questions])
         spent = 1000 * (time.perf_counter() - began) / len(questions)
-        metrics = {**scores([answer.text for answer in answers], questions), "ms a question": round(spent, 1)}
+        metrics = scores([answer.text for answer in answers], questions)
+        if any(row["answers"] for row in questions):
+            must = scores([answer.answers[0].text if answer.answers else None for answer in answers], questions)
+            metrics |= {"EM if it must answer": must["EM"], "F1 if it must answer": must["F1"]}
+        metrics["ms a question"] = round(spent, 1)
         click.echo(f"{name}: {metrics}")
         runs.append({"method": "reader", "questions": name}, 0, metrics)
     curve(reader, sets["SQuAD, a sixth"], Runs(out / "reader_curve.jsonl"))

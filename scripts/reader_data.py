@@ -1,7 +1,9 @@
 """Prepare the shipped reader's training data from ../shared/data: one JSONL of {question, context, answers, title}.
 
 Held out (see memptm/training/splits.py): a sixth of the passages of squad_subset + squad_more and of nq_qed_train, two
-articles of squad2_train, all of nq_swap_dev, hotpotqa_dev and fairytale_val; a third of covid_papers is not used.
+articles of squad2_train, all of nq_swap_dev, hotpotqa_dev and fairytale_val; covid_papers is not used.
+
+Kinds that are few and must be learned stand several times in the file (TIMES); no epoch shows them alike.
 """
 
 from __future__ import annotations
@@ -19,21 +21,23 @@ from memptm.training.splits import by_article, by_passage, calibration_passage
 from memptm.types import Json
 
 YEAR = re.compile(r"\b(1[0-9]{3}|20[0-2][0-9])\b")
+TIMES = {"swap": 3, "squad2": 2}
+QAMR_ROWS, ALTERED_ROWS = 6000, 4000
 NAME = re.compile(r"\b[A-Z][\w'’.-]+(?: (?:of|the|de|van|von|and) [A-Z][\w'’.-]+| [A-Z][\w'’.-]+){0,4}")
 
 
 def questions(data: Path, chance: random.Random) -> Iterator[Json]:
-    """Rows from every training file whose answers stand in a passage."""
-    squad = rows(data / "squad_subset.jsonl") + rows(data / "squad_more.jsonl")
-    for source in (
-        by_passage(squad)[0],
-        by_passage(rows(data / "nq_qed_train.jsonl"))[0],
-        by_article(rows(data / "squad2_train.jsonl"))[0],
-    ):
-        yield from source
-    yield from rows(data / "nq_swap_train.jsonl")
-    qamr = rows(data / "qamr.jsonl")
-    yield from chance.sample(qamr, 9000)
+    """Rows from every training file whose answers stand in a passage, and of squad2_train those whose do not."""
+    squad = by_passage(rows(data / "squad_subset.jsonl") + rows(data / "squad_more.jsonl"))[0]
+    natural = by_passage(rows(data / "nq_qed_train.jsonl"))[0]
+    yield from squad
+    yield from natural
+    yield from altered(squad + natural, chance)
+    for _ in range(TIMES["squad2"]):
+        yield from by_article(rows(data / "squad2_train.jsonl"))[0]
+    for _ in range(TIMES["swap"]):
+        yield from rows(data / "nq_swap_train.jsonl")
+    yield from chance.sample(rows(data / "qamr.jsonl"), QAMR_ROWS)
     for row in rows(data / "hotpotqa_train.jsonl") + rows(data / "multihop_train.jsonl"):
         yield from hops(row)
     for story in rows(data / "fairytale_train.jsonl"):
@@ -46,6 +50,31 @@ def questions(data: Path, chance: random.Random) -> Iterator[Json]:
                     "answers": pair["answers"],
                     "title": story["title"],
                 }
+
+
+def altered(questions: list[Json], chance: random.Random) -> Iterator[Json]:
+    """Questions whose name or year, which their passage has, is exchanged for another: no answer is there any more (the
+    entity swaps of SQuAD 2.0's rule-based negatives, Rajpurkar et al. 2018, section 6). Half of the names come from the
+    passage itself, elsewhere in it; a few of those questions will have an answer by accident.
+    """
+    kinds: dict[bool, list[str]] = {True: [], False: []}  # years, names
+    found = []
+    for row in questions:
+        first = row["question"].split(" ", 1)[0]
+        for name in sorted({*NAME.findall(row["question"]), *YEAR.findall(row["question"])}):
+            if name != first and not name.startswith(f"{first} ") and name in row["context"]:
+                kinds[bool(YEAR.fullmatch(name))].append(name)
+                found.append((row, name))
+    known = frozenset(kinds[False])
+    for row, name in chance.sample(found, min(ALTERED_ROWS, len(found))):
+        year = bool(YEAR.fullmatch(name))
+        there = {*(YEAR if year else NAME).findall(row["context"])} & (known | {*kinds[True]})
+        near = sorted(other for other in there if other not in row["question"] and other not in row["answers"])
+        elsewhere = chance.choice(kinds[year])
+        other = chance.choice(near) if near and chance.random() < 0.5 else elsewhere
+        if other in near or other.lower() not in row["context"].lower():
+            question = row["question"].replace(name, other, 1)
+            yield {"question": question, "context": row["context"], "answers": [], "title": row.get("title", "")}
 
 
 def hops(row: Json) -> Iterator[Json]:
@@ -112,9 +141,10 @@ def main(data: Path, out: Path, cloze_rows: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     real = list(questions(data, chance))
     chance.shuffle(real)
+    aside = {(row["question"], row["context"]): row for row in real if calibration_passage(row["context"])}
     parts = {
         "questions": [row for row in real if not calibration_passage(row["context"])],
-        "calibration": [row for row in real if calibration_passage(row["context"])],
+        "calibration": list(aside.values()),
         "cloze": list(cloze(data, cloze_rows, chance)),
     }
     for name, made in parts.items():

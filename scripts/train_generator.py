@@ -17,7 +17,7 @@ from memptm.training.generator import Recipe, train_generator
 @click.command()
 @click.option("--data", default="runs/generator/data", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", default="runs/generator/adapter", type=click.Path(path_type=Path))
-@click.option("--layers", default=20)
+@click.option("--layers", default=Recipe.layers)
 @click.option("--epochs", default=1)
 @click.option("--steps", type=int)
 def main(data: Path, out: Path, layers: int, epochs: int, steps: int | None) -> None:

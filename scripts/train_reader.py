@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")  # before torch loads
+
 import sys
 from pathlib import Path
 
@@ -18,18 +22,24 @@ def show(event: Event) -> None:
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/reader"))
+@click.option("--name", default="final", help="Folder in OUT for this reader.")
+@click.option(
+    "--start", type=click.Path(path_type=Path, exists=True), help="A reader to go on from, not cloze questions."
+)
 @click.option("--epochs", default=3)
-@click.option("--warm-start/--no-warm-start", default=True, help="Train on the cloze questions first.")
-def main(out: Path, epochs: int, warm_start: bool) -> None:
-    """Train on OUT/cloze.jsonl, then OUT/questions.jsonl; the reader is in OUT/final."""
-    start = None
-    if warm_start:
+@click.option("--steps", type=int, help="Stop after so many.")
+@click.option("--learning-rate", default=Recipe.learning_rate)
+@click.option("--seed", default=0)
+def main(
+    out: Path, name: str, start: Path | None, epochs: int, steps: int | None, learning_rate: float, seed: int
+) -> None:
+    """Train on OUT/cloze.jsonl (or go on from START), then on OUT/questions.jsonl; the reader is in OUT/NAME."""
+    if start is None:
         start = out / "cloze"
         if not (start / "model.safetensors").is_file():
             train_reader([out / "cloze.jsonl"], start, recipe=Recipe(epochs=1, negatives=0.0), progress=show)
-    click.echo(
-        train_reader([out / "questions.jsonl"], out / "final", start=start, recipe=Recipe(epochs=epochs), progress=show)
-    )
+    recipe = Recipe(epochs=epochs, steps=steps, learning_rate=learning_rate, seed=seed)
+    click.echo(train_reader([out / "questions.jsonl"], out / name, start=start, recipe=recipe, progress=show))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ out_option = click.option(
     help="Folder for the weights.",
 )
 epochs_option = click.option("--epochs", type=click.IntRange(min=1), help="Times through the data.")
+steps_option = click.option("--steps", type=click.IntRange(min=1), help="Stop after so many steps.")
 seed_option = click.option("--seed", default=0, show_default=True, type=int, help="Of every random choice.")
 
 
@@ -42,10 +43,17 @@ def train() -> None:
 @out_option
 @click.option("--start", metavar="DIR", type=click.Path(exists=True, path_type=Path), help="A reader to start from.")
 @epochs_option
+@steps_option
 @seed_option
 @json_option
 def reader(
-    data: tuple[Path, ...], out: Path, start: Path | None, epochs: int | None, seed: int, as_json: bool
+    data: tuple[Path, ...],
+    out: Path,
+    start: Path | None,
+    epochs: int | None,
+    steps: int | None,
+    seed: int,
+    as_json: bool,
 ) -> Result:
     """Train a span reader.
 
@@ -54,7 +62,7 @@ def reader(
     """
     from memptm.training.reader import Recipe, train_reader
 
-    recipe = Recipe(seed=seed)
+    recipe = Recipe(seed=seed, steps=steps)
     with drawn(hidden=as_json) as progress:
         result = train_reader(
             data, out, start=start, recipe=replace(recipe, epochs=epochs or recipe.epochs), progress=progress
@@ -74,7 +82,7 @@ def reader(
     help="Rows to measure on at the end; may be given more than once.",
 )
 @epochs_option
-@click.option("--steps", type=click.IntRange(min=1), help="Stop after so many steps.")
+@steps_option
 @seed_option
 @json_option
 def generator(
