@@ -328,11 +328,12 @@ class Memory:
         """Counts, encoder, size on disk in bytes, versions kept, and the kind of key index."""
         ids = self._reading().ids
         with self._guard:
-            documents = self._values.reading(lambda: self._values.scan("id", where="ordinal = 0").num_rows)
+            documents, blank = self._values.reading(self._values.count_documents)
             keys = self._synced()
         return {
             "documents": documents,
             "passages": len(ids),
+            "pages_without_text": blank,
             "encoder": self.manifest.encoder,
             "dimension": self.manifest.dimension,
             "fingerprint": self.manifest.fingerprint,

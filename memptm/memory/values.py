@@ -27,6 +27,7 @@ TABLE = "passages"
 KEEP_VERSIONS = timedelta(seconds=2)  # a reader whose version went reads the newest one instead
 MOST_VERSIONS = 32  # with more than these, all go but the newest
 HELD_UP_TO = 20_000  # passages that are held in memory, some 20 MB
+BLANK = "pages_without_text"  # the metadata that the PDF loader writes
 ATTEMPTS = 4  # of a read, each at the newest version
 SHOWN = [
     "id",
@@ -159,6 +160,12 @@ class Values:
         if where is not None:
             query = query.where(where)
         return (query.with_row_id(True) if row_id else query).to_arrow()
+
+    def count_documents(self) -> tuple[int, int]:
+        """How many documents there are, and how many pages of them (of PDFs) hold no text."""
+        first = self.scan("metadata", where="ordinal = 0")["metadata"].to_pylist()
+        blank = [json.loads(one).get(BLANK) for one in first if f'"{BLANK}"' in one]
+        return len(first), sum(len(pages) for pages in blank if isinstance(pages, list))
 
     def matching(self, where: str) -> Ids:
         """Ids of the rows a rewritten user filter holds for, rising.

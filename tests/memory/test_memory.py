@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fpdf import FPDF
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toy import Toy
@@ -414,6 +415,18 @@ def test_many_small_adds_stay_small_and_compaction_changes_no_hit(path):  # F55
     memory.verify(repair=True)
     after = [[(hit.passage.text, hit.score) for hit in memory.search(row, k=5, mode="dense")] for row in rows[:20]]
     assert before == after
+
+
+def test_info_counts_pdf_pages_without_text(memory, tmp_path):  # F15
+    file = FPDF()
+    file.set_font("helvetica", size=12)
+    for text in ("Ferns grow in bogs.", "", ""):
+        file.add_page()
+        file.text(20, 30, text)
+    file.output(str(tmp_path / "a.pdf"))
+    memory.add([tmp_path / "a.pdf"])
+    memory.add(Document(text="A record.", metadata={"pages_without_text": "unknown"}))
+    assert (memory.info()["documents"], memory.info()["pages_without_text"]) == (2, 2)
 
 
 def test_a_planted_pickle_is_not_opened(memory, path, texts, tmp_path):  # F52
