@@ -100,7 +100,7 @@ class Passage:
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """A passage found. ``score`` orders hits: cosine for dense, BM25 for lexical, fused rank for hybrid.
+    """A passage found. ``score`` orders hits: cosine for dense, BM25 for lexical, their fused sum for hybrid.
 
     ``similarity`` is the cosine of question and key whatever the mode: the retriever's logit for p(z | x).
     """

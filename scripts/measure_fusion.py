@@ -2,14 +2,14 @@
 
     measure_fusion.py SQUAD.jsonl NQ.jsonl
 
-Each set is indexed alone: its first 1,500 distinct contexts; 500 of their questions are asked. SQuAD's questions were
+Each set is indexed alone: its first 1,500 distinct contexts that are not held out (nothing that other tables report on
+chooses the fusion here); 500 of their questions are asked. SQuAD's questions were
 written in sight of the passage and favour words; Natural Questions were not. "convex" adds cosine and BM25 (divided by
-the question's best) instead of ranks. Log: scripts/results/fusion.jsonl.
+the question's best) instead of ranks; "rank" is reciprocal rank fusion (Cormack et al. 2009). Log: scripts/results/fusion.jsonl.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 from itertools import product
@@ -19,8 +19,9 @@ from typing import Any
 import click
 import numpy as np
 
+import held_out
 from memptm import Document, Memory
-from memptm.memory import lexical
+from memptm.training.splits import by_passage
 from memptm.types import Hit
 from runs import RESULTS, Runs
 
@@ -40,10 +41,11 @@ def ranked(fusion: str, dense: list[Hit], words: list[Hit]) -> list[str]:
         return lists[fusion.startswith("lexical")]
     numbers = [float(part) for part in fusion.replace(",", " ").split() if part[0].isdigit()]
     if fusion.startswith("rank"):
-        names = sorted({*lists[0], *lists[1]})
-        lexical.RANK_OFFSET = int(numbers[0])
-        fused = lexical.fuse(*([names.index(one) for one in part] for part in lists), weights=[1.0, numbers[1]])
-        return [names[one] for one, _ in fused]
+        ranks: dict[str, float] = {}
+        for weight, part in zip((1.0, numbers[1]), lists, strict=True):
+            for rank, one in enumerate(part, 1):
+                ranks[one] = ranks.get(one, 0.0) + weight / (numbers[0] + rank)
+        return sorted(ranks, key=lambda one: -ranks[one])
     best = max((hit.score for hit in words), default=1.0)
     scores: dict[str, float] = {}
     bm25 = {hit.passage.id: hit.score / best for hit in words}
@@ -57,8 +59,7 @@ def measure(runs: Runs, path: Path) -> None:
     wanted = [{"questions": path.stem, **fusion} for fusion in FUSIONS]
     if all(runs.done(settings) for settings in wanted):
         return
-    with path.open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = by_passage(held_out.rows(path))[0]
     contexts = list(dict.fromkeys(row["context"] for row in rows))[:CONTEXTS]
     place = {context: str(n) for n, context in enumerate(contexts)}
     asked = random.Random(0).sample([row for row in rows if row["context"] in place], QUESTIONS)

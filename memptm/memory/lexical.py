@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import regex
 
 MOST_TERMS = 256  # distinct terms of a question that are looked up
-RANK_OFFSET = (
-    60  # k of reciprocal rank fusion (Cormack et al. 2009): how little the first place counts above the second
-)
+DENSE_SHARE = 0.8  # of the fused score; chosen by scripts/measure_fusion.py, on passages that are not held out
 
 # Scripts written without blanks: words cannot be told by eye, so pairs of letters stand for them.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
@@ -50,18 +48,16 @@ def question_terms(question: str) -> str:
     return " ".join(list(dict.fromkeys(terms(question)))[:MOST_TERMS])
 
 
-def fuse(*lists: Sequence[int], weights: Sequence[float] | None = None) -> list[tuple[int, float]]:
-    """Reciprocal rank fusion (Cormack et al. 2009): Σ over lists of weight / (RANK_OFFSET + rank).
+def fuse(cosines: Mapping[int, float], bm25: Mapping[int, float]) -> list[tuple[int, float]]:
+    """A convex sum of cosine and BM25, the latter divided by the question's best (Bruch et al. 2023, arXiv 2210.11934).
 
     Args:
-        lists: ids, best first.
-        weights: one a list, 1 each by default.
+        cosines: id → cosine, for every id. bm25: id → score, of those the words found.
     Returns:
-        (id, score), best first; equal scores in the order of the first list, then by id.
+        (id, score), best first; equal scores by id.
     """
-    scores: dict[int, float] = {}
-    for weight, ranked in zip(weights or [1.0] * len(lists), lists, strict=True):
-        for rank, name in enumerate(ranked, start=1):
-            scores[name] = scores.get(name, 0.0) + weight / (RANK_OFFSET + rank)
-    place = {name: rank for rank, name in enumerate(lists[0])} if lists else {}
-    return sorted(scores.items(), key=lambda item: (-round(item[1], 12), place.get(item[0], len(place)), item[0]))
+    best = max(bm25.values(), default=0.0) or 1.0
+    scores = {
+        name: DENSE_SHARE * cosine + (1 - DENSE_SHARE) * bm25.get(name, 0.0) / best for name, cosine in cosines.items()
+    }
+    return sorted(scores.items(), key=lambda item: (-round(item[1], 6), item[0]))  # cosines are exact to float32

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["dense", "lexical", "hybrid"]
 MODES = ("dense", "lexical", "hybrid")
+Ranked = tuple[int, float, float]  # id, score, cosine
 FUSED = 50  # hits of each list that hybrid search fuses, at least
 SPARE = 10  # hits fetched beyond k, for equal texts
 EXACT_SHARE = 0.02  # a filter that leaves less than this of an approximate index is searched exactly
@@ -222,7 +223,7 @@ class Memory:
         Args:
             question: one, or several.
             k: hits wanted.
-            mode: "dense" by meaning, "lexical" by words (BM25), "hybrid" by both ranks.
+            mode: "dense" by meaning, "lexical" by words (BM25), "hybrid" by both scores.
             where: a filter over columns and metadata, applied before the best are chosen.
         Returns:
             At most ``k`` hits, best first, equal texts once; equal scores in the order they were stored.
@@ -250,23 +251,27 @@ class Memory:
         depth = k + SPARE
         while True:
             ranked = self._ranked(questions, queries, depth, mode, where, allowed)
-            hits = self._hits(ranked, queries, mode)
+            hits = self._hits(ranked)
             if all(len(some) >= k or len(row) < depth for some, row in zip(hits, ranked, strict=True)):
                 return [some[:k] for some in hits]
             depth *= 4
 
     def _ranked(
         self, questions: list[str], queries: Keys, depth: int, mode: Mode, where: str | None, allowed: Ids | None
-    ) -> list[list[tuple[int, float]]]:
+    ) -> list[list[Ranked]]:
         if mode == "dense":
-            return self._dense(queries, depth, allowed)
+            return [[(one, cosine, cosine) for one, cosine in row] for row in self._dense(queries, depth, allowed)]
         each = depth if mode == "lexical" else max(depth, FUSED)
         lexical = [self._values.lexical(question_terms(one), depth=each, where=where) for one in questions]
-        if mode == "lexical":
-            return lexical
-        dense = self._dense(queries, each, allowed)
-        lists = zip(dense, lexical, strict=True)
-        return [fuse(*([one for one, _ in part] for part in pair))[:depth] for pair in lists]
+        dense = self._dense(queries, each, allowed) if mode == "hybrid" else [[] for _ in questions]
+        wanted = list(dict.fromkeys(one for row in lexical for one, _ in row))
+        keys = dict(zip(wanted, self._vectors(np.array(wanted, np.int64)), strict=True))
+        ranked = []
+        for query, near, said in zip(queries, dense, lexical, strict=True):
+            cosines = {one: float(keys[one] @ query) for one, _ in said} | dict(near)
+            scored = fuse(cosines, dict(said)) if mode == "hybrid" else said
+            ranked.append([(one, score, cosines[one]) for one, score in scored[:depth]])
+        return ranked
 
     def _dense(self, queries: Keys, depth: int, allowed: Ids | None) -> list[list[tuple[int, float]]]:
         keys = self._synced()
@@ -274,19 +279,15 @@ class Memory:
             return exact(queries, self._values.keys(allowed), allowed, depth=depth)
         return keys.search(queries, depth=depth, allowed=allowed)
 
-    def _hits(self, ranked: list[list[tuple[int, float]]], queries: Keys, mode: Mode) -> list[list[Hit]]:
-        wanted = list(dict.fromkeys(one for row in ranked for one, _ in row))
-        passages = self._values.passages(wanted)
-        keys = None if mode == "dense" else self._vectors(np.array(wanted, np.int64))
-        place = {one: n for n, one in enumerate(wanted)}
+    def _hits(self, ranked: list[list[Ranked]]) -> list[list[Hit]]:
+        wanted = list(dict.fromkeys(one for row in ranked for one, _, _ in row))
+        passages = dict(zip(wanted, self._values.passages(wanted), strict=True))
         found = []
-        for query, row in zip(queries, ranked, strict=True):
+        for row in ranked:
             distinct: dict[str, Hit] = {}
-            for one, score in row:
-                passage = passages[place[one]]
-                if passage.text not in distinct:
-                    similarity = score if keys is None else float(keys[place[one]] @ query)
-                    distinct[passage.text] = Hit(passage=passage, score=score, similarity=similarity)
+            for one, score, similarity in row:
+                passage = passages[one]
+                distinct.setdefault(passage.text, Hit(passage=passage, score=score, similarity=similarity))
             found.append(list(distinct.values()))
         return found
 

