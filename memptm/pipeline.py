@@ -136,7 +136,10 @@ class QA:
         return Answer(question=question, text=None, probability=1.0, method=self.method, note=note)
 
     def _prior(self, hits: Sequence[Hit]) -> tuple[list[Passage], list[float]]:
-        return [hit.passage for hit in hits], self.reader.log_prior([hit.similarity for hit in hits])
+        """Passages and log p(z | x), a softmax of the fused scores: likelier for the answers than one of cosines alone
+        (scripts/calibrate_reader.py prints both).
+        """
+        return [hit.passage for hit in hits], self.reader.log_prior([hit.score for hit in hits])
 
     def _read_batch(self, questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
         read = [self._prior(hits) for hits in found]

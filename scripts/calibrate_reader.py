@@ -23,14 +23,14 @@ from memptm.training.examples import Example, occurrences
 from memptm.training.negatives import mine
 from memptm.types import Hit, Json, Passage
 
-Case = tuple[Reading, list[str], list[Passage], list[float]]  # reading, gold answers (none: null), passages, cosines
+Case = tuple[Reading, list[str], list[Passage], list[float]]  # reading, gold (none: null), passages, search scores
 
 
 def cost(cases: Sequence[Case], *, temperature: float, bias: float, prior: float) -> float:
     """Mean −log p of the right outcome; a mass floor keeps what lies outside the kept spans from costing infinity."""
     losses = []
-    for reading, gold, passages, cosines in cases:
-        logits = [cosine / prior for cosine in cosines]
+    for reading, gold, passages, found in cases:
+        logits = [score / prior for score in found]
         weights = [logit - log_sum(logits) + math.log(len(passages)) + bias for logit in logits]
         masses = [weights[span.passage] + span.log_odds / temperature for span in reading.spans]
         keys = {answer_key(answer) for answer in gold}
@@ -63,8 +63,17 @@ def open_cases(reader: Reader, questions: Sequence[Json], found: Sequence[Sequen
     cases = []
     for row, hits, group, reading in zip(questions, found, passages, readings, strict=True):
         gold = row["answers"] if any(occurrences(row["answers"], one.text) for one in group) else []
-        cases.append((reading, gold, group, [hit.similarity for hit in hits]))
+        cases.append((reading, gold, group, [hit.score for hit in hits]))
     return cases
+
+
+def fit_open(cases: Sequence[Case], temperature: float, biases: Sequence[float]) -> tuple[float, float, float]:
+    """(−log p, prior temperature, open bias) of the best."""
+    return min(
+        (cost(cases, temperature=temperature, bias=bias, prior=prior), prior, bias)
+        for prior in (0.03, 0.05, 0.08, 0.12, 0.2, 0.4)
+        for bias in biases
+    )
 
 
 @click.command()
@@ -89,12 +98,11 @@ def main(data: Path, questions: Path, folder: Path, index: Path, limit: int) -> 
     outside = [row for row in asked if row["context"] not in here and row["answers"]][: len(in_index) // 2]
     memory = open_index(data, index)
     both = in_index + outside
-    opened = open_cases(reader, both, memory.search([row["question"] for row in both], k=5))
-    fitted = min(
-        (cost(opened, temperature=best[1], bias=b, prior=p), p, b)
-        for p in (0.03, 0.05, 0.08, 0.12, 0.2, 0.4)
-        for b in biases
-    )
+    found = memory.search([row["question"] for row in both], k=5)
+    opened = open_cases(reader, both, found)
+    fitted = fit_open(opened, best[1], biases)
+    by_cosine = [(*case[:3], [hit.similarity for hit in hits]) for case, hits in zip(opened, found, strict=True)]
+    click.echo(f"open, prior of cosines alone: −log p {fit_open(by_cosine, best[1], biases)[0]:.3f}")
     click.echo(
         f"open: −log p {fitted[0]:.3f} with prior temperature {fitted[1]}, bias {fitted[2]} ({len(opened)} questions)"
     )

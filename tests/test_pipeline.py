@@ -182,7 +182,7 @@ def test_a_generated_answer_cites_what_was_read_by_prior_times_likelihood(index:
     generator = Scripted("ada trent", likelihoods)
     qa = QA(memory, method="generate", generator=generator)  # type: ignore[arg-type]
     answer = qa(WHO, k=4)
-    prior = [math.exp(log) for log in qa.reader.log_prior([hit.similarity for hit in hits])]
+    prior = [math.exp(log) for log in qa.reader.log_prior([hit.score for hit in hits])]
     joint = {
         hit.passage.id: p * math.exp(likelihoods[hit.passage.title]) for p, hit in zip(prior, hits[:-1], strict=False)
     }
