@@ -12,11 +12,15 @@ from memptm.types import Answer, Candidate, Document, Evidence, Hit, Passage
 
 if TYPE_CHECKING:
     from memptm.generation.generator import Generation, Generator
+    from memptm.generation.rag import Marginal, Rag
     from memptm.generation.reader import Reader
     from memptm.memory.memory import Memory
 
-METHODS = ("reader", "generate")
+METHODS = ("reader", "generate", "rag-sequence", "rag-token")
+STREAMED = ("generate", "rag-token")
 MAX_QUESTION = 10_000  # characters; a question is short, and what is longer is a text put in its place
+BEAMS = 3  # of rag-sequence
+FROM_MODEL = "The model says this without the passages too: check it elsewhere."
 IN_HAND = 5  # passages of a text in hand that a generator reads
 
 Stream = Callable[[str], None]
@@ -27,7 +31,8 @@ class QA:
 
     Args:
         memory: where passages come from; None is enough for ``read``.
-        method: "reader" finds the answer's span in the passages (REALM's marginal over passages); "generate" writes it.
+        method: "reader" finds the answer's span in the passages (REALM's marginal over passages); "generate" writes it from
+            all passages at once; "rag-sequence" and "rag-token" write it from each apart and sum over them.
         reader, generator: a model, its name or its folder; None is the packaged one. Loaded on first use.
     Raises:
         InputError: there is no such method.
@@ -71,7 +76,7 @@ class QA:
             question: the text asked.
             k: passages to read.
             where: a filter on the passages' fields and metadata, applied before the k best are taken.
-            stream: called with each piece of text as it is generated (method "generate").
+            stream: called with each piece of text as it is generated (methods "generate" and "rag-token").
         Raises:
             InputError: no memory, an empty or overlong question, k below 1, or a filter that cannot be read.
         """
@@ -81,9 +86,7 @@ class QA:
             return self._nothing_to_read(question)
         if self.method == "reader":
             return self._read_batch([question], [hits])[0]
-        passages, log_prior = self._prior(hits)
-        generation = self.generator.generate(question, passages, stream=stream)
-        return self._from_generation(question, passages, log_prior, generation)
+        return self._write(question, *self._prior(hits), stream=stream)
 
     def batch(self, questions: Sequence[str], *, k: int = 5) -> list[Answer]:
         """Answer many questions; each answer is the one that its question alone would get.
@@ -97,7 +100,10 @@ class QA:
         full = [n for n, hits in enumerate(found) if hits]
         if full:
             asked, read = [questions[n] for n in full], [found[n] for n in full]
-            made = self._read_batch(asked, read) if self.method == "reader" else self._generate_batch(asked, read)
+            make = {"reader": self._read_batch, "generate": self._generate_batch}.get(
+                self.method, self._marginalise_batch
+            )
+            made = make(asked, read)
             for n, answer in zip(full, made, strict=True):
                 answers[n] = answer
         return answers
@@ -116,9 +122,25 @@ class QA:
         if self.method == "reader":
             whole = Passage(id="text", document="text", text=text, start=0, end=len(text))
             return self.reader.answer(question, [whole])
-        passages, log_prior = self._nearest(question, text)
-        generation = self.generator.generate(question, passages)
-        return self._from_generation(question, passages, log_prior, generation)
+        return self._write(question, *self._nearest(question, text))
+
+    @property
+    def _rag(self) -> Rag:
+        from memptm.generation.rag import Rag
+
+        if self.method == "rag-token":
+            return Rag(self.generator, "rag-token", beams=1)  # greedy, so that it can be streamed
+        return Rag(self.generator, "rag-sequence", beams=BEAMS)
+
+    def _write(
+        self, question: str, passages: Sequence[Passage], log_prior: Sequence[float], *, stream: Stream | None = None
+    ) -> Answer:
+        """The generator's answer, by whichever of its methods this is."""
+        if self.method == "generate":
+            generation = self.generator.generate(question, passages, stream=stream)
+            return self._from_generation(question, passages, log_prior, generation)
+        told = stream if self.method in STREAMED else None
+        return self._from_marginal(question, log_prior, self._rag.answer(question, passages, log_prior, stream=told))
 
     def _ready(self, questions: Sequence[str], k: int) -> Memory:
         if self.memory is None:
@@ -153,6 +175,14 @@ class QA:
         return [
             self._from_generation(question, passages, log_prior, generation)
             for question, (passages, log_prior), generation in zip(questions, read, generations, strict=True)
+        ]
+
+    def _marginalise_batch(self, questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
+        passages, log_priors = zip(*(self._prior(hits) for hits in found), strict=True)
+        made = self._rag.answer_batch(questions, passages, log_priors)
+        return [
+            self._from_marginal(question, log_prior, marginal)
+            for question, log_prior, marginal in zip(questions, log_priors, made, strict=True)
         ]
 
     def _nearest(self, question: str, text: str) -> tuple[list[Passage], list[float]]:
@@ -202,6 +232,29 @@ class QA:
             method=self.method,
             answers=(Candidate(text=text, probability=probability),),
             evidence=tuple(sorted(evidence, key=lambda one: -one.posterior)),
+        )
+
+    def _from_marginal(self, question: str, log_prior: Sequence[float], marginal: Marginal) -> Answer:
+        """The answer with p(z | x, y) as its citations; it says so where the null document explains the answer best."""
+        if marginal.text is None:
+            return Answer(question=question, text=None, probability=_share(marginal.probability), method=self.method)
+        evidence = [
+            Evidence(
+                passage=passage,
+                prior=math.exp(prior),
+                posterior=share,
+                answer_span=find_answer(marginal.text, passage.text),
+            )
+            for passage, prior, share in zip(marginal.read, log_prior, marginal.posterior, strict=True)
+        ]
+        return Answer(
+            question=question,
+            text=marginal.text,
+            probability=marginal.probability,
+            method=self.method,
+            answers=marginal.candidates,
+            evidence=tuple(sorted(evidence, key=lambda one: -one.posterior)),
+            note=FROM_MODEL if marginal.null_posterior > 0.5 else "",
         )
 
 

@@ -102,7 +102,7 @@ class Passage:
 class Hit:
     """A passage found. ``score`` orders hits: cosine for dense, BM25 for lexical, their fused sum for hybrid.
 
-    ``similarity`` is the cosine of question and key whatever the mode: the retriever's logit for p(z | x).
+    ``similarity`` is the cosine of question and key whatever the mode.
     """
 
     passage: Passage

@@ -11,7 +11,10 @@ import pytest
 
 from memptm import QA, Document, Memory, Passage
 from memptm.errors import InputError
+from memptm.generation.generator import Generator
+from memptm.generation.rag import Marginal
 from memptm.pipeline import MAX_QUESTION, find_answer
+from tests.generation.tiny import TEMPLATE, causal
 
 WHO = "Who built the lighthouse at Cape Morrow?"
 LAMP = "When was the oil lamp replaced?"
@@ -199,6 +202,29 @@ def test_a_generator_that_finds_nothing_answers_nothing(index: Path) -> None:
     qa = QA(Memory.open(index), method="generate", generator=Scripted(None, {}))  # type: ignore[arg-type]
     answer = qa(WHO)
     assert (answer.text, answer.probability, answer.evidence) == (None, 0.2, ())
+
+
+@pytest.mark.parametrize("method", ["rag-sequence", "rag-token"])
+def test_rag_cites_by_the_posterior_and_answers_alike_in_batches(index: Path, tmp_path: Path, method: str) -> None:
+    generator = Generator.load(str(causal(tmp_path, window=1024, template=TEMPLATE)))
+    generator.language_model.model.float()
+    qa = QA(Memory.open(index), method=method, generator=generator)
+    answer = qa(WHO, k=3)
+    assert answer.method == method
+    assert answer.answers[0].text == answer.text
+    assert [one.posterior for one in answer.evidence] == sorted((e.posterior for e in answer.evidence), reverse=True)
+    assert sum(one.prior for one in answer.evidence) == pytest.approx(1)
+    assert 0 < sum(one.posterior for one in answer.evidence) <= 1 + 1e-6
+    assert [one.text for one in qa.batch([WHO, LAMP], k=3)] == [answer.text, qa(LAMP, k=3).text]
+    assert qa.read(WHO, "The tower was built by Ada Trent.").method == method
+
+
+def test_rag_says_so_where_the_model_needs_no_passage(index: Path) -> None:
+    qa = QA(Memory.open(index), method="rag-token")
+    marginal = Marginal(text="1934", probability=0.4, null_probability=0.1, null_posterior=0.8)
+    assert "without the passages" in qa._from_marginal(LAMP, [], marginal).note
+    nothing = Marginal(text=None, probability=0.9, null_probability=0.9)
+    assert (qa._from_marginal(LAMP, [], nothing).text, qa._from_marginal(LAMP, [], nothing).probability) == (None, 0.9)
 
 
 @pytest.mark.slow

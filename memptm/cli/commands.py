@@ -17,7 +17,7 @@ from memptm.cli.group import OneLineErrors, index_option, json_option
 from memptm.cli.progress import drawn
 from memptm.cli.train import train
 from memptm.errors import InputError
-from memptm.pipeline import METHODS, QA, check_question
+from memptm.pipeline import METHODS, QA, STREAMED, check_question
 
 if TYPE_CHECKING:
     from memptm.memory.memory import Mode
@@ -31,7 +31,7 @@ method_option = click.option(
     default="reader",
     show_default=True,
     type=click.Choice(METHODS),
-    help="reader: the span in the passages that answers; generate: an answer written from them.",
+    help="reader: the span in the passages that answers; generate: an answer written from all of them; rag-sequence, rag-token: written from each apart, and summed over them.",
 )
 
 reader_option = click.option("--reader", metavar="NAME", help="A reader's folder.")
@@ -126,7 +126,7 @@ def query(
     """Answer QUESTION from the index, with the passages that say so."""
     check_question(question)
     qa = _qa(index, method=method, reader=reader, generator=generator, as_json=as_json)
-    streamed = method == "generate" and not as_json and sys.stdout.isatty()
+    streamed = method in STREAMED and not as_json and sys.stdout.isatty()
     began = time.perf_counter()
     answer = qa(question, k=k, where=where, stream=render.stream if streamed else None)
     ms = _ms_since(began)

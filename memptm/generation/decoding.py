@@ -35,6 +35,20 @@ class State:
         """One that can go another way: models write into their cache."""
         return replace(self, cache=copy.deepcopy(self.cache))
 
+    def select(self, rows: Tensor) -> State:
+        """The state of these rows (repeated, left out, in any order); the old one must not be used again."""
+        self.cache.reorder_cache(rows)
+        encoded = self.encoded
+        if encoded is not None:
+            encoded = type(encoded)(last_hidden_state=encoded.last_hidden_state[rows])
+        return State(
+            log_p=self.log_p[rows],
+            mask=self.mask[rows],
+            positions=self.positions[rows],
+            cache=self.cache,
+            encoded=encoded,
+        )
+
 
 class LanguageModel:
     """A transformers model behind three calls: start on prompts, go on by tokens, score whole answers.
@@ -77,6 +91,10 @@ class LanguageModel:
 
     def score(self, prompts: Sequence[Ids], answers: Sequence[Ids]) -> Tensor:
         """(b,) float32: log p(answer | prompt), natural log, summed over the answer's tokens; gradients flow."""
+        return self.token_scores(prompts, answers).sum(dim=1)
+
+    def token_scores(self, prompts: Sequence[Ids], answers: Sequence[Ids]) -> Tensor:
+        """(b, longest) float32: log p of each token of the answer given the prompt and those before, 0 after its end."""
         longest = max(map(len, answers))
         if self.encoder_decoder:
             ids, mask = self._left(prompts)
@@ -89,16 +107,21 @@ class LanguageModel:
                 use_cache=False,
             )
             log_p = output.logits.float().log_softmax(dim=-1)
-            counts = [[n < len(a) for n in range(longest)] for a in answers]
-        else:
-            # Left padding lets all answers end in the same column: the last ``longest`` logits hold every answer.
-            ids, mask = self._left([[*p, *a] for p, a in zip(prompts, answers, strict=True)])
-            log_p = self._log_p(self._run(ids, mask, keep=longest + 1, use_cache=False), keep=longest + 1)[:, :-1]
-            padded = ids[:, -longest:]
-            counts = [[n >= longest - len(a) for n in range(longest)] for a in answers]
-        taken = log_p.gather(2, padded[:, :, None])[:, :, 0]
-        total: Tensor = taken.masked_fill(~torch.tensor(counts, device=self.device), 0.0).sum(dim=1)
-        return total
+            said: Tensor = log_p.gather(2, padded[:, :, None])[:, :, 0]
+            return said.masked_fill(~self._within(answers, longest), 0.0)
+        # Left padding lets all answers end in the same column: the last ``longest`` logits hold every answer.
+        ids, mask = self._left([[*p, *a] for p, a in zip(prompts, answers, strict=True)])
+        log_p = self._log_p(self._run(ids, mask, keep=longest + 1, use_cache=False), keep=longest + 1)[:, :-1]
+        taken = log_p.gather(2, ids[:, -longest:, None])[:, :, 0]
+        # Each answer to the left edge: row r's token n stands in column longest − len(r) + n.
+        lengths = torch.tensor([len(a) for a in answers], device=self.device)
+        columns = (longest - lengths[:, None] + torch.arange(longest, device=self.device)).clamp(max=longest - 1)
+        scores: Tensor = taken.gather(1, columns).masked_fill(~self._within(answers, longest), 0.0)
+        return scores
+
+    def _within(self, answers: Sequence[Ids], longest: int) -> Tensor:
+        lengths = torch.tensor([len(a) for a in answers], device=self.device)
+        return torch.arange(longest, device=self.device) < lengths[:, None]
 
     def _left(self, rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
         width = -(-max(map(len, rows)) // self.multiple) * self.multiple

@@ -68,8 +68,8 @@ class Generator:
         self.writer = PromptWriter(
             tokenizer, window=_window(model, tokenizer), encoder_decoder=self.language_model.encoder_decoder
         )
-        self._null = self.writer.answer_ids(NOT_THERE)
-        self._stops = torch.tensor(sorted(_stops(model, tokenizer, self.writer)), device=self.language_model.device)
+        self.null_ids = self.writer.answer_ids(NOT_THERE)
+        self.stops = torch.tensor(sorted(_stops(model, tokenizer, self.writer)), device=self.language_model.device)
 
     @classmethod
     def load(cls, name: str | None = None, *, progress: Progress = silent) -> Generator:
@@ -127,12 +127,12 @@ class Generator:
     @torch.inference_mode()
     def _answer(self, prompts: Sequence[Prompt], *, stream: Callable[[str], None] | None = None) -> list[Generation]:
         state = self.language_model.start([prompt.ids for prompt in prompts])
-        null = self._null_log_p(state)
+        null = self.null_log_p(state)
         silent_rows = null.exp() >= self.null_threshold
         texts, log_p, tokens = self._greedy(state, null, done=silent_rows.clone(), stream=stream)
         found = []
         for row, prompt in enumerate(prompts):
-            nothing = bool(silent_rows[row]) or _says_nothing(texts[row])
+            nothing = bool(silent_rows[row]) or says_nothing(texts[row])
             found.append(
                 Generation(
                     text=None if nothing else texts[row],
@@ -144,10 +144,10 @@ class Generator:
             )
         return found
 
-    def _null_log_p(self, state: State) -> Tensor:
+    def null_log_p(self, state: State) -> Tensor:
         """(b,) log p of the not-there phrase; ``state`` stays as it is."""
         rows = len(state.log_p)
-        phrase = torch.tensor(self._null, device=state.log_p.device)
+        phrase = torch.tensor(self.null_ids, device=state.log_p.device)
         first = state.log_p[:, phrase[0]]
         if len(phrase) == 1:
             return first
@@ -163,40 +163,40 @@ class Generator:
         written: list[Ids] = [[] for _ in range(rows)]
         texts, told = [""] * rows, ""
         for n in range(ANSWER_TOKENS):
-            choice = _without(state.log_p, self._null[0], null) if n == 0 else state.log_p
+            choice = without_null(state.log_p, self.null_ids[0], null) if n == 0 else state.log_p
             token = choice.argmax(dim=-1)
             total += state.log_p.gather(1, token[:, None])[:, 0].masked_fill(done, 0.0)
-            stopped = torch.isin(token, self._stops)
+            stopped = torch.isin(token, self.stops)
             for row in (~done).nonzero()[:, 0].tolist():
                 written[row].append(int(token[row]))
-                texts[row], ended = self._text(written[row], complete=bool(stopped[row]))
+                texts[row], ended = self.line_of(written[row], complete=bool(stopped[row]))
                 stopped[row] |= ended
             done = done | stopped
             if stream is not None:
-                told = _tell(stream, texts[0], told, complete=bool(done[0]))
+                told = tell_new(stream, texts[0], told, complete=bool(done[0]))
             if bool(done.all()):
                 break
             state, _ = self.language_model.extend(state, token[:, None])
         if stream is not None:
-            _tell(stream, texts[0], told, complete=True)
+            tell_new(stream, texts[0], told, complete=True)
         return texts, total, [len(ids) for ids in written]
 
-    def _text(self, ids: Ids, *, complete: bool) -> tuple[str, bool]:
+    def line_of(self, ids: Ids, *, complete: bool) -> tuple[str, bool]:
         """The answer's text so far, and whether its line has ended."""
         text = self.tokenizer.decode(ids[:-1] if complete else ids, skip_special_tokens=True).lstrip()
         line, newline, _ = text.partition("\n")
         return line.strip(), bool(newline)
 
 
-def _without(log_p: Tensor, first: int, null: Tensor) -> Tensor:
+def without_null(log_p: Tensor, first: int, null: Tensor) -> Tensor:
     """The first token's log p, less the not-there phrase's share of it: the choice once that phrase is ruled out."""
     left = (log_p[:, first].exp() - null.exp()).clamp(min=0).log()
     return log_p.index_copy(1, torch.tensor([first], device=log_p.device), left[:, None])
 
 
-def _tell(stream: Callable[[str], None], text: str, told: str, *, complete: bool) -> str:
+def tell_new(stream: Callable[[str], None], text: str, told: str, *, complete: bool) -> str:
     """Stream what is new of ``text``; what may yet become another letter or the not-there phrase waits."""
-    if _says_nothing(text) or (not complete and (NOT_THERE.startswith(text.casefold()) or text.endswith("�"))):
+    if says_nothing(text) or (not complete and (NOT_THERE.startswith(text.casefold()) or text.endswith("�"))):
         return told
     if text.startswith(told) and len(text) > len(told):
         stream(text[len(told) :])
@@ -204,7 +204,8 @@ def _tell(stream: Callable[[str], None], text: str, told: str, *, complete: bool
     return told
 
 
-def _says_nothing(text: str) -> bool:
+def says_nothing(text: str) -> bool:
+    """Whether a text is empty or the not-there phrase."""
     return text.casefold().strip(" .!\"'") in ("", NOT_THERE)
 
 
