@@ -9,20 +9,18 @@ Source: Devlin et al. 2018 (arXiv 1810.04805); post-layer-norm as released.
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from time import perf_counter
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from memptm.encoders.int8 import Int8Layer
 from memptm.errors import ModelMissing
-
-RACES = 5  # runs of each type; the fastest counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +88,19 @@ class Layer(nn.Module):
         normed: Tensor = self.output_norm(hidden + self._drop(fed))
         return normed
 
+    def halve(self) -> Layer:
+        """Put the linear maps in bfloat16."""
+        for part in self.children():
+            if isinstance(part, nn.Linear):
+                part.to(torch.bfloat16)
+        return self
+
+    def quantised(self) -> Int8Layer:
+        """The layer with its linear maps in 8-bit integers."""
+        layer = Int8Layer(self.qkv, self.out, self.up, self.down, heads=self.heads)
+        layer.attention_norm, layer.output_norm = self.attention_norm, self.output_norm
+        return layer.eval()
+
     def _drop(self, states: Tensor) -> Tensor:
         # No dropout on attention weights: with it, SDPA on a CPU is 2-3 times slower.
         return functional.dropout(states, self.dropout, self.training).float()
@@ -127,11 +138,18 @@ class Bert(nn.Module):
 
     def halve(self) -> Bert:
         """Put the linear layers in bfloat16 (the stream, norms and embeddings stay float32); for inference."""
-        for layer in self.layers:
-            for part in layer.children():
-                if isinstance(part, nn.Linear):
-                    part.to(torch.bfloat16)
+        for layer in self._own_layers():
+            layer.halve()
         return self
+
+    def _own_layers(self) -> list[Layer]:
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
+    def quantised(self) -> Bert:
+        """A model with the linear layers in 8-bit integers (int8.py) and all else shared with this one; for inference."""
+        model = copy.copy(self)
+        model._modules = {**self._modules, "layers": nn.ModuleList(layer.quantised() for layer in self._own_layers())}
+        return model
 
     def forward(self, ids: Tensor, mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
         """Args:
@@ -147,25 +165,6 @@ class Bert(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden, visible)
         return hidden
-
-
-@cache
-def bfloat16_is_faster() -> bool:
-    """Whether bfloat16 products beat float32 ones on this processor: raced once, about 10 ms.
-
-    Having the instructions decides nothing: with AVX512-BF16 one Xeon was measured at 2.6 times float32, another at 0.55.
-    """
-    if not torch.cpu._is_avx512_bf16_supported():
-        return False
-    times: dict[torch.dtype, list[float]] = {torch.float32: [], torch.bfloat16: []}
-    with torch.inference_mode():
-        for _ in range(RACES):
-            for dtype, found in times.items():
-                left, right = torch.ones(256, 384, dtype=dtype), torch.ones(1536, 384, dtype=dtype)
-                began = perf_counter()
-                functional.linear(left, right)
-                found.append(perf_counter() - began)
-    return min(times[torch.bfloat16]) < min(times[torch.float32])
 
 
 def from_transformers(state: dict[str, Tensor], config: BertConfig) -> dict[str, Tensor]:

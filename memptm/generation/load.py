@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from memptm.encoders import bert
+from memptm.encoders import precision
 from memptm.errors import ModelMissing
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
@@ -72,7 +72,7 @@ def load_base(name: str, *, progress: Progress = silent) -> tuple[Any, Any]:
 
 def bfloat16_is_faster() -> bool:
     """Whether the generator computes in bfloat16: on a GPU, and on a processor where that is faster than float32."""
-    return torch.cuda.is_available() or bert.bfloat16_is_faster()
+    return torch.cuda.is_available() or precision.bfloat16_is_faster()
 
 
 def merge_adapter(model: Any, folder: Path) -> Any:

@@ -77,7 +77,7 @@ class Reader:
     @cached_property
     def model(self) -> SpanScorer:
         """The scorer, bfloat16 products where they are faster."""
-        from memptm.encoders.bert import bfloat16_is_faster
+        from memptm.encoders.precision import bfloat16_is_faster
         from memptm.generation.spans import SpanScorer
 
         model = SpanScorer.load(self.folder)

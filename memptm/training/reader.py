@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memptm.encoders import Encoder
-from memptm.encoders.bert import Bert, bfloat16_is_faster
+from memptm.encoders.bert import Bert
+from memptm.encoders.precision import bfloat16_is_faster
 from memptm.errors import InputError
 from memptm.generation.config import ReaderConfig
 from memptm.generation.spans import FROZEN, SpanScorer, span_loss
@@ -31,6 +32,7 @@ from memptm.training.examples import Example, occurrences, read_examples
 from memptm.training.negatives import mine_once
 from memptm.types import Json
 
+PART_TOKENS = 1536  # that go through the model at once: 1.4 times as fast as 6,144, for their states fit the cache
 POOL = 4096  # windows sorted by length together, so that batches hold little padding
 TITLE_SHARE = 0.5  # how often a title is shown: at use, some passages have one and some do not
 
@@ -228,15 +230,19 @@ def _step(
     optimizer: torch.optim.Optimizer,
     trained: Sequence[torch.nn.Parameter],
 ) -> float:
-    windows = [window for window, _ in batch]
-    ids, mask, segments, body = collate(windows)
-    gold = gold_spans(windows, [spans for _, spans in batch], ids.shape[1], model.config.span_tokens)
+    """One update; the batch goes through the model in parts, whose states stay in the processor's cache."""
     model.train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16_is_faster()):
-        spans, null = model(ids, mask, segments, body)
-        loss = span_loss(spans, null, gold)
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    total = 0.0
+    for part in _by_tokens(batch, PART_TOKENS):
+        windows = [window for window, _ in part]
+        ids, mask, segments, body = collate(windows)
+        gold = gold_spans(windows, [spans for _, spans in part], ids.shape[1], model.config.span_tokens)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16_is_faster()):
+            spans, null = model(ids, mask, segments, body)
+            loss = span_loss(spans, null, gold) * (len(part) / len(batch))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += float(loss.detach())
     torch.nn.utils.clip_grad_norm_(trained, 1.0)
     optimizer.step()
-    return float(loss.detach())
+    return total
