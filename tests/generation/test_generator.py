@@ -11,7 +11,7 @@ import torch
 from memptm.errors import InputError
 from memptm.generation.generator import Generator
 from memptm.generation.prompt import ANSWER_TOKENS, INSTRUCTION, NOT_THERE
-from tests.generation.tiny import NO_SYSTEM, TEMPLATE, causal, encoder_decoder, passage
+from tests.generation.tiny import NO_SYSTEM, TEMPLATE, causal, encoder_decoder, loaded, passage
 
 QUESTION = "When does the ferry leave?"
 FERRY = passage("The ferry leaves at nine.")
@@ -20,22 +20,17 @@ PASSAGES = [passage(f"Sentence {n} tells about mill {n}. It stands by the river.
 
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory):
-    return _float32(Generator.load(str(causal(tmp_path_factory.mktemp("chat"), template=TEMPLATE))))
+    return loaded(causal(tmp_path_factory.mktemp("chat"), template=TEMPLATE))
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    return _float32(Generator.load(str(causal(tmp_path_factory.mktemp("plain"), bos=True, pad=False))))
+    return loaded(causal(tmp_path_factory.mktemp("plain"), bos=True, pad=False))
 
 
 @pytest.fixture(scope="module")
 def t5(tmp_path_factory):
-    return _float32(Generator.load(str(encoder_decoder(tmp_path_factory.mktemp("t5")))))
-
-
-def _float32(generator):
-    generator.language_model.model.float()
-    return generator
+    return loaded(encoder_decoder(tmp_path_factory.mktemp("t5")))
 
 
 @pytest.fixture(params=["chat", "plain", "t5"])

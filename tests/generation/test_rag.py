@@ -7,9 +7,8 @@ import math
 import pytest
 import torch
 
-from memptm.generation.generator import Generator
 from memptm.generation.rag import NULL_PRIOR, Rag, null_probability
-from tests.generation.tiny import TEMPLATE, causal, encoder_decoder, passage
+from tests.generation.tiny import TEMPLATE, causal, encoder_decoder, loaded, passage
 
 QUESTION = "When does the ferry leave?"
 PASSAGES = [
@@ -23,17 +22,12 @@ WITH_NULL = [*(log_p + math.log1p(-NULL_PRIOR) for log_p in LOG_PRIOR), math.log
 
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory):
-    return float32(Generator.load(str(causal(tmp_path_factory.mktemp("chat"), template=TEMPLATE))))
+    return loaded(causal(tmp_path_factory.mktemp("chat"), template=TEMPLATE))
 
 
 @pytest.fixture(scope="module")
 def t5(tmp_path_factory):
-    return float32(Generator.load(str(encoder_decoder(tmp_path_factory.mktemp("t5")))))
-
-
-def float32(generator):
-    generator.language_model.model.float()
-    return generator
+    return loaded(encoder_decoder(tmp_path_factory.mktemp("t5")))
 
 
 @pytest.fixture(params=["chat", "t5"])

@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+from memptm.generation.generator import Generator
 from memptm.types import Passage
 
 TEMPLATE = (
@@ -88,6 +89,13 @@ def save(folder: Path, model: Any, words: Any) -> Path:
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
+
+
+def loaded(folder: Path) -> Generator:
+    """The model as a generator, in float32 wherever the tests run."""
+    generator = Generator.load(str(folder))
+    generator.language_model.model.float()
+    return generator
 
 
 def passage(text: str, n: int = 0) -> Passage:
