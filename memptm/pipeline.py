@@ -135,12 +135,14 @@ class QA:
     def _write(
         self, question: str, passages: Sequence[Passage], log_prior: Sequence[float], *, stream: Stream | None = None
     ) -> Answer:
-        """The generator's answer, by whichever of its methods this is."""
+        """The generator's answer, by whichever of its methods this is; the reader is heard on whether there is one."""
+        odds = self.reader.null_log_odds([question], [passages], [log_prior])[0]
         if self.method == "generate":
-            generation = self.generator.generate(question, passages, stream=stream)
+            generation = self.generator.generate(question, passages, null_log_odds=odds, stream=stream)
             return self._from_generation(question, passages, log_prior, generation)
         told = stream if self.method in STREAMED else None
-        return self._from_marginal(question, log_prior, self._rag.answer(question, passages, log_prior, stream=told))
+        marginal = self._rag.answer(question, passages, log_prior, null_log_odds=odds, stream=told)
+        return self._from_marginal(question, log_prior, marginal)
 
     def _ready(self, questions: Sequence[str], k: int) -> Memory:
         if self.memory is None:
@@ -171,7 +173,9 @@ class QA:
 
     def _generate_batch(self, questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
         read = [self._prior(hits) for hits in found]
-        generations = self.generator.generate_batch(list(questions), [passages for passages, _ in read])
+        passages_of, log_priors = [passages for passages, _ in read], [log_prior for _, log_prior in read]
+        odds = self.reader.null_log_odds(questions, passages_of, log_priors)
+        generations = self.generator.generate_batch(list(questions), passages_of, null_log_odds=odds)
         return [
             self._from_generation(question, passages, log_prior, generation)
             for question, (passages, log_prior), generation in zip(questions, read, generations, strict=True)
@@ -179,7 +183,8 @@ class QA:
 
     def _marginalise_batch(self, questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
         passages, log_priors = zip(*(self._prior(hits) for hits in found), strict=True)
-        made = self._rag.answer_batch(questions, passages, log_priors)
+        odds = self.reader.null_log_odds(questions, passages, log_priors)
+        made = self._rag.answer_batch(questions, passages, log_priors, null_log_odds=odds)
         return [
             self._from_marginal(question, log_prior, marginal)
             for question, log_prior, marginal in zip(questions, log_priors, made, strict=True)

@@ -11,10 +11,10 @@ import pytest
 
 from memptm import QA, Document, Memory, Passage
 from memptm.errors import InputError
-from memptm.generation.generator import Generator
+from memptm.generation.generator import ADAPTER
 from memptm.generation.rag import Marginal
 from memptm.pipeline import MAX_QUESTION, find_answer
-from tests.generation.tiny import TEMPLATE, causal
+from tests.generation.tiny import TEMPLATE, causal, loaded
 
 WHO = "Who built the lighthouse at Cape Morrow?"
 LAMP = "When was the oil lamp replaced?"
@@ -166,10 +166,14 @@ class Scripted:
     def __init__(self, text: str | None, likelihoods: dict[str, float]) -> None:
         self.text, self.likelihoods = text, likelihoods
 
-    def generate(self, question: str, passages: Sequence[Passage], *, stream: object = None) -> Said:
+    def generate(
+        self, question: str, passages: Sequence[Passage], *, null_log_odds: float = 0.0, stream: object = None
+    ) -> Said:
         return Said(self.text, 0.7, 0.2, tuple(passages[:-1]))
 
-    def generate_batch(self, questions: Sequence[str], passages_lists: Sequence[Sequence[Passage]]) -> list[Said]:
+    def generate_batch(
+        self, questions: Sequence[str], passages_lists: Sequence[Sequence[Passage]], *, null_log_odds: object = None
+    ) -> list[Said]:
         return [self.generate(*pair) for pair in zip(questions, passages_lists, strict=True)]
 
     def log_likelihoods(
@@ -206,8 +210,8 @@ def test_a_generator_that_finds_nothing_answers_nothing(index: Path) -> None:
 
 @pytest.mark.parametrize("method", ["rag-sequence", "rag-token"])
 def test_rag_cites_by_the_posterior_and_answers_alike_in_batches(index: Path, tmp_path: Path, method: str) -> None:
-    generator = Generator.load(str(causal(tmp_path, window=1024, template=TEMPLATE)))
-    generator.language_model.model.float()
+    generator = loaded(causal(tmp_path, window=1024, template=TEMPLATE))
+    generator.null_threshold = 2.0  # never silent: a random model's words are judged here
     qa = QA(Memory.open(index), method=method, generator=generator)
     answer = qa(WHO, k=3)
     assert answer.method == method
@@ -225,6 +229,15 @@ def test_rag_says_so_where_the_model_needs_no_passage(index: Path) -> None:
     assert "without the passages" in qa._from_marginal(LAMP, [], marginal).note
     nothing = Marginal(text=None, probability=0.9, null_probability=0.9)
     assert (qa._from_marginal(LAMP, [], nothing).text, qa._from_marginal(LAMP, [], nothing).probability) == (None, 0.9)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (ADAPTER / "adapter_config.json").is_file(), reason="no adapter of the generator is shipped")
+@pytest.mark.parametrize("question", ["What is the capital of Norway?", "When was Balthazar Quimby born?"])
+def test_a_generator_does_not_answer_from_its_own_knowledge(index: Path, question: str) -> None:  # F75
+    answer = QA(Memory.open(index), method="generate")(question, k=2)
+    assert (answer.text, answer.evidence) == (None, ())
+    assert answer.probability > 0.5
 
 
 @pytest.mark.slow

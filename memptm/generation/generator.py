@@ -31,7 +31,7 @@ class Generation:
         text: None where the passages do not hold the answer.
         probability: p(y | x, z) of ``text`` and its end under the model, in (0, 1]: the product over its tokens, not
             normalised by length. Where ``text`` is None, ``null_probability``.
-        null_probability: p of the not-there phrase under the model.
+        null_probability: p of the not-there phrase under the model, or, with ``null_log_odds``, of both (see ``generate``).
         read: the passages that entered the window, in order; the last may be shortened, and says so in its text and end.
         tokens: generated.
     """
@@ -85,23 +85,37 @@ class Generator:
         return cls(model, tokenizer, name=name or DEFAULT)
 
     def generate(
-        self, question: str, passages: Sequence[Passage], *, stream: Callable[[str], None] | None = None
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        null_log_odds: float = 0.0,
+        stream: Callable[[str], None] | None = None,
     ) -> Generation:
         """Answer from ``passages`` (likeliest first), greedily.
 
-        ``stream`` is called with each new piece of the answer's text, never with the not-there phrase.
-
+        Args:
+            null_log_odds: log odds, by another judge, that the passages do not answer; added to the model's own.
+            stream: called with each new piece of the answer's text, never with the not-there phrase.
         Raises:
             InputError: the question does not fit the model's window.
         """
-        return self._answer([self.writer.write(question, passages)], stream=stream)[0]
+        return self._answer([self.writer.write(question, passages)], [null_log_odds], stream=stream)[0]
 
-    def generate_batch(self, questions: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[Generation]:
+    def generate_batch(
+        self,
+        questions: Sequence[str],
+        passages: Sequence[Sequence[Passage]],
+        *,
+        null_log_odds: Sequence[float] | None = None,
+    ) -> list[Generation]:
         """One answer a question, as ``generate`` gives it alone."""
         prompts = [self.writer.write(q, z) for q, z in zip(questions, passages, strict=True)]
+        odds = null_log_odds or [0.0] * len(prompts)
         done: dict[int, Generation] = {}
         for rows in _batches([len(prompt.ids) for prompt in prompts]):
-            done.update(zip(rows, self._answer([prompts[row] for row in rows]), strict=True))
+            made = self._answer([prompts[row] for row in rows], [odds[row] for row in rows])
+            done.update(zip(rows, made, strict=True))
         return [done[row] for row in range(len(prompts))]
 
     def log_likelihood(self, question: str, passages: Sequence[Passage], answer: str) -> float:
@@ -125,10 +139,17 @@ class Generator:
         return [found[row] for row in range(len(prompts))]
 
     @torch.inference_mode()
-    def _answer(self, prompts: Sequence[Prompt], *, stream: Callable[[str], None] | None = None) -> list[Generation]:
+    def _answer(
+        self,
+        prompts: Sequence[Prompt],
+        null_log_odds: Sequence[float],
+        *,
+        stream: Callable[[str], None] | None = None,
+    ) -> list[Generation]:
         state = self.language_model.start([prompt.ids for prompt in prompts])
         null = self.null_log_p(state)
-        silent_rows = null.exp() >= self.null_threshold
+        both = with_odds(null.exp(), torch.tensor(null_log_odds, device=null.device))
+        silent_rows = both >= self.null_threshold
         texts, log_p, tokens = self._greedy(state, null, done=silent_rows.clone(), stream=stream)
         found = []
         for row, prompt in enumerate(prompts):
@@ -136,8 +157,8 @@ class Generator:
             found.append(
                 Generation(
                     text=None if nothing else texts[row],
-                    probability=exp(float(null[row] if nothing else log_p[row])),
-                    null_probability=exp(float(null[row])),
+                    probability=float(both[row]) if nothing else exp(float(log_p[row])),
+                    null_probability=float(both[row]),
                     read=prompt.read,
                     tokens=tokens[row],
                 )
@@ -186,6 +207,11 @@ class Generator:
         text = self.tokenizer.decode(ids[:-1] if complete else ids, skip_special_tokens=True).lstrip()
         line, newline, _ = text.partition("\n")
         return line.strip(), bool(newline)
+
+
+def with_odds(null: Tensor, log_odds: Tensor) -> Tensor:
+    """p(null) after another judge's log odds: their sum with the model's own, as of two independent witnesses."""
+    return torch.sigmoid(null.clamp(1e-7, 1 - 1e-7).logit() + log_odds)
 
 
 def without_null(log_p: Tensor, first: int, null: Tensor) -> Tensor:

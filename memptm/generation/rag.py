@@ -23,7 +23,7 @@ from torch import Tensor
 
 from memptm.generation.beam import Hypothesis, beam_search
 from memptm.generation.decoding import Ids, State
-from memptm.generation.generator import Generator, says_nothing, tell_new, without_null
+from memptm.generation.generator import Generator, says_nothing, tell_new, with_odds, without_null
 from memptm.generation.marginal import sequence_log_likelihood, token_log_likelihood
 from memptm.generation.prompt import ANSWER_TOKENS
 from memptm.types import Candidate, Passage
@@ -71,24 +71,37 @@ class Rag:
         passages: Sequence[Passage],
         log_prior: Sequence[float],
         *,
+        null_log_odds: float = 0.0,
         stream: Callable[[str], None] | None = None,
     ) -> Marginal:
         """Answer from ``passages`` with their log p(z | x); RAG-Token with one beam can be streamed.
 
+        ``null_log_odds``: as for ``Generator.generate``.
+
         Raises:
             InputError: the question does not fit the model's window.
         """
-        return self._answer([question], [passages], [log_prior], stream)[0]
+        return self._answer([question], [passages], [log_prior], [null_log_odds], stream)[0]
 
     def answer_batch(
-        self, questions: Sequence[str], passages: Sequence[Sequence[Passage]], log_priors: Sequence[Sequence[float]]
+        self,
+        questions: Sequence[str],
+        passages: Sequence[Sequence[Passage]],
+        log_priors: Sequence[Sequence[float]],
+        *,
+        null_log_odds: Sequence[float] | None = None,
     ) -> list[Marginal]:
         """``answer`` for each question; those with equally many passages go through the model together."""
         found: dict[int, Marginal] = {}
+        odds = null_log_odds or [0.0] * len(questions)
         for count in sorted({len(group) for group in passages}):
             rows = [n for n, group in enumerate(passages) if len(group) == count]
             made = self._answer(
-                [questions[n] for n in rows], [passages[n] for n in rows], [log_priors[n] for n in rows], None
+                [questions[n] for n in rows],
+                [passages[n] for n in rows],
+                [log_priors[n] for n in rows],
+                [odds[n] for n in rows],
+                None,
             )
             found.update(zip(rows, made, strict=True))
         return [found[n] for n in range(len(questions))]
@@ -135,6 +148,7 @@ class Rag:
         questions: Sequence[str],
         passages: Sequence[Sequence[Passage]],
         log_priors: Sequence[Sequence[float]],
+        null_log_odds: Sequence[float],
         stream: Callable[[str], None] | None,
     ) -> list[Marginal]:
         language_model = self.generator.language_model
@@ -145,7 +159,7 @@ class Rag:
         log_prior = torch.nn.functional.pad(prior, (0, 1), value=math.log(NULL_PRIOR))
         state = language_model.start(prompts)
         not_there = self.generator.null_log_p(state).view_as(log_prior)
-        null = null_probability(not_there[:, :-1], prior)
+        null = with_odds(null_probability(not_there[:, :-1], prior), prior.new_tensor(null_log_odds))
         told = stream if float(null[0]) < self.generator.null_threshold else None
         hypotheses = self._decode(state.copy(), log_prior, not_there, told)
         answers = []

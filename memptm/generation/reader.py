@@ -134,6 +134,16 @@ class Reader:
             answers.append(marginalise(questions[n], passages[n], priors, reading, bias=bias, method=method))
         return answers
 
+    def null_log_odds(
+        self, questions: Sequence[str], passages: Sequence[Sequence[Passage]], log_priors: Sequence[Sequence[float]]
+    ) -> list[float]:
+        """log p(null | x) / (1 − p(null | x)) of each question: that none of its passages answers, by this reader."""
+        found = []
+        for group, prior, reading in zip(passages, log_priors, self.read(questions, passages), strict=True):
+            around_each = math.log(max(len(group), 1)) + self.config.open_bias
+            found.append(-log_sum([p + around_each + mass for p, mass in zip(prior, reading.log_mass, strict=True)]))
+        return found
+
     def read(self, questions: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[Reading]:
         """The spans of each question's passages, with their odds; no prior in them yet."""
         rows = [(n, m) for n, group in enumerate(passages) for m in range(len(group))]
