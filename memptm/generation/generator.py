@@ -148,7 +148,7 @@ class Generator:
     ) -> list[Generation]:
         state = self.language_model.start([prompt.ids for prompt in prompts])
         null = self.null_log_p(state)
-        both = with_odds(null.exp(), torch.tensor(null_log_odds, device=null.device))
+        both = with_odds(null, torch.tensor(null_log_odds, device=null.device))
         silent_rows = both >= self.null_threshold
         texts, log_p, tokens = self._greedy(state, null, done=silent_rows.clone(), stream=stream)
         found = []
@@ -209,9 +209,10 @@ class Generator:
         return line.strip(), bool(newline)
 
 
-def with_odds(null: Tensor, log_odds: Tensor) -> Tensor:
-    """p(null) after another judge's log odds: their sum with the model's own, as of two independent witnesses."""
-    return torch.sigmoid(null.clamp(1e-7, 1 - 1e-7).logit() + log_odds)
+def with_odds(log_null: Tensor, log_odds: Tensor) -> Tensor:
+    """p(null) from its log and another judge's log odds, which are added as those of two independent witnesses."""
+    log_null = log_null.clamp(max=-1e-7)
+    return torch.sigmoid(log_null - torch.log(-torch.expm1(log_null)) + log_odds)
 
 
 def without_null(log_p: Tensor, first: int, null: Tensor) -> Tensor:

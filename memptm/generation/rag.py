@@ -159,7 +159,7 @@ class Rag:
         log_prior = torch.nn.functional.pad(prior, (0, 1), value=math.log(NULL_PRIOR))
         state = language_model.start(prompts)
         not_there = self.generator.null_log_p(state).view_as(log_prior)
-        null = with_odds(null_probability(not_there[:, :-1], prior), prior.new_tensor(null_log_odds))
+        null = with_odds(null_probability(not_there[:, :-1], prior).log(), prior.new_tensor(null_log_odds))
         told = stream if float(null[0]) < self.generator.null_threshold else None
         hypotheses = self._decode(state.copy(), log_prior, not_there, told)
         answers = []
