@@ -15,8 +15,8 @@ from torch import nn
 from memptm.encoders.bert import BertConfig, Layer
 
 Precision = Literal["float32", "bfloat16", "int8"]
-RACES = 4  # runs of each; the fastest counts
-TOKENS = 512
+RACES = 8  # runs of each; the fastest counts
+TOKENS = 1024  # as a batch in use has
 CONFIG = BertConfig(
     vocab_size=1,
     hidden_size=384,
