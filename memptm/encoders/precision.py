@@ -5,15 +5,17 @@ With AVX512-BF16 one Xeon was measured at 2.6 times float32 in bfloat16, another
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from time import perf_counter
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
 
 from memptm.encoders.bert import BertConfig, Layer
 
+Kind = TypeVar("Kind")
 Precision = Literal["float32", "bfloat16", "int8"]
 RACES = 8  # runs of each; the fastest counts
 TOKENS = 1024  # as a batch in use has
@@ -34,16 +36,8 @@ def bfloat16_is_faster() -> bool:
     if not torch.cpu._is_avx512_bf16_supported():
         return False
     left, right = torch.ones(256, 384), torch.ones(1536, 384)
-    lanes = dict.fromkeys((torch.float32, torch.bfloat16), nn.functional.linear)
-    given = {kind: (left.to(kind), right.to(kind)) for kind in lanes}
-    times: dict[torch.dtype, list[float]] = {kind: [] for kind in lanes}
-    with torch.inference_mode():
-        for _ in range(RACES):
-            for kind, linear in lanes.items():
-                began = perf_counter()
-                linear(*given[kind])
-                times[kind].append(perf_counter() - began)
-    return min(times[torch.bfloat16]) < min(times[torch.float32])
+    given = {kind: (left.to(kind), right.to(kind)) for kind in (torch.float32, torch.bfloat16)}
+    return _fastest({kind: partial(nn.functional.linear, *pair) for kind, pair in given.items()}) == torch.bfloat16
 
 
 @cache
@@ -56,11 +50,16 @@ def bulk_precision() -> Precision:
     if bfloat16_is_faster():
         lanes["bfloat16"] = Layer(CONFIG, 0.0).eval().halve()
     hidden = torch.ones(4, TOKENS // 4, CONFIG.hidden_size)
-    times: dict[Precision, list[float]] = {name: [] for name in lanes}
+    return _fastest({name: partial(lane, hidden, None) for name, lane in lanes.items()})
+
+
+def _fastest(lanes: Mapping[Kind, Callable[[], object]]) -> Kind:
+    """The name of the call whose best run is the shortest; they take turns."""
+    times: dict[Kind, list[float]] = {name: [] for name in lanes}
     with torch.inference_mode():
         for _ in range(RACES):
-            for name, lane in lanes.items():
+            for name, run in lanes.items():
                 began = perf_counter()
-                lane(hidden, None)
+                run()
                 times[name].append(perf_counter() - began)
     return min(times, key=lambda name: min(times[name]))

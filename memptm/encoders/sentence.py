@@ -92,15 +92,14 @@ class BertEncoder:
         exact, _ = self._load()
         ids = self._ids(texts)
         keys = np.zeros((len(texts), self.dimension), np.float32)
+        # A short text has few tokens for the rounding of integers to cancel out over; its own length decides.
+        long = [n for n, row in enumerate(ids) if len(row) > SHORT]
+        short = [n for n, row in enumerate(ids) if len(row) <= SHORT]
         done = 0
-        for batch in batches([len(row) for row in ids]):
-            # A short text has few tokens for the rounding of integers to cancel out over; its own length decides.
-            long = [n for n in batch if len(ids[n]) > SHORT]
-            for some, model in ((long, self._bulk() if long else None), ([n for n in batch if n not in long], exact)):
-                if some:
-                    keys[some] = self._forward(model, [ids[n] for n in some])
-            done += len(batch)
-            progress(Event(stage="encode", done=done, total=len(texts)))
+        for rows, model in ((long, self._bulk() if long else exact), (short, exact)):
+            for count in self._fill(keys, model, ids, rows):
+                done += count
+                progress(Event(stage="encode", done=done, total=len(texts)))
         return keys
 
     def encode_questions(self, texts: Sequence[str]) -> Keys:
@@ -110,9 +109,16 @@ class BertEncoder:
     def _encode(self, model: Any, texts: Sequence[str]) -> Keys:
         ids = self._ids(texts)
         keys = np.zeros((len(texts), self.dimension), np.float32)
-        for batch in batches([len(row) for row in ids]):
-            keys[batch] = self._forward(model, [ids[n] for n in batch])
+        for _ in self._fill(keys, model, ids, range(len(ids))):
+            pass
         return keys
+
+    def _fill(self, keys: Keys, model: Any, ids: Sequence[list[int]], rows: Sequence[int]) -> Iterator[int]:
+        """Write the keys of ``rows``, a batch at a time; how many each batch had."""
+        for batch in batches([len(ids[n]) for n in rows]):
+            chosen = [rows[n] for n in batch]
+            keys[chosen] = self._forward(model, [ids[n] for n in chosen])
+            yield len(chosen)
 
     def _ids(self, texts: Sequence[str]) -> list[list[int]]:
         return [

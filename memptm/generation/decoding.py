@@ -108,7 +108,7 @@ class LanguageModel:
             )
             log_p = output.logits.float().log_softmax(dim=-1)
             said: Tensor = log_p.gather(2, padded[:, :, None])[:, :, 0]
-            return said.masked_fill(~self._within(answers, longest), 0.0)
+            return said.masked_fill(~within(answers, self.device), 0.0)
         # Left padding lets all answers end in the same column: the last ``longest`` logits hold every answer.
         ids, mask = self._left([[*p, *a] for p, a in zip(prompts, answers, strict=True)])
         log_p = self._log_p(self._run(ids, mask, keep=longest + 1, use_cache=False), keep=longest + 1)[:, :-1]
@@ -116,12 +116,8 @@ class LanguageModel:
         # Each answer to the left edge: row r's token n stands in column longest − len(r) + n.
         lengths = torch.tensor([len(a) for a in answers], device=self.device)
         columns = (longest - lengths[:, None] + torch.arange(longest, device=self.device)).clamp(max=longest - 1)
-        scores: Tensor = taken.gather(1, columns).masked_fill(~self._within(answers, longest), 0.0)
+        scores: Tensor = taken.gather(1, columns).masked_fill(~within(answers, self.device), 0.0)
         return scores
-
-    def _within(self, answers: Sequence[Ids], longest: int) -> Tensor:
-        lengths = torch.tensor([len(a) for a in answers], device=self.device)
-        return torch.arange(longest, device=self.device) < lengths[:, None]
 
     def _left(self, rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
         width = -(-max(map(len, rows)) // self.multiple) * self.multiple
@@ -169,3 +165,9 @@ class LanguageModel:
         start = getattr(self.model.generation_config, "decoder_start_token_id", None)
         start = getattr(config, "decoder_start_token_id", None) if start is None else start
         return int(config.bos_token_id if start is None else start)
+
+
+def within(answers: Sequence[Ids], device: torch.device) -> Tensor:
+    """(b, longest) booleans: False past an answer's end."""
+    lengths = torch.tensor([len(ids) for ids in answers], device=device)
+    return torch.arange(int(lengths.max()), device=device) < lengths[:, None]

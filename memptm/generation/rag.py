@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from memptm.generation.beam import Hypothesis, beam_search
-from memptm.generation.decoding import Ids, State
+from memptm.generation.decoding import Ids, State, within
 from memptm.generation.generator import Generator, says_nothing, tell_new, with_odds, without_null
 from memptm.generation.marginal import sequence_log_likelihood, token_log_likelihood
 from memptm.generation.prompt import ANSWER_TOKENS
@@ -126,7 +126,7 @@ class Rag:
         log_p = self.generator.language_model.token_scores(prompts, repeated).view(len(answers), documents, -1)
         if self.kind == "rag-sequence":
             return sequence_log_likelihood(log_p, log_prior)
-        return token_log_likelihood(log_p, log_prior, _within(targets, log_p.device))
+        return token_log_likelihood(log_p, log_prior, within(targets, log_p.device))
 
     def _prompts(
         self, questions: Sequence[str], passages: Sequence[Sequence[Passage]], *, null: bool
@@ -227,7 +227,7 @@ class Rag:
             if self.kind == "rag-sequence":
                 total = sequence_log_likelihood(log_p, priors)
             else:
-                total = token_log_likelihood(log_p, priors, _within(answers, log_p.device))
+                total = token_log_likelihood(log_p, priors, within(answers, log_p.device))
         best = int(total.argmax())
         under = table[best]
         posterior = (log_prior + under).softmax(dim=0).tolist()
@@ -273,8 +273,8 @@ class Rag:
                 _, after = self.generator.language_model.extend(begun, tokens[:, :-1])
                 log_p = torch.cat([log_p, after], dim=1)
             taken = log_p.gather(2, tokens[..., None])[..., 0]
-            within = _within(some, rows.device).repeat_interleave(documents, dim=0)
-            scored = taken.masked_fill(~within, 0.0).view(len(some), documents, longest)
+            said = within(some, rows.device).repeat_interleave(documents, dim=0)
+            scored = taken.masked_fill(~said, 0.0).view(len(some), documents, longest)
             table.append(torch.nn.functional.pad(scored, (0, widest - longest)))
         return torch.cat(table)
 
@@ -295,11 +295,6 @@ def _own(beams: Sequence[Sequence[Hypothesis]], wanted: Sequence[Hypothesis], do
             if one.ids in place:
                 table[place[one.ids], document] = one.log_p
     return table
-
-
-def _within(answers: Sequence[Ids], device: torch.device) -> Tensor:
-    lengths = torch.tensor([len(ids) for ids in answers], device=device)
-    return torch.arange(int(lengths.max()), device=device) < lengths[:, None]
 
 
 def _nothing(null: float, read: tuple[Passage, ...]) -> Marginal:
