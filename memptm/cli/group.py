@@ -140,14 +140,20 @@ class OneLineErrors(Group):
         return result
 
 
+class _Interrupt(KeyboardInterrupt):
+    """Ctrl-C. A plain KeyboardInterrupt that passes through exec() of a text, as while a library is imported, makes CPython
+    end by SIGINT whatever the exit code, though it was caught; it looks at the exact type.
+    """
+
+
 @contextlib.contextmanager
 def _interrupts_noted() -> Iterator[list[int]]:
     """A list that is no longer empty once Ctrl-C was pressed, whatever became of the KeyboardInterrupt."""
     noted: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, _frame: FrameType | None) -> None:
         noted.append(number)
-        signal.default_int_handler(number, frame)
+        raise _Interrupt
 
     if (
         threading.current_thread() is not threading.main_thread()
