@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memptm.encoders.int8 import Int8Layer
+from memptm.encoders.int8 import Int8Layer, Scratch
 from memptm.errors import ModelMissing
 
 
@@ -95,11 +95,11 @@ class Layer(nn.Module):
                 part.to(torch.bfloat16)
         return self
 
-    def quantised(self) -> Int8Layer:
-        """The layer with its linear maps in 8-bit integers."""
-        layer = Int8Layer(self.qkv, self.out, self.up, self.down, heads=self.heads)
-        layer.attention_norm, layer.output_norm = self.attention_norm, self.output_norm
-        return layer.eval()
+    def quantised(self, scratch: Scratch, widest: dict[str, Tensor]) -> Int8Layer:
+        """The layer with its linear maps in 8-bit integers; ``widest`` as Int8Layer's, for "qkv" and "up"."""
+        maps = {"qkv": self.qkv, "out": self.out, "up": self.up, "down": self.down}
+        norms = self.attention_norm, self.output_norm
+        return Int8Layer(maps, widest, norms, heads=self.heads, scratch=scratch).eval()
 
     def _drop(self, states: Tensor) -> Tensor:
         # No dropout on attention weights: with it, SDPA on a CPU is 2-3 times slower.
@@ -132,8 +132,9 @@ class Bert(nn.Module):
         config = BertConfig.read(folder)
         if not (folder / "model.safetensors").is_file():
             raise ModelMissing(f"{folder} holds no model.safetensors; weights in other formats are not loaded.")
-        model = cls(config, dropout=dropout)
-        model.load_state_dict(from_transformers(load_file(folder / "model.safetensors"), config))
+        with torch.device("meta"):  # nothing is drawn at random only to be overwritten
+            model = cls(config, dropout=dropout)
+        model.load_state_dict(from_transformers(load_file(folder / "model.safetensors"), config), assign=True)
         return model.eval()
 
     def halve(self) -> Bert:
@@ -142,13 +143,41 @@ class Bert(nn.Module):
             layer.halve()
         return self
 
+    def lay_out(self) -> Bert:
+        """Store the linear maps' weights by input, not by output; for inference, the results are the same.
+
+        For the few tokens of a question the usual layout is packed anew at every call, in half the time that it takes.
+        """
+        for layer in self._own_layers():
+            for part in (layer.qkv, layer.out, layer.up, layer.down):
+                part.weight.data = part.weight.data.t().contiguous().t()
+        return self
+
     def _own_layers(self) -> list[Layer]:
         return [layer for layer in self.layers if isinstance(layer, Layer)]
 
-    def quantised(self) -> Bert:
-        """A model with the linear layers in 8-bit integers (int8.py) and all else shared with this one; for inference."""
-        model = copy.copy(self)
-        model._modules = {**self._modules, "layers": nn.ModuleList(layer.quantised() for layer in self._own_layers())}
+    def quantised(self, ids: Tensor, mask: Tensor) -> Bert:
+        """A model with the linear layers in 8-bit integers (int8.py) and all else shared with this one; for inference.
+
+        Args:
+            ids, mask: as ``forward``'s, of some text: they show which dimensions of the stream lie far out.
+        """
+        seen: dict[nn.Module, Tensor] = {}
+
+        def look(part: nn.Module, given: tuple[Tensor]) -> None:
+            seen[part] = given[0].float()[mask].abs().amax(0)
+
+        parts = [part for layer in self._own_layers() for part in (layer.qkv, layer.up)]
+        hooks = [part.register_forward_pre_hook(look) for part in parts]
+        with torch.inference_mode():
+            self(ids, mask)
+        for hook in hooks:
+            hook.remove()
+        model, scratch = copy.copy(self), Scratch()
+        layers = nn.ModuleList(
+            layer.quantised(scratch, {"qkv": seen[layer.qkv], "up": seen[layer.up]}) for layer in self._own_layers()
+        )
+        model._modules = {**self._modules, "layers": layers}
         return model
 
     def forward(self, ids: Tensor, mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:

@@ -1,76 +1,130 @@
 """Linear maps in 8-bit integers, for bulk encoding on processors whose integer products (VNNI) beat their float ones.
 
-Weights have one scale an output, activations one a token, found as they come (dynamic quantisation, Dettmers et al. 2022,
-arXiv 2208.07339, without the outlier split). What a map reads decides how: the stream has outlying dimensions, which a
-second term of eight bits more catches; GELU's output has no room below −0.17, so that its range is shifted.
-Keys of all-MiniLM-L6-v2 stay within a mean cosine of 0.999 of float32's (scripts/measure_speed.py).
+Weights have one scale an output, activations one a token, found as they come (dynamic quantisation with the outlying
+dimensions left in float32: Dettmers et al. 2022, arXiv 2208.07339). GELU's output has no room below −0.17, so that its
+range is shifted. Keys of all-MiniLM-L6-v2 stay within a mean cosine of 0.999 of float32's (scripts/measure_speed.py).
+
+The products take a fraction of float32's time, so that all else counts: every step writes into memory that is used
+again (a fresh tensor of this size costs more in page faults than the arithmetic that fills it).
 """
 
 from __future__ import annotations
+
+import threading
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+OUTLIERS = 8  # dimensions of the stream left in float32; with none, keys of MiniLM fall from cosine 0.9994 to 0.9975
 GELU_LOWEST = -0.17
 TINY = 1e-12
-WIDEST = 2**31 // (127 * 127 * 255)  # numbers a sum of two terms may have and still fit 32 bits
+
+
+class Scratch(threading.local):
+    """Memory for results that are soon overwritten, a piece a name; each thread has its own."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[tuple[str, torch.dtype], Tensor] = {}
+
+    def take(self, name: str, rows: int, columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """(rows, columns), holding whatever was left there."""
+        piece = self._pieces.get((name, dtype))
+        if piece is None or piece.numel() < rows * columns:
+            piece = self._pieces[name, dtype] = torch.empty(rows * columns, dtype=dtype)
+        return piece[: rows * columns].view(rows, columns)
 
 
 class Int8Linear(nn.Module):
-    """x Wᵀ + b of a linear map, x read with 8 bits a number, or with 16 where ``twice``."""
+    """x Wᵀ + b of a linear map, x read with 8 bits a number.
 
-    def __init__(self, linear: nn.Linear, *, twice: bool = False) -> None:
+    Args:
+        widest: (in,) the largest magnitudes the map has read, where a few dimensions of its input lie far out.
+    """
+
+    def __init__(self, linear: nn.Linear, scratch: Scratch, *, widest: Tensor | None = None) -> None:
         super().__init__()
-        self.twice = twice
-        weight = linear.weight.detach().float()
-        scale = weight.abs().amax(1).clamp(min=TINY) / 127
-        self.weight = (weight / scale[:, None]).round().to(torch.int8).t()
-        self.scale, self.bias = scale, linear.bias.detach().float()
+        self.scratch = scratch
+        weight = linear.weight.detach().float().clone()
+        self.bias = linear.bias.detach().float()
+        self.outliers = None if widest is None else widest.topk(OUTLIERS).indices
+        if self.outliers is not None:  # (outliers + 1, out): the bias is the weight of a number that is always 1
+            self.exact = torch.cat([weight[:, self.outliers].t(), self.bias[None]]).contiguous()
+            self.inliers = torch.ones(weight.shape[1]).index_fill_(0, self.outliers, 0.0)
+            weight *= self.inliers
+        self.scale = weight.abs().amax(1).clamp(min=TINY) / 127
+        self.weight = (weight / self.scale[:, None]).round().to(torch.int8).t()
         self.sums = self.weight.sum(0, dtype=torch.int32).float()
 
-    def forward(self, states: Tensor) -> Tensor:
-        """(rows, in) → (rows, out), float32."""
-        step = states.abs().amax(-1, keepdim=True).clamp_(min=TINY).div_(127)
-        scaled = states / step
-        rounded = scaled.round()
-        product = torch._int_mm(rounded.to(torch.int8), self.weight)
-        if self.twice:  # what rounding lost is at most half a step: 254 finer steps
-            rest = scaled.sub_(rounded).mul_(254).round_().to(torch.int8)
-            finer = torch._int_mm(rest, self.weight)
-            if states.shape[-1] > WIDEST:
-                product, finer = product.float(), finer.float()
-            product, step = product.mul_(254).add_(finer), step / 254
-        return product.float().mul_(step).mul_(self.scale).add_(self.bias)
+    def forward(self, states: Tensor, out: Tensor) -> Tensor:
+        """(rows, in) → ``out``, (rows, out) in float32."""
+        rows, width = states.shape
+        outliers = self.outliers
+        scaled = self.scratch.take("scaled", rows, width)
+        if outliers is not None:
+            kept = self.scratch.take("outliers", rows, OUTLIERS + 1).fill_(1)
+            kept[:, :OUTLIERS] = states.index_select(1, outliers)
+            states = torch.mul(states, self.inliers, out=self.scratch.take("inliers", rows, width))
+        torch.abs(states, out=scaled)
+        step = scaled.amax(-1, keepdim=True).clamp_(min=TINY).div_(127)
+        product = self._product(torch.div(states, step, out=scaled).round_())
+        out.copy_(product).mul_(step)
+        if outliers is None:
+            return torch.addcmul(self.bias, out, self.scale, out=out)
+        return out.mul_(self.scale).addmm_(kept, self.exact)
 
-    def after_gelu(self, states: Tensor) -> Tensor:
+    def after_gelu(self, states: Tensor, out: Tensor) -> Tensor:
         """As ``forward``, for states that are at least GELU_LOWEST; they are overwritten."""
         step = states.amax(-1, keepdim=True).sub_(GELU_LOWEST).div_(255).clamp_(min=TINY)
-        rounded = states.sub_(GELU_LOWEST).div_(step).sub_(128).round_().to(torch.int8)
-        shift = 128 * step + GELU_LOWEST
-        product = torch._int_mm(rounded, self.weight).float().mul_(step).addcmul_(shift, self.sums)
-        return product.mul_(self.scale).add_(self.bias)
+        shift = step.mul(128).add_(GELU_LOWEST)
+        finer = step.reciprocal()
+        product = self._product(torch.addcmul(-shift * finer, states, finer, out=states).round_())
+        out.copy_(product).mul_(step).addcmul_(shift, self.sums)
+        return torch.addcmul(self.bias, out, self.scale, out=out)
+
+    def _product(self, whole: Tensor) -> Tensor:
+        """(rows, in) of whole numbers from −128 to 127 → (rows, out) in 32-bit integers."""
+        rows, width = whole.shape
+        narrow = self.scratch.take("narrow", rows, width, torch.int8).copy_(whole)
+        out = self.scratch.take("product", rows, self.weight.shape[1], torch.int32)
+        return torch._int_mm(narrow, self.weight, out=out)
 
 
 class Int8Layer(nn.Module):
-    """A BERT layer (bert.py) whose linear maps are Int8Linear; for inference."""
+    """A BERT layer (bert.py) whose linear maps are Int8Linear; for inference.
 
-    def __init__(self, qkv: nn.Linear, out: nn.Linear, up: nn.Linear, down: nn.Linear, *, heads: int) -> None:
+    Args:
+        widest: per linear map, see Int8Linear.
+    """
+
+    def __init__(
+        self,
+        maps: dict[str, nn.Linear],
+        widest: dict[str, Tensor],
+        norms: tuple[nn.LayerNorm, nn.LayerNorm],
+        *,
+        heads: int,
+        scratch: Scratch,
+    ) -> None:
         super().__init__()
-        self.heads = heads
-        self.qkv, self.out = Int8Linear(qkv, twice=True), Int8Linear(out)
-        self.up, self.down = Int8Linear(up), Int8Linear(down)
-        self.attention_norm: nn.Module = nn.Identity()
-        self.output_norm: nn.Module = nn.Identity()
+        self.heads, self.scratch = heads, scratch
+        self.qkv, self.out, self.up, self.down = (
+            Int8Linear(maps[name], scratch, widest=widest.get(name)) for name in ("qkv", "out", "up", "down")
+        )
+        self.attention_norm, self.output_norm = norms
 
     def forward(self, hidden: Tensor, visible: Tensor | None) -> Tensor:
         """(b t c) → (b t c), as bert.Layer's."""
         batch, length, width = hidden.shape
-        qkv = self.qkv(hidden.view(-1, width)).view(batch, length, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        rows = batch * length
+        flat = hidden.view(rows, width)
+        qkv = self.qkv(flat, self.scratch.take("qkv", rows, 3 * width))
+        query, key, value = qkv.view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
-        attended = self.out(attended.transpose(1, 2).reshape(-1, width)).view_as(hidden)
-        hidden = self.attention_norm(hidden + attended)
-        fed = self.down.after_gelu(functional.gelu(self.up(hidden.view(-1, width)))).view_as(hidden)
-        normed: Tensor = self.output_norm(hidden + fed)
-        return normed
+        branch = self.scratch.take("branch", rows, width)
+        self.out(attended.transpose(1, 2).reshape(rows, width), branch).add_(flat)
+        flat = self.attention_norm(branch)
+        wide = torch.ops.aten.gelu_(self.up(flat, self.scratch.take("wide", rows, self.up.weight.shape[1])))
+        self.down.after_gelu(wide, branch).add_(flat)
+        normed: Tensor = self.output_norm(branch)
+        return normed.view(batch, length, width)

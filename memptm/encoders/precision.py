@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from memptm.encoders.bert import BertConfig, Layer
+from memptm.encoders.int8 import Scratch
 
 Kind = TypeVar("Kind")
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -46,7 +47,8 @@ def bulk_precision() -> Precision:
     layer = Layer(CONFIG, 0.0).eval()
     lanes: dict[Precision, nn.Module] = {"float32": layer}
     if torch.cpu._is_vnni_supported():
-        lanes["int8"] = layer.quantised()
+        spread = torch.arange(CONFIG.hidden_size, dtype=torch.float32)
+        lanes["int8"] = layer.quantised(Scratch(), {"qkv": spread, "up": spread})
     if bfloat16_is_faster():
         lanes["bfloat16"] = Layer(CONFIG, 0.0).eval().halve()
     hidden = torch.ones(4, TOKENS // 4, CONFIG.hidden_size)

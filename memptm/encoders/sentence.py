@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from memptm.progress import Event, Progress, silent
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 BATCH_TOKENS = 1024  # the states of larger batches leave the processor's cache: 8,192 took 1.5 times as long
-SHORT = 48  # tokens; up to here a passage is never encoded in integers
-CLOSE = 0.998  # mean cosine of PROBE's keys from which on 8-bit integers are good enough for a model
+SHORT = 8  # tokens; up to here a passage is never encoded in integers
+CLOSE = 0.999  # mean cosine of PROBE's keys from which on 8-bit integers are good enough for a model
 PROBE = (
     "The committee approved the annual budget after a short debate about the costs of the new library.",
     "In 1871 the lighthouse was rebuilt in granite; its lamp can be seen from a distance of 24 miles.",
@@ -29,8 +28,7 @@ PROBE = (
     "She sang quietly, and nobody on the crowded platform turned round.",
     "def area(radius): return 3.14159 * radius ** 2",
 )
-PAD_TO = 16  # oneDNN keeps a kernel a shape
-ONE_THREAD = 64  # tokens; up to here a second thread gains nothing, and waits where the machine is busy
+PAD_TO = 4
 
 
 def load_encoder(name: str | None = None) -> Encoder:
@@ -143,7 +141,7 @@ class BertEncoder:
             tokenizer.no_truncation()
             tokenizer.encode_special_tokens = True
             model = Bert.load(self._folder)
-            self._loaded = (model.halve() if bfloat16_is_faster() else model, tokenizer)
+            self._loaded = (model.halve() if bfloat16_is_faster() else model.lay_out(), tokenizer)
         return self._loaded
 
     def _bulk(self) -> Any:
@@ -153,7 +151,7 @@ class BertEncoder:
 
             self._bulk_model, _ = self._load()
             if bulk_precision() == "int8":
-                model = self._bulk_model.quantised()
+                model = self._bulk_model.quantised(*_padded(self._ids(PROBE)))
                 exact, rounded = (self._encode(one, PROBE) for one in (self._bulk_model, model))
                 if (exact * rounded).sum(1).mean() >= CLOSE:
                     self._bulk_model = model
@@ -162,14 +160,9 @@ class BertEncoder:
     def _forward(self, model: Any, rows: list[list[int]]) -> Keys:
         import torch
 
-        length = -(-max(map(len, rows)) // PAD_TO) * PAD_TO
-        ids = torch.zeros(len(rows), length, dtype=torch.long)
-        mask = torch.zeros(len(rows), length, dtype=torch.bool)
-        for n, row in enumerate(rows):
-            ids[n, : len(row)] = torch.tensor(row)
-            mask[n, : len(row)] = True
-        with torch.inference_mode(), _threads(1 if ids.numel() <= ONE_THREAD else None):
-            hidden = model(ids, mask)
+        ids, mask = _padded(rows)
+        with torch.inference_mode():
+            hidden = model(ids, mask if len(rows) > 1 else None)
             if self._pooling == "cls":
                 pooled = hidden[:, 0]
             else:
@@ -226,19 +219,19 @@ def batches(lengths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Inside, torch computes with ``count`` threads in this thread of Python; None changes nothing."""
+def _padded(rows: Sequence[Sequence[int]]) -> tuple[Any, Any]:
+    """Token ids (rows, tokens), and a mask of the same shape that is False where a row has ended."""
     import torch
 
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        if count is not None:
-            torch.set_num_threads(before)
+    length = max(map(len, rows))
+    if len(rows) > 1:
+        length = -(-length // PAD_TO) * PAD_TO
+    ids = torch.zeros(len(rows), length, dtype=torch.long)
+    mask = torch.zeros(len(rows), length, dtype=torch.bool)
+    for n, row in enumerate(rows):
+        ids[n, : len(row)] = torch.tensor(row)
+        mask[n, : len(row)] = True
+    return ids, mask
 
 
 def fingerprint(folder: Path) -> str:

@@ -94,6 +94,7 @@ class Ingest:
     _owners: dict[str, set[str]] = field(default_factory=dict)  # file → owners
     _seen: set[str] = field(default_factory=set)
     _waiting: list[_Waiting] = field(default_factory=list)
+    _waiting_passages: int = 0
     _finished: dict[str, Json] = field(default_factory=dict)  # files read to their end since the last commit
     _files: dict[str, Json] = field(default_factory=dict)
     _written: dict[str, Json] = field(default_factory=dict)
@@ -233,7 +234,8 @@ class Ingest:
                 self._dropped.add(owner)
             return owner
         self._waiting.append(_Waiting(passages=passages, owner=owner, content=content, file=file))
-        if sum(len(one.passages) for one in self._waiting) >= BATCH:
+        self._waiting_passages += len(passages)
+        if self._waiting_passages >= BATCH:
             self._flush()
         return owner
 
@@ -264,6 +266,7 @@ class Ingest:
                 self.added += one.owner not in self._contents
                 self._contents[one.owner] = one.content
             self._waiting.clear()
+            self._waiting_passages = 0
         self._files |= self._finished
         self._finished.clear()
 

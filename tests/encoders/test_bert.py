@@ -99,7 +99,14 @@ def test_in_integers_states_stay_close_and_nothing_else_changes(pair, batch):
     ids, mask, segments = batch
     with torch.inference_mode():
         exact = ours(ids, mask, segments)
-        rounded = ours.quantised()(ids, mask, segments)
+        rounded = ours.quantised(ids, mask)(ids, mask, segments)
         again = ours(ids, mask, segments)
     assert torch.equal(exact, again)
     assert torch.cosine_similarity(rounded[mask], exact[mask], dim=-1).min() > 0.999
+
+
+def test_weights_stored_by_input_give_the_same_states(pair, batch):
+    _, ours, folder = pair
+    ids, mask, segments = batch
+    with torch.inference_mode():
+        torch.testing.assert_close(Bert.load(folder).lay_out()(ids, mask, segments), ours(ids, mask, segments))

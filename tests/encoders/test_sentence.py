@@ -6,10 +6,8 @@ import socket
 
 import numpy as np
 import pytest
-import torch
 
 from memptm.encoders import load_encoder
-from memptm.encoders.bert import Bert
 from memptm.encoders.sentence import DEFAULT, BertEncoder, SentenceTransformersEncoder, batches, fingerprint
 from memptm.errors import ModelMissing
 from memptm.models import packaged_path
@@ -44,10 +42,9 @@ def test_the_packaged_encoder_takes_the_fast_path(encoder):
 def test_keys_are_those_of_sentence_transformers(encoder, reference):
     plain = [text for text in TEXTS if "[SEP]" not in text]  # there, "[SEP]" in a text would be a control token
     cosine = (encoder.encode_passages(plain) * reference.encode_passages(plain)).sum(1)
-    assert cosine.min() > 0.998
-    assert cosine.mean() > 0.999
-    assert (encoder.encode_questions(plain) * encoder.encode_passages(plain)).sum(1).min() > 0.998
-    assert np.allclose(encoder.encode_questions(plain[:2]), encoder.encode_passages(plain[:2]), atol=1e-6)  # short
+    assert cosine.min() > 0.999
+    assert (encoder.encode_questions(plain) * encoder.encode_passages(plain)).sum(1).min() > 0.999
+    assert np.allclose(encoder.encode_questions(plain[1:3]), encoder.encode_passages(plain[1:3]), atol=1e-6)  # short
 
 
 def test_a_key_does_not_depend_on_its_batch(encoder):
@@ -125,16 +122,3 @@ def test_a_model_that_is_not_there_is_named(name, monkeypatch):
 def test_a_folder_that_is_no_encoder_is_named(tmp_path):
     with pytest.raises(ModelMissing, match=str(tmp_path)):
         load_encoder(str(tmp_path))
-
-
-def test_a_single_question_takes_one_thread_and_gives_the_others_back(encoder, monkeypatch):
-    before, seen = torch.get_num_threads(), []
-    forward = Bert.forward
-    monkeypatch.setattr(Bert, "forward", lambda *given: seen.append(torch.get_num_threads()) or forward(*given))
-    torch.set_num_threads(2)
-    encoder.encode_questions(["Who built it?"])
-    encoder.encode_passages(TEXTS[4:])
-    assert seen[0] == 1
-    assert set(seen[1:]) == {2}
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(before)
