@@ -35,6 +35,7 @@ method_option = click.option(
 )
 
 reader_option = click.option("--reader", metavar="NAME", help="A reader's folder.")
+encoder_option = click.option("--encoder", metavar="DIR", help="An encoder trained for this index (train rag).")
 generator_option = click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
 
 
@@ -88,13 +89,16 @@ def build(
     help="dense: by meaning; lexical: by words; hybrid: both.",
 )
 @where_option
+@encoder_option
 @json_option
-def search(question: str, index: Path, k: int, mode: Mode, where: str | None, as_json: bool) -> Result:
+def search(
+    question: str, index: Path, k: int, mode: Mode, where: str | None, encoder: str | None, as_json: bool
+) -> Result:
     """Show the passages nearest to QUESTION."""
     check_question(question)
     from memptm.memory.memory import Memory
 
-    memory = Memory.open(index)
+    memory = Memory.open(index, encoder=encoder)
     began = time.perf_counter()
     hits = memory.search(question, k=k, mode=mode, where=where)
     ms = _ms_since(began)
@@ -110,6 +114,7 @@ def search(question: str, index: Path, k: int, mode: Mode, where: str | None, as
 @k_option
 @method_option
 @where_option
+@encoder_option
 @reader_option
 @generator_option
 @json_option
@@ -119,13 +124,14 @@ def query(
     k: int,
     method: str,
     where: str | None,
+    encoder: str | None,
     reader: str | None,
     generator: str | None,
     as_json: bool,
 ) -> Result:
     """Answer QUESTION from the index, with the passages that say so."""
     check_question(question)
-    qa = _qa(index, method=method, reader=reader, generator=generator, as_json=as_json)
+    qa = _qa(index, method=method, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
     streamed = method in STREAMED and not as_json and sys.stdout.isatty()
     began = time.perf_counter()
     answer = qa(question, k=k, where=where, stream=render.stream if streamed else None)
@@ -193,6 +199,7 @@ def verify(index: Path, repair: bool, as_json: bool) -> Result:
 @k_option
 @method_option
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N questions.")
+@encoder_option
 @reader_option
 @generator_option
 @json_option
@@ -202,6 +209,7 @@ def evaluate(
     k: int,
     method: str,
     limit: int | None,
+    encoder: str | None,
     reader: str | None,
     generator: str | None,
     as_json: bool,
@@ -214,7 +222,7 @@ def evaluate(
     from memptm.evaluation.suites import read_questions
 
     asked = read_questions(questions, limit=limit)
-    qa = _qa(index, method=method, reader=reader, generator=generator, as_json=as_json)
+    qa = _qa(index, method=method, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
     with drawn(hidden=as_json) as progress:
         result = measure(qa, asked, k=k, progress=progress)
     if as_json:
@@ -226,12 +234,14 @@ def evaluate(
 main.add_command(train)
 
 
-def _qa(index: Path, *, method: str, reader: str | None, generator: str | None, as_json: bool) -> QA:
+def _qa(
+    index: Path, *, method: str, encoder: str | None, reader: str | None, generator: str | None, as_json: bool
+) -> QA:
     """The QA that a command asks; a generator is loaded here, since its first use can take a while and shows it."""
     from memptm.memory.memory import Memory
 
-    memory = Memory.open(index)
-    if method != "generate":
+    memory = Memory.open(index, encoder=encoder)
+    if method == "reader":
         return QA(memory, method=method, reader=reader)
     from memptm.generation.generator import Generator
 

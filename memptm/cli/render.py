@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from memptm.cli.safe import one_line, printable
@@ -31,6 +32,23 @@ def stream(piece: str) -> None:
     sys.stdout.flush()
 
 
+def note(text: str) -> None:
+    """What the user should know; nothing if it is empty."""
+    if text:
+        _console().print(_text("Note: ", "yellow") + _text(one_line(text)))
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> None:
+    """Rows of numbers under their names."""
+    drawn = Table(box=None, pad_edge=False)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for name in names:
+        drawn.add_column(name, justify="right")
+    for row in rows:
+        drawn.add_row(*(str(row.get(name, "–")) for name in names))
+    _console().print(drawn)
+
+
 def added(result: dict[str, Any], *, warnings: Sequence[str]) -> None:
     """What a build did; the files it refused come last, a line each."""
     console = _console()
@@ -38,7 +56,7 @@ def added(result: dict[str, Any], *, warnings: Sequence[str]) -> None:
     console.print(_text(f"Documents: {done}; in {result['seconds']:.1f} s."))
     console.print(_text(f"The index holds {result['documents']} documents in {result['passages']} passages."))
     for warning in warnings:
-        console.print(_text("Note: ", "yellow") + _text(one_line(warning)))
+        note(warning)
     if result["refused"]:
         count = len(result["refused"])
         console.print(_text(f"{count} {'file was' if count == 1 else 'files were'} not taken:"))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from memptm.cli import render
-from memptm.cli.group import Group, json_option
+from memptm.cli.group import Group, index_option, json_option
 from memptm.cli.progress import drawn
 
 Result = dict[str, Any] | None
@@ -28,6 +28,13 @@ out_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the weights.",
 )
+held_out_option = click.option(
+    "--held-out",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Rows to measure on at the end; may be given more than once.",
+)
 epochs_option = click.option("--epochs", type=click.IntRange(min=1), help="Times through the data.")
 steps_option = click.option("--steps", type=click.IntRange(min=1), help="Stop after so many steps.")
 seed_option = click.option("--seed", default=0, show_default=True, type=int, help="Of every random choice.")
@@ -35,7 +42,7 @@ seed_option = click.option("--seed", default=0, show_default=True, type=int, hel
 
 @click.group(cls=Group)
 def train() -> None:
-    """Train a reader or a generator on your own questions."""
+    """Train a reader, a generator or a retriever on your own questions."""
 
 
 @train.command()
@@ -74,13 +81,7 @@ def reader(
 @data_argument
 @out_option
 @click.option("--base", metavar="NAME", help="The model to adapt, by name or folder.")
-@click.option(
-    "--held-out",
-    metavar="FILE",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Rows to measure on at the end; may be given more than once.",
-)
+@held_out_option
 @epochs_option
 @steps_option
 @seed_option
@@ -112,6 +113,77 @@ def generator(
             recipe=replace(recipe, epochs=epochs or recipe.epochs),
             progress=progress,
         )
+    return _shown(result, out, as_json)
+
+
+@train.command()
+@data_argument
+@out_option
+@index_option
+@click.option(
+    "--loss",
+    "losses",
+    multiple=True,
+    type=click.Choice(["contrast", "perplexity", "emdr2", "marginal"]),
+    help="contrast (default): known passages against all others. perplexity, emdr2: what the generator, left as it is, "
+    "answers best from. marginal: RAG, the generator learns with it. May be given more than once: the sum counts.",
+)
+@click.option("--encoder", metavar="DIR", help="Go on from this trained encoder.")
+@click.option("--generator", metavar="NAME", help="A causal or encoder–decoder model, or an adapter's folder.")
+@click.option("--token", is_flag=True, help="With --loss marginal: RAG-Token instead of RAG-Sequence.")
+@click.option("-k", type=click.IntRange(min=1), default=5, show_default=True, help="Passages that the generator reads.")
+@click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Questions a step.")
+@click.option(
+    "--judged", type=click.IntRange(min=1), default=4, show_default=True, help="Of these, how many it reads for."
+)
+@held_out_option
+@epochs_option
+@steps_option
+@seed_option
+@json_option
+def rag(
+    data: tuple[Path, ...],
+    out: Path,
+    index: Path,
+    losses: tuple[Any, ...],
+    encoder: str | None,
+    generator: str | None,
+    token: bool,
+    k: int,
+    batch: int,
+    judged: int,
+    held_out: tuple[Path, ...],
+    epochs: int | None,
+    steps: int | None,
+    seed: int,
+    as_json: bool,
+) -> Result:
+    """Train the retriever of an index, and with it the generator.
+
+    A line of DATA.jsonl is {"question", "answers": [...], "context"?}: a context that is in the index names the right
+    passage. The index is left as it is; the encoder made reads questions: search, query and eval take it by --encoder
+    OUT/encoder. Run again with the same --out, it goes on where it stopped.
+    """
+    from memptm.memory.memory import Memory
+    from memptm.training.rag import Recipe, train_rag
+
+    recipe = Recipe(
+        losses=losses or ("contrast",), token=token, k=k, batch=batch, judged=judged, steps=steps, seed=seed
+    )
+    memory = Memory.open(index, encoder=encoder)
+    with drawn(hidden=as_json) as progress:
+        result = train_rag(
+            data,
+            memory,
+            out,
+            generator=generator,
+            held_out=held_out,
+            recipe=replace(recipe, epochs=epochs or recipe.epochs),
+            progress=progress,
+        )
+    if not as_json:
+        render.table(result.pop("telemetry"))
+        render.note(result.pop("warning"))
     return _shown(result, out, as_json)
 
 

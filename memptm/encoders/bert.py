@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -137,6 +137,10 @@ class Bert(nn.Module):
         model.load_state_dict(from_transformers(load_file(folder / "model.safetensors"), config), assign=True)
         return model.eval()
 
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors under transformers' names, float32; config.json is the caller's."""
+        save_file(to_transformers(self.state_dict(), self.config), folder / "model.safetensors", {"format": "pt"})
+
     def halve(self) -> Bert:
         """Put the linear layers in bfloat16 (the stream, norms and embeddings stay float32); for inference."""
         for layer in self._own_layers():
@@ -196,28 +200,45 @@ class Bert(nn.Module):
         return hidden
 
 
+PARTS = {  # ours: theirs
+    "out": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "output_norm": "output.LayerNorm",
+}
+EMBEDDINGS = {
+    "words.weight": "embeddings.word_embeddings.weight",
+    "positions.weight": "embeddings.position_embeddings.weight",
+    "segments.weight": "embeddings.token_type_embeddings.weight",
+    "norm.weight": "embeddings.LayerNorm.weight",
+    "norm.bias": "embeddings.LayerNorm.bias",
+}
+
+
 def from_transformers(state: dict[str, Tensor], config: BertConfig) -> dict[str, Tensor]:
     """transformers' names to ours; query, key and value become one matrix. The pooler is left out."""
     state = {name.removeprefix("bert."): tensor.float() for name, tensor in state.items()}
-    ours = {
-        "words.weight": state["embeddings.word_embeddings.weight"],
-        "positions.weight": state["embeddings.position_embeddings.weight"],
-        "segments.weight": state["embeddings.token_type_embeddings.weight"],
-        "norm.weight": state["embeddings.LayerNorm.weight"],
-        "norm.bias": state["embeddings.LayerNorm.bias"],
-    }
-    parts = {
-        "out": "attention.output.dense",
-        "attention_norm": "attention.output.LayerNorm",
-        "up": "intermediate.dense",
-        "down": "output.dense",
-        "output_norm": "output.LayerNorm",
-    }
+    ours = {name: state[theirs] for name, theirs in EMBEDDINGS.items()}
     for n in range(config.num_hidden_layers):
         theirs = f"encoder.layer.{n}."
         for kind in ("weight", "bias"):
             qkv = [state[f"{theirs}attention.self.{part}.{kind}"] for part in ("query", "key", "value")]
             ours[f"layers.{n}.qkv.{kind}"] = torch.cat(qkv)
-            for name, their_name in parts.items():
+            for name, their_name in PARTS.items():
                 ours[f"layers.{n}.{name}.{kind}"] = state[f"{theirs}{their_name}.{kind}"]
     return ours
+
+
+def to_transformers(state: dict[str, Tensor], config: BertConfig) -> dict[str, Tensor]:
+    """The inverse of ``from_transformers``."""
+    theirs = {name: state[ours] for ours, name in EMBEDDINGS.items()}
+    for n in range(config.num_hidden_layers):
+        layer = f"encoder.layer.{n}."
+        for kind in ("weight", "bias"):
+            qkv = state[f"layers.{n}.qkv.{kind}"].chunk(3)
+            for part, tensor in zip(("query", "key", "value"), qkv, strict=True):
+                theirs[f"{layer}attention.self.{part}.{kind}"] = tensor
+            for name, their_name in PARTS.items():
+                theirs[f"{layer}{their_name}.{kind}"] = state[f"layers.{n}.{name}.{kind}"]
+    return {name: tensor.detach().float().contiguous() for name, tensor in theirs.items()}

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,11 @@ from memptm.errors import ModelMissing
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
+TWO_SIDED = "memptm.json"  # in a folder whose encoder reads questions with other weights than passages
 BATCH_TOKENS = 1024  # the states of larger batches leave the processor's cache: 8,192 took 1.5 times as long
 SHORT = 8  # tokens; up to here a passage is never encoded in integers
 CLOSE = 0.999  # mean cosine of PROBE's keys from which on 8-bit integers are good enough for a model
@@ -39,6 +43,10 @@ def load_encoder(name: str | None = None) -> Encoder:
     """
     name = name or DEFAULT
     folder = resolve(name)
+    if (folder / TWO_SIDED).is_file():
+        from memptm.encoders.two_sided import TwoSidedEncoder
+
+        return TwoSidedEncoder(name, folder)
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise ModelMissing(
             f"{name} is not a sentence encoder: it holds no config.json. Give a sentence-transformers model."
@@ -79,7 +87,7 @@ class BertEncoder:
     def __init__(self, name: str, folder: Path, pooling: str) -> None:
         from memptm.encoders.bert import BertConfig
 
-        self.name, self._folder, self._pooling = name, folder, pooling
+        self.name, self.folder, self.pooling = name, folder, pooling
         self.dimension = BertConfig.read(folder).hidden_size
         self.max_tokens = int(_json(folder / "sentence_bert_config.json").get("max_seq_length", 512))
         self.fingerprint = fingerprint(folder)
@@ -88,7 +96,7 @@ class BertEncoder:
 
     def encode_passages(self, texts: Sequence[str], *, progress: Progress = silent) -> Keys:
         exact, _ = self._load()
-        ids = self._ids(texts)
+        ids = self.token_ids(texts)
         keys = np.zeros((len(texts), self.dimension), np.float32)
         # A short text has few tokens for the rounding of integers to cancel out over; its own length decides.
         long = [n for n, row in enumerate(ids) if len(row) > SHORT]
@@ -105,7 +113,7 @@ class BertEncoder:
         return self._encode(exact, texts)
 
     def _encode(self, model: Any, texts: Sequence[str]) -> Keys:
-        ids = self._ids(texts)
+        ids = self.token_ids(texts)
         keys = np.zeros((len(texts), self.dimension), np.float32)
         for _ in self._fill(keys, model, ids, range(len(ids))):
             pass
@@ -118,7 +126,8 @@ class BertEncoder:
             keys[chosen] = self._forward(model, [ids[n] for n in chosen])
             yield len(chosen)
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, special tokens included, cut to the window."""
         return [
             encoding.ids[: self.max_tokens - 1] + encoding.ids[-1:]
             if len(encoding.ids) > self.max_tokens
@@ -136,11 +145,11 @@ class BertEncoder:
             from memptm.encoders.bert import Bert
             from memptm.encoders.precision import bfloat16_is_faster
 
-            tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+            tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
             tokenizer.no_padding()
             tokenizer.no_truncation()
             tokenizer.encode_special_tokens = True
-            model = Bert.load(self._folder)
+            model = Bert.load(self.folder)
             self._loaded = (model.halve() if bfloat16_is_faster() else model.lay_out(), tokenizer)
         return self._loaded
 
@@ -151,7 +160,7 @@ class BertEncoder:
 
             self._bulk_model, _ = self._load()
             if bulk_precision() == "int8":
-                model = self._bulk_model.quantised(*_padded(self._ids(PROBE)))
+                model = self._bulk_model.quantised(*padded(self.token_ids(PROBE)))
                 exact, rounded = (self._encode(one, PROBE) for one in (self._bulk_model, model))
                 if (exact * rounded).sum(1).mean() >= CLOSE:
                     self._bulk_model = model
@@ -160,14 +169,9 @@ class BertEncoder:
     def _forward(self, model: Any, rows: list[list[int]]) -> Keys:
         import torch
 
-        ids, mask = _padded(rows)
+        ids, mask = padded(rows)
         with torch.inference_mode():
-            hidden = model(ids, mask if len(rows) > 1 else None)
-            if self._pooling == "cls":
-                pooled = hidden[:, 0]
-            else:
-                pooled = (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
-            keys: Keys = torch.nn.functional.normalize(pooled, dim=-1).numpy()
+            keys: Keys = pooled(model(ids, mask if len(rows) > 1 else None), mask, self.pooling).numpy()
         return keys
 
 
@@ -219,7 +223,15 @@ def batches(lengths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> tuple[Any, Any]:
+def pooled(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """(b, c) unit vectors of (b, t, c) states: their mean where ``mask`` (b, t) is True, or the first ("cls")."""
+    import torch
+
+    one = hidden[:, 0] if pooling == "cls" else (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
+    return torch.nn.functional.normalize(one, dim=-1)
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Token ids (rows, tokens), and a mask of the same shape that is False where a row has ended."""
     import torch
 

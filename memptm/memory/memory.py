@@ -310,6 +310,17 @@ class Memory:
     def _present(self, ids: Ids) -> list[Passage]:
         return self._values.passages(np.intersect1d(ids, self._values.snapshot().ids))
 
+    def keys(self) -> tuple[list[Passage], Keys]:
+        """All passages and their (n, dimension) unit keys, in the order they were stored, of one version."""
+
+        def read() -> tuple[list[Passage], Keys]:
+            ids = self._values.snapshot().ids
+            return self._values.passages(ids), self._values.keys(ids)
+
+        with self._guard:
+            self._same_process()
+            return self._values.reading(read)
+
     def documents(self) -> Iterator[Summary]:
         """All documents, in the order they were stored."""
         columns = ("id", "document", "title", "source", "file", "owner")

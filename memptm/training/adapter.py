@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from memptm.errors import ModelMissing
+from memptm.generation.load import load_base
+from memptm.models import resolve
+from memptm.progress import Progress, silent
 
 
 def with_lora(model: Any, *, base: str, rank: int, layers: int | None) -> Any:
@@ -30,6 +36,27 @@ def with_lora(model: Any, *, base: str, rank: int, layers: int | None) -> Any:
     adapted = get_peft_model(model, config)
     adapted.peft_config["default"].base_model_name_or_path = base
     return adapted
+
+
+def trainable(name: str, *, rank: int = 16, progress: Progress = silent) -> tuple[Any, Any]:
+    """(peft model, tokenizer) to train on: the adapter in the folder ``name``, or a new one on the model of that name.
+
+    Raises:
+        ModelMissing: nothing can be loaded under that name.
+    """
+    folder = resolve(name)
+    if not (folder / "adapter_config.json").is_file():
+        model, tokenizer = load_base(name, progress=progress)
+        return with_lora(model, base=name, rank=rank, layers=None), tokenizer
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ModelMissing(f"{folder} holds no adapter_model.safetensors. Train it again, or give another adapter.")
+    from peft import PeftModel
+
+    base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
+    model, tokenizer = load_base(base, progress=progress)
+    adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+    adapted.peft_config["default"].base_model_name_or_path = base
+    return adapted, tokenizer
 
 
 def save_adapter(adapted: Any, folder: Path) -> None:

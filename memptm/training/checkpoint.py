@@ -131,6 +131,19 @@ class Log:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
 
+    def keep(self, done: int) -> list[Json]:
+        """The records up to step ``done``; the others are dropped from the file."""
+        if not self.path.is_file():
+            return []
+        records = [
+            json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")
+        ]
+        kept = [record for record in records if record["step"] <= done]
+        half = self.path.with_suffix(".part")
+        half.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        half.replace(self.path)
+        return kept
+
     def write(self, record: Json) -> None:
         with self.path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(record) + "\n")

@@ -13,7 +13,10 @@ from memptm.errors import InputError
 
 @dataclass(frozen=True)
 class Example:
-    """A question, the passage to read, its title, and the answers; no answers: the passage does not hold it."""
+    """A question, the passage to read, its title, and the answers; no answers: the passage does not hold it.
+
+    ``context`` is "" where only the index is to be read.
+    """
 
     question: str
     context: str
@@ -21,8 +24,8 @@ class Example:
     title: str = ""
 
 
-def read_examples(paths: Iterable[Path]) -> Iterator[Example]:
-    """Rows {question, context, answers, title?}; blank lines are skipped.
+def read_examples(paths: Iterable[Path], *, contexts: bool = True) -> Iterator[Example]:
+    """Rows {question, context, answers, title?}; blank lines are skipped. ``contexts``: a row must have one.
 
     Raises:
         InputError: a file is missing, or a line is not such a row; the message names file and line.
@@ -33,14 +36,15 @@ def read_examples(paths: Iterable[Path]) -> Iterator[Example]:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield _example(line, f"{path} line {number}")
+                    yield _example(line, f"{path} line {number}", contexts=contexts)
 
 
-def _example(line: str, where: str) -> Example:
+def _example(line: str, where: str, *, contexts: bool) -> Example:
     try:
         row = json.loads(line)
-        question, context, answers = row["question"], row["context"], row["answers"]
-    except (ValueError, KeyError, TypeError) as error:
+        context = row["context"] if contexts else row.get("context", "")
+        question, answers = row["question"], row["answers"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f'{where}: not a row {{"question", "context", "answers"}} ({error}). Mend or remove the line.'
         ) from error
@@ -48,7 +52,7 @@ def _example(line: str, where: str) -> Example:
     if (
         not texts
         or not question.strip()
-        or not context.strip()
+        or (contexts and not context.strip())
         or not all(isinstance(answer, str) for answer in answers)
     ):
         raise InputError(

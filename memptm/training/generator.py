@@ -30,6 +30,7 @@ from memptm.training.adapter import save_adapter, with_lora
 from memptm.training.checkpoint import Log, interrupts, latest, restore, store
 from memptm.training.examples import Example, read_examples
 from memptm.training.negatives import mine_once
+from memptm.training.schedule import warm_cosine
 from memptm.types import Json, Passage
 
 POOL = 512  # examples sorted by length together, so that batches hold little padding
@@ -207,7 +208,9 @@ def _run(
     with interrupts() as asked:
         for step, batch in enumerate(steps[done:], done + 1):
             began = time.monotonic()
-            optimizer.param_groups[0]["lr"] = rate = recipe.learning_rate * _schedule(step, len(steps), recipe.warm_up)
+            optimizer.param_groups[0]["lr"] = rate = recipe.learning_rate * warm_cosine(
+                step, len(steps), recipe.warm_up
+            )
             with _precision():
                 log_p = language_model.score([pair.prompt for pair in batch], [pair.answer for pair in batch])
             loss = -log_p.sum() / sum(len(pair.answer) for pair in batch)
@@ -226,14 +229,6 @@ def _run(
             if asked:
                 raise KeyboardInterrupt
     return running
-
-
-def _schedule(step: int, total: int, warm_up: float) -> float:
-    """From 0 up in a line, then down by half a cosine to 2 %."""
-    warm = max(1, int(warm_up * total))
-    if step <= warm:
-        return step / warm
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
 def _by_tokens(pairs: Sequence[Pair], limit: int) -> Iterator[list[Pair]]:

@@ -11,8 +11,9 @@ from memptm.errors import InputError
 from memptm.generation.generator import Generator
 from memptm.generation.prompt import NOT_THERE, PromptWriter
 from memptm.training.examples import Example
-from memptm.training.generator import Feed, Recipe, _schedule, train_generator
+from memptm.training.generator import Feed, Recipe, train_generator
 from memptm.training.negatives import mine
+from memptm.training.schedule import warm_cosine
 from tests.generation.tiny import TEMPLATE, causal, encoder_decoder, tokenizer
 from tests.memory.toy import Toy
 
@@ -131,7 +132,7 @@ def test_no_example_is_longer_than_the_window_and_no_step_than_its_tokens():
 
 
 def test_the_rate_rises_then_falls_to_two_percent():
-    rates = [_schedule(step, 100, 0.1) for step in range(1, 101)]
+    rates = [warm_cosine(step, 100, 0.1) for step in range(1, 101)]
     assert rates[9] == max(rates) == 1.0
     assert rates[:10] == sorted(rates[:10])
     assert rates[9:] == sorted(rates[9:], reverse=True)

@@ -1,0 +1,87 @@
+"""An encoder whose questions are read with weights of their own, while passages keep the keys they have.
+
+What training with a frozen index makes (training/rag.py): the index need not be encoded again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memptm.encoders.base import Encoder, Keys
+from memptm.encoders.sentence import TWO_SIDED, BertEncoder, bert_pooling, fingerprint, load_encoder
+from memptm.errors import InputError, ModelMissing
+from memptm.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from memptm.encoders.bert import Bert
+
+
+class TwoSidedEncoder:
+    """Questions by the weights in ``folder``, passages by the encoder that its memptm.json names.
+
+    Attributes:
+        fingerprint: the passages' encoder's, for it made the keys.
+
+    Raises:
+        ModelMissing: the folder is damaged, or the passages' encoder is not the one it was trained with.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        try:
+            settings = json.loads((folder / TWO_SIDED).read_text(encoding="utf-8"))
+            passages, known = str(settings["passages"]), str(settings["fingerprint"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelMissing(f"{folder / TWO_SIDED} cannot be read ({error}). Train the encoder again.") from error
+        pooling = bert_pooling(folder)
+        if pooling is None:
+            raise ModelMissing(f"{folder} holds no BERT that reads questions. Train the encoder again.")
+        self.name = name
+        self.passages: Encoder = load_encoder(passages)
+        self.questions = BertEncoder(name, folder, pooling)
+        if self.passages.fingerprint != known:
+            raise ModelMissing(f"{name} was trained beside another {passages}. Put that one back, or train again.")
+        self.dimension, self.max_tokens = self.passages.dimension, self.passages.max_tokens
+        self.fingerprint = self.passages.fingerprint
+
+    def encode_passages(self, texts: Sequence[str], *, progress: Progress = silent) -> Keys:
+        return self.passages.encode_passages(texts, progress=progress)
+
+    def encode_questions(self, texts: Sequence[str]) -> Keys:
+        return self.questions.encode_questions(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self.passages.count_tokens(texts)
+
+
+def sides(encoder: Encoder) -> tuple[BertEncoder, BertEncoder]:
+    """(questions, passages): the two encoders in one, the same one twice if it has a single side.
+
+    Raises:
+        InputError: it is no BERT that memptm runs itself, so it cannot be trained here.
+    """
+    questions, passages = (
+        (encoder.questions, encoder.passages) if isinstance(encoder, TwoSidedEncoder) else (encoder, encoder)
+    )
+    if not isinstance(questions, BertEncoder) or not isinstance(passages, BertEncoder):
+        raise InputError(
+            f"{encoder.name} cannot be trained: memptm trains BERT encoders with mean or [CLS] pooling. "
+            "Build the index with one, such as the default."
+        )
+    return questions, passages
+
+
+def save_questions(model: Bert, encoder: Encoder, folder: Path) -> None:
+    """Write ``model`` as the side that reads questions, beside ``encoder``'s passages; sentence-transformers loads it too."""
+    questions, passages = sides(encoder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in questions.folder.rglob("*.json"):
+        copied = folder / path.relative_to(questions.folder)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copied)
+    model.save(folder)
+    settings = {"passages": passages.name, "fingerprint": fingerprint(passages.folder)}
+    (folder / TWO_SIDED).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,318 @@
+"""Train a retriever on questions and answers, the index's keys left as they are: `memptm train rag`.
+
+The encoder that reads questions learns, from known passages or from how well a generator answers out of what it finds; the
+generator may learn with it (Lewis et al. 2020, arXiv 2005.11401: question encoder and generator, the index frozen). The
+result is an encoder for the same index: `memptm query --encoder`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from memptm.encoders.bert import Bert
+from memptm.encoders.sentence import padded, pooled
+from memptm.encoders.two_sided import save_questions, sides
+from memptm.errors import InputError, MemptmError
+from memptm.evaluation.metrics import recall
+from memptm.generation.generator import ADAPTER, Generator
+from memptm.generation.marginal import token_log_likelihood
+from memptm.memory.memory import Memory
+from memptm.progress import Event, Progress, silent
+from memptm.training.adapter import save_adapter, trainable
+from memptm.training.checkpoint import interrupts, latest, restore, store
+from memptm.training.examples import Example, read_examples
+from memptm.training.judge import NULL, Judge
+from memptm.training.losses import contrast, marginal, perplexity_distillation
+from memptm.training.schedule import memory_errors, warm_cosine
+from memptm.training.targets import Target, Vectors, find_targets
+from memptm.training.telemetry import Telemetry, retrieval_numbers
+from memptm.types import Json, Passage
+
+Loss = Literal["contrast", "perplexity", "emdr2", "marginal"]
+LOSSES: tuple[Loss, ...] = ("contrast", "perplexity", "emdr2", "marginal")
+RECALL_AT = (1, 5, 20)
+REMEDY = "Lower --batch, --judged or -k."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        losses: "contrast": known passages against all others of the index. "perplexity", "emdr2": what a frozen generator
+            answers best from. "marginal": as RAG, the generator's adapter learns with it. Their sum is minimised.
+        token: the marginal is RAG-Token's, not RAG-Sequence's.
+        batch: questions a step. judged: of these, how many the generator reads passages for. k: passages each.
+        temperature: p(z|x) is the softmax of cosines divided by it.
+    """
+
+    losses: tuple[Loss, ...] = ("contrast",)
+    token: bool = False
+    epochs: int = 4
+    steps: int | None = None
+    batch: int = 64
+    judged: int = 4
+    k: int = 5
+    temperature: float = 0.05
+    learning_rate: float = 5e-5
+    generator_learning_rate: float = 1e-4
+    dropout: float = 0.1
+    warm_up: float = 0.1
+    save_every: int = 50
+    seed: int = 0
+
+
+def train_rag(
+    data: Sequence[Path],
+    memory: Memory,
+    out: Path,
+    *,
+    generator: str | None = None,
+    recipe: Recipe | None = None,
+    held_out: Sequence[Path] = (),
+    resume: bool = True,
+    progress: Progress = silent,
+) -> Json:
+    """Train the question side of ``memory``'s encoder and save it to ``out``/encoder.
+
+    Args:
+        data: JSONL of {question, answers, context?}; a context that is in the index names the right passage.
+        memory: its keys stay as they are. Questions held out must not have their passages in it, if it is to count.
+        out: log.jsonl, telemetry.png, a checkpoint, and with loss "marginal" the generator's adapter go there too; a second
+            call goes on from the checkpoint, bit for bit on a CPU.
+        generator: a name or a folder; the packaged one if None. Loaded only for losses that need it.
+        held_out: rows of the same kind; recall on them before and after is in the result.
+    Returns:
+        {"steps", "examples", "skipped", "seconds", "loss", "warning" of a collapse, "telemetry": [means]} and, with ``held_out``, {"n", "recall", "frozen"}.
+    Raises:
+        InputError: no usable rows, a malformed one, too small an index, an encoder that cannot be trained, a checkpoint of
+            another recipe. MemptmError: the loss is no number; the last checkpoint is kept.
+        KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
+    """
+    recipe, began = recipe or Recipe(), time.monotonic()
+    rows = list(read_examples(data, contexts=False))
+    rows_with_answers = [row for row in rows if row.answers]
+    if not rows_with_answers:
+        raise InputError('No row has an answer. A line is {"question": "...", "answers": ["..."], "context"?: "..."}.')
+    passages, keys = memory.keys()
+    if len(passages) <= recipe.k:
+        raise InputError(
+            f"The index holds {len(passages)} passages; training with k = {recipe.k} needs more. Add documents, or lower -k."
+        )
+    questions_encoder, _ = sides(memory.encoder)
+    torch.manual_seed(recipe.seed)
+    frozen = questions_encoder.encode_questions([row.question for row in rows_with_answers])
+    targets = find_targets(rows_with_answers, passages, keys, frozen)
+    chosen = [n for n, target in enumerate(targets) if target.right or recipe.losses != ("contrast",)]
+    if not chosen:
+        raise InputError(
+            "No row's context is in the index, and no passage near a question holds its answer: there is nothing to learn "
+            "from. Build the index from the documents that the questions are about."
+        )
+    examples = [rows_with_answers[n] for n in chosen]
+    tower = _model(questions_encoder.folder, recipe)
+    model = nn.ModuleDict({"questions": tower})
+    judge, adapted = _judge(generator, examples, passages, recipe, progress)
+    if adapted is not None:
+        model["generator"] = adapted
+    run = _Run(
+        model=model,
+        tower=tower,
+        ids=questions_encoder.token_ids([row.question for row in examples]),
+        pooling=questions_encoder.pooling,
+        keys=torch.from_numpy(keys),
+        frozen=torch.from_numpy(frozen[chosen]),
+        targets=[targets[n] for n in chosen],
+        judge=judge,
+        recipe=recipe,
+    )
+    telemetry, loss = _train(run, out, resume=resume, progress=progress)
+    save_questions(run.tower, memory.encoder, out / "encoder")
+    if adapted is not None:
+        save_adapter(adapted, out / "generator")
+    telemetry.plot()
+    result: Json = {"steps": len(run.plan), "examples": len(examples), "skipped": len(rows) - len(examples)}
+    result |= {"seconds": round(time.monotonic() - began, 1), "loss": loss}
+    result |= {"warning": telemetry.collapse(), "telemetry": telemetry.table()}
+    return result | (_evaluate(run, memory, passages, keys, held_out) if held_out else {})
+
+
+def _model(folder: Path, recipe: Recipe) -> Bert:
+    model = Bert.load(folder)
+    for layer in model.layers:
+        layer.dropout = recipe.dropout  # type: ignore[assignment]
+    return model
+
+
+def _judge(
+    name: str | None, examples: Sequence[Example], passages: Sequence[Passage], recipe: Recipe, progress: Progress
+) -> tuple[Judge | None, Any]:
+    """The generator as a judge, and its adapter if that is to learn."""
+    if recipe.losses == ("contrast",):
+        return None, None
+    if "marginal" not in recipe.losses:
+        return Judge(Generator.load(name), examples, passages, frozen=True), None
+    adapted, tokenizer = trainable(name or str(ADAPTER), progress=progress)
+    generator = Generator(adapted.get_base_model(), tokenizer, name=name or str(ADAPTER))
+    return Judge(generator, examples, passages, frozen=False), adapted
+
+
+class _Run:
+    """All that a step needs; the order of the questions is settled from the start."""
+
+    def __init__(
+        self,
+        *,
+        model: nn.ModuleDict,
+        tower: Bert,
+        ids: list[list[int]],
+        pooling: str,
+        keys: Tensor,
+        frozen: Tensor,
+        targets: Sequence[Target],
+        judge: Judge | None,
+        recipe: Recipe,
+    ) -> None:
+        self.model, self.tower, self.ids, self.pooling = model, tower, ids, pooling
+        self.keys, self.frozen = keys, frozen
+        self.targets, self.judge, self.recipe = targets, judge, recipe
+        self.plan = self._plan()
+
+    def _plan(self) -> list[list[int]]:
+        batches: list[list[int]] = []
+        for epoch in range(self.recipe.epochs):
+            order = list(range(len(self.ids)))
+            random.Random(f"{self.recipe.seed}-{epoch}").shuffle(order)
+            batches += [order[n : n + self.recipe.batch] for n in range(0, len(order), self.recipe.batch)]
+        return batches[: self.recipe.steps]
+
+    def loss(self, rows: Sequence[int]) -> tuple[Tensor, Json]:
+        """The loss of a batch, with gradients, and the numbers of its telemetry."""
+        recipe = self.recipe
+        ids, mask = padded([self.ids[row] for row in rows])
+        queries = pooled(self.tower(ids, mask), mask, self.pooling)
+        scores = queries @ self.keys.t() / recipe.temperature
+        top = scores.detach().topk(recipe.k, dim=1).indices
+        numbers = retrieval_numbers(
+            scores.detach().gather(1, top).log_softmax(dim=1), top, queries.detach(), self.frozen[list(rows)]
+        )
+        total = scores.new_zeros(())
+        if "contrast" in recipe.losses:
+            total = total + self._contrast(scores, rows)
+        if self.judge is not None:
+            judged = min(recipe.judged, len(rows))
+            log_prior = scores[:judged].gather(1, top[:judged]).log_softmax(dim=1)
+            lesson, utility = self._lesson(self.judge, list(rows[:judged]), top[:judged], log_prior)
+            total, numbers = total + lesson, {**numbers, "utility": utility}
+        return total, {"loss": float(total.detach()), **numbers}
+
+    def _contrast(self, scores: Tensor, rows: Sequence[int]) -> Tensor:
+        right, doubtful = torch.zeros(scores.shape, dtype=torch.bool), torch.zeros(scores.shape, dtype=torch.bool)
+        for n, row in enumerate(rows):
+            right[n, list(self.targets[row].right)] = True
+            doubtful[n, list(self.targets[row].doubtful)] = True
+        known = right.any(dim=1)
+        return contrast(scores[known], right[known], doubtful[known]) if bool(known.any()) else scores.sum() * 0
+
+    def _lesson(self, judge: Judge, rows: list[int], documents: Tensor, log_prior: Tensor) -> tuple[Tensor, float]:
+        """What the generator teaches, and the mean retrieval utility log p(y|x) − log p(y|null,x)."""
+        recipe = self.recipe
+        total = log_prior.new_zeros(())
+        nothing = torch.full((len(rows), 1), NULL)
+        with torch.no_grad():
+            null = judge(rows, nothing)[:, 0]
+        if "marginal" in recipe.losses and recipe.token:
+            log_p, said = judge.tokens(rows, documents)
+            table = log_p.sum(dim=2)
+            total = total - token_log_likelihood(log_p, log_prior, said).mean()
+        else:
+            table = judge(rows, documents)
+            total = total + (marginal(log_prior, table) if "marginal" in recipe.losses else 0.0)
+        if "perplexity" in recipe.losses:
+            total = total + perplexity_distillation(log_prior, table)
+        if "emdr2" in recipe.losses:
+            total = total + marginal(log_prior, table.detach())
+        utility = (log_prior.detach() + table.detach()).logsumexp(dim=1) - null
+        return total, float(utility.mean())
+
+
+def _train(run: _Run, out: Path, *, resume: bool, progress: Progress) -> tuple[Telemetry, float]:
+    recipe, model = run.recipe, run.model
+    groups = [{"params": [p for p in run.tower.parameters() if p.requires_grad], "lr": recipe.learning_rate}]
+    if "generator" in model:
+        trained = [p for p in model["generator"].parameters() if p.requires_grad]
+        groups.append({"params": trained, "lr": recipe.generator_learning_rate})
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    settings = {**asdict(recipe), "losses": list(recipe.losses), "planned": len(run.plan), "save_every": None}
+    done = 0
+    if resume and latest(out, settings):
+        note, more = restore(out, model, optimizer)
+        done = int(note["step"])
+        if run.judge is not None and run.judge.frozen:
+            run.judge.restore(more)
+    telemetry = Telemetry(out, documents=recipe.k, done=done)
+    rates = [group["lr"] for group in groups]
+    run.tower.train()
+    with interrupts() as asked, memory_errors(REMEDY):
+        for step, rows in enumerate(run.plan[done:], done + 1):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * warm_cosine(step, len(run.plan), recipe.warm_up)  # type: ignore[operator]
+            loss, numbers = run.loss(rows)
+            if not math.isfinite(numbers["loss"]):
+                raise MemptmError(
+                    f"The loss is {numbers['loss']} at step {step}; {out} keeps the last checkpoint. "
+                    "Lower the learning rate, or look for odd rows."
+                )
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+            optimizer.step()
+            telemetry.add(step, {**numbers, "stale": 0})
+            detail = f"loss {telemetry.mean('loss'):.3f}"
+            progress(Event(stage="train", done=step, total=len(run.plan), unit="steps", detail=detail))
+            if step % recipe.save_every == 0 or step == len(run.plan) or asked:
+                more = run.judge.state() if run.judge is not None and run.judge.frozen else {}
+                store(out, step, model, optimizer, settings=settings, more=more)
+            if asked:
+                raise KeyboardInterrupt
+    run.tower.eval()
+    return telemetry, telemetry.mean("loss")
+
+
+def _evaluate(run: _Run, memory: Memory, passages: Sequence[Passage], keys: Vectors, held_out: Sequence[Path]) -> Json:
+    """Recall of the right passages on held-out questions, as trained and with the frozen retriever."""
+    examples = [row for row in read_examples(held_out, contexts=False) if row.answers]
+    before = memory.encoder.encode_questions([row.question for row in examples])
+    targets = find_targets(examples, passages, keys, before)
+    questions, _ = sides(memory.encoder)
+    after = []
+    for start in range(0, len(examples), run.recipe.batch):
+        some = [row.question for row in examples[start : start + run.recipe.batch]]
+        ids, mask = padded(questions.token_ids(some))
+        with torch.inference_mode():
+            after.append(pooled(run.tower(ids, mask), mask, run.pooling).numpy())
+    return {
+        "n": len(examples),
+        "recall": recall_of(np.concatenate(after), keys, targets),
+        "frozen": recall_of(before, keys, targets),
+    }
+
+
+def recall_of(queries: Vectors, keys: Vectors, targets: Sequence[Target]) -> dict[str, float]:
+    """Share of questions with a right passage among the first 1, 5, 20, by inner product."""
+    ranks: list[int | None] = []
+    for query, target in zip(queries, targets, strict=True):
+        scores = keys @ query
+        best = max((float(scores[n]) for n in target.right), default=math.inf)
+        ranks.append(1 + int((scores > best).sum()) if target.right else None)
+    return {str(k): round(recall(ranks, k=k) or 0.0, 4) for k in RECALL_AT}

@@ -1,0 +1,162 @@
+"""Learned against frozen retriever: question encoders trained on SQuAD's and the stories' own questions, three seeds each.
+
+No passage of a test question is in the index that is trained on. Tested in the full indexes: SQuAD's held-out sixth among
+squad_subset's contexts and wiki2hop_corpus; fairytale_val's stories together with 60 of fairytale_train.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from held_out import is_right, open_index, reading_sets, rows
+from memptm.evaluation.metrics import bootstrap
+from memptm.memory.memory import Memory, Mode
+from memptm.training.rag import Recipe, train_rag
+from memptm.training.splits import held_out_passage
+from memptm.types import Document, Hit, Json
+from runs import RESULTS, Runs
+
+STORIES_BESIDE = (
+    60  # of fairytale_train, in the index that fairytale_val is tested in; their questions are not trained on
+)
+SEEDS = 3
+AT = (1, 5, 20)
+MODES: tuple[Mode, ...] = ("dense", "hybrid")
+
+
+def main_stories(data: Path, folder: Path) -> tuple[Memory, Memory, list[Json], list[Json]]:
+    """(index trained on, index tested in, training rows, test rows) of FairytaleQA; ``ids``: the sections that answer."""
+    train, test = rows(data / "fairytale_train.jsonl"), rows(data / "fairytale_val.jsonl")
+    beside, train = train[:STORIES_BESIDE], train[STORIES_BESIDE:]
+    return (
+        index_of(sections(train), folder / "train"),
+        index_of(sections(test + beside), folder / "test"),
+        asked(train),
+        asked(test),
+    )
+
+
+def sections(stories: Sequence[Json]) -> list[Document]:
+    """A document a section, without its title, as the questions know none."""
+    return [
+        Document(id=f"{story['title']}#{n}", text=text) for story in stories for n, text in enumerate(story["sections"])
+    ]
+
+
+def asked(stories: Sequence[Json]) -> list[Json]:
+    """The questions of stories, each with its first section as context."""
+    return [
+        {
+            "question": qa["question"],
+            "answers": qa["answers"],
+            "context": story["sections"][qa["sections"][0]],
+            "group": story["title"],
+            "ids": [f"{story['title']}#{n}" for n in qa["sections"]],
+        }
+        for story in stories
+        for qa in story["qa"]
+        if qa["sections"]
+    ]
+
+
+def main_squad(data: Path, folder: Path, index: Path) -> tuple[Memory, Memory, list[Json], list[Json]]:
+    """The same of SQuAD: squad_subset, squad_more, Natural Questions and the sentence pairs, less what is tested."""
+    sets = [rows(data / f"{name}.jsonl") for name in ("squad_subset", "squad_more", "nq_qed_train")]
+    test_contexts = {row["context"] for some in sets for row in some if held_out_passage(row["context"])}
+    train = [row for some in sets for row in some if row["context"] not in test_contexts]
+    together = "\n".join(test_contexts)
+    for row in rows(data / "squad_sentence_pairs.jsonl"):
+        if row["sentence"].strip() not in together:
+            train.append({"question": row["question"], "answers": [row["sentence"]], "context": row["sentence"]})
+    memory = index_of(
+        [Document(text=text) for text in dict.fromkeys(row["context"] for row in train)], folder / "train"
+    )
+    tested = open_index(data, index)
+    held = {row["context"] for row in sets[0]}
+    test = [{**row, "group": row["context"]} for row in reading_sets(data)["SQuAD, a sixth"] if row["context"] in held]
+    return memory, tested, train, test
+
+
+def index_of(documents: Sequence[Document], folder: Path) -> Memory:
+    """An index of exactly these documents, made once."""
+    memory = Memory.open(folder, create=True)
+    memory.add(documents)
+    return memory
+
+
+def recalls(memory: Memory, questions: Sequence[Json], mode: Mode) -> Json:
+    """Recall at 1, 5, 20 in percent with 95 % intervals (bootstrap over stories or passages), and the hits at 1, 5, 20."""
+    found = memory.search([row["question"] for row in questions], k=max(AT), mode=mode)
+    table: Json = {"n": len(questions)}
+    for k in AT:
+        values = [float(any(right(hit, row) for hit in hits[:k])) for row, hits in zip(questions, found, strict=True)]
+        low, high = bootstrap(values, groups=[row["group"] for row in questions])
+        table[f"recall@{k}"] = round(100 * sum(values) / len(values), 1)
+        table[f"interval@{k}"] = f"{100 * low:.1f}–{100 * high:.1f}"
+    return table
+
+
+def right(hit: Hit, row: Json) -> bool:
+    """Whether a hit is of a section that answers, or, where no ids are known, is of the question's passage."""
+    return hit.passage.document in row["ids"] if "ids" in row else is_right(hit.passage.text, row)
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
+@click.option("--runs", "folder", type=click.Path(path_type=Path), default=Path("runs/rag"))
+@click.option(
+    "--index", type=click.Path(path_type=Path), default=Path("runs/open/index"), help="SQuAD's, made where absent."
+)
+@click.option("--only", type=click.Choice(["stories", "squad"]))
+@click.option("--seeds", default=SEEDS)
+@click.option("--name", default="retriever", help="Of the run and of the results.")
+@click.option("--epochs", default=4)
+@click.option("--learning-rate", default=5e-5)
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
+def main(
+    data: Path,
+    folder: Path,
+    index: Path,
+    only: str | None,
+    seeds: int,
+    name: str,
+    epochs: int,
+    learning_rate: float,
+    out: Path,
+) -> None:
+    """Write OUT/NAME.jsonl."""
+    results = Runs(out / f"{name}.jsonl")
+    for task in ("stories", "squad") if only is None else (only,):
+        place = folder / task
+        made = main_stories(data, place) if task == "stories" else main_squad(data, place, index)
+        trained, tested, train, test = made
+        place.mkdir(parents=True, exist_ok=True)
+        lines = place / "questions.jsonl"
+        lines.write_text("".join(json.dumps(row) + "\n" for row in train), encoding="utf-8")
+        for mode in MODES:
+            if not results.done({"task": task, "retriever": "frozen", "mode": mode}):
+                results.append({"task": task, "retriever": "frozen", "mode": mode}, 0, recalls(tested, test, mode))
+        for seed in range(seeds):
+            recipe = Recipe(epochs=epochs, learning_rate=learning_rate, seed=seed)
+            made_at = place / f"{name}-{seed}"
+            result = train_rag([lines], trained, made_at, recipe=recipe)
+            learned = Memory.open(tested.path, encoder=str(made_at / "encoder"))
+            for mode in MODES:
+                settings = {
+                    "task": task,
+                    "retriever": "learned",
+                    "mode": mode,
+                    "epochs": epochs,
+                    "learning_rate": learning_rate,
+                }
+                figures = recalls(learned, test, mode)
+                click.echo(f"{task} {seed} {mode}: {figures}; {result['steps']} steps in {result['seconds']} s")
+                results.append(settings, seed, figures | {"seconds": result["seconds"]})
+
+
+if __name__ == "__main__":
+    main()
