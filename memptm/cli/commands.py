@@ -35,6 +35,12 @@ method_option = click.option(
 )
 
 reader_option = click.option("--reader", metavar="NAME", help="A reader's folder.")
+tokens_option = click.option(
+    "--tokens",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A datastore made by memptm tokens.",
+)
 encoder_option = click.option("--encoder", metavar="DIR", help="An encoder trained for this index (train rag).")
 generator_option = click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
 
@@ -117,6 +123,7 @@ def search(
 @encoder_option
 @reader_option
 @generator_option
+@tokens_option
 @json_option
 def query(
     question: str,
@@ -127,11 +134,18 @@ def query(
     encoder: str | None,
     reader: str | None,
     generator: str | None,
+    tokens: Path | None,
     as_json: bool,
 ) -> Result:
     """Answer QUESTION from the index, with the passages that say so."""
     check_question(question)
+    if tokens is not None and method == "reader":
+        raise InputError("--tokens changes what a generator writes. Give --method generate with it.")
     qa = _qa(index, method=method, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
+    if tokens is not None:
+        from memptm.generation.knn import attach
+
+        attach(qa.generator, tokens)
     streamed = method in STREAMED and not as_json and sys.stdout.isatty()
     began = time.perf_counter()
     answer = qa(question, k=k, where=where, stream=render.stream if streamed else None)
@@ -191,6 +205,31 @@ def verify(index: Path, repair: bool, as_json: bool) -> Result:
     if not as_json:
         render.checks(checks)
     return {"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]}
+
+
+@main.command()
+@index_option
+@click.option(
+    "--out", required=True, metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Its folder."
+)
+@generator_option
+@json_option
+def tokens(index: Path, out: Path, generator: str | None, as_json: bool) -> Result:
+    """Make a datastore of tokens from the index (kNN-LM).
+
+    query --method generate reads it by --tokens DIR: what the model writes is then mixed with what followed the most
+    similar states in the index's texts.
+    """
+    from memptm.generation.generator import Generator
+    from memptm.generation.knn import build_tokens
+    from memptm.memory.memory import Memory
+
+    memory = Memory.open(index)
+    with drawn(hidden=as_json) as progress:
+        result = build_tokens(memory, Generator.load(generator, progress=progress), out, progress=progress)
+    if not as_json:
+        render.info({**result, "out": str(out)})
+    return result
 
 
 @main.command("eval")

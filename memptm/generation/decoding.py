@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from memptm.errors import InputError
 
 Ids = list[int]
 
@@ -54,7 +56,7 @@ class LanguageModel:
     """A transformers model behind three calls: start on prompts, go on by tokens, score whole answers.
 
     Attributes:
-        pad: any id; padding is masked. multiple: widths are padded to it, for oneDNN keeps a kernel for each shape.
+        pad: any id; padding is masked. mix: makes log p of hidden states and the model's log p (knn.py), if set. multiple: widths are padded to it, for oneDNN keeps a kernel for each shape.
     """
 
     def __init__(self, model: Any, *, pad: int, multiple: int = 16) -> None:
@@ -64,6 +66,7 @@ class LanguageModel:
         self.encoder_decoder = bool(model.config.is_encoder_decoder)
         self.device = next(model.parameters()).device
         self._takes = frozenset(inspect.signature(model.forward).parameters)
+        self.mix: Callable[[Tensor, Tensor], Tensor] | None = None
         self._cache_name = "cache" if "cache" in self._takes else "past_key_values"  # renamed in transformers 5.2x
 
     @torch.inference_mode()
@@ -119,6 +122,19 @@ class LanguageModel:
         scores: Tensor = taken.gather(1, columns).masked_fill(~within(answers, self.device), 0.0)
         return scores
 
+    def states(self, rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+        """The last hidden states (b, longest, width) and log p of what follows (b, longest, v); rows end at the right.
+
+        Raises:
+            InputError: an encoder–decoder, which has no such states.
+        """
+        if self.encoder_decoder:
+            raise InputError("A datastore of tokens needs a causal model; this one is an encoder–decoder.")
+        ids, mask = self._left(rows)
+        longest = max(map(len, rows))
+        output = self._run(ids, mask, keep=longest, use_cache=False, output_hidden_states=True)
+        return output.hidden_states[-1][:, -longest:], output.logits[:, -longest:].float().log_softmax(dim=-1)
+
     def _left(self, rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
         width = -(-max(map(len, rows)) // self.multiple) * self.multiple
         ids = torch.tensor([[*[self.pad] * (width - len(row)), *row] for row in rows], device=self.device)
@@ -136,12 +152,14 @@ class LanguageModel:
     def _run(self, ids: Tensor, mask: Tensor, *, keep: int, **more: Any) -> Any:
         positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         optional = {"position_ids": positions, "logits_to_keep": keep}
-        known = {name: value for name, value in optional.items() if name in self._takes}
-        return self.model(input_ids=ids, attention_mask=mask.long(), **known, **more)
+        known = {name: value for name, value in optional.items() if name in self._takes} | more
+        if self.mix is not None:
+            known["output_hidden_states"] = True
+        return self.model(input_ids=ids, attention_mask=mask.long(), **known)
 
     def _log_p(self, output: Any, *, keep: int) -> Tensor:
         log_p: Tensor = output.logits[:, -keep:].float().log_softmax(dim=-1)
-        return log_p
+        return log_p if self.mix is None else self.mix(output.hidden_states[-1][:, -keep:], log_p)
 
     def _decoder(self, state: State, tokens: Tensor) -> tuple[State, Tensor]:
         output = self.model(

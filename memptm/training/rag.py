@@ -148,7 +148,10 @@ def train_rag(
 
 
 def _model(folder: Path, recipe: Recipe) -> Bert:
+    """The encoder to train; its embeddings stay, for they are half of its weights and learn little from few words."""
     model = Bert.load(folder)
+    for part in (model.words, model.positions, model.segments):
+        part.requires_grad_(False)
     for layer in model.layers:
         layer.dropout = recipe.dropout  # type: ignore[assignment]
     return model
