@@ -260,6 +260,7 @@ class QA:
             answers=marginal.candidates,
             evidence=tuple(sorted(evidence, key=lambda one: -one.posterior)),
             note=FROM_MODEL if marginal.null_posterior > 0.5 else "",
+            utility=marginal.utility,
         )
 
 

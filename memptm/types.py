@@ -156,6 +156,7 @@ class Answer:
         answers: candidates, likeliest first; their sum and the null answer's probability make at most 1.
         evidence: the passages read, by posterior; empty for the null answer.
         note: what a user should know about how the answer came about ("" is the rule).
+        utility: log p(y | x) − log p(y | null, x), natural: what reading was worth to the answer; RAG's methods know it.
     """
 
     question: str
@@ -165,6 +166,7 @@ class Answer:
     answers: tuple[Candidate, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     note: str = ""
+    utility: float | None = None
 
     def __str__(self) -> str:
         return self.text if self.text is not None else "Not in memory."
@@ -178,4 +180,5 @@ class Answer:
             "answers": [candidate.to_json() for candidate in self.answers],
             "evidence": [evidence.to_json() for evidence in self.evidence],
             **({"note": self.note} if self.note else {}),
+            **({} if self.utility is None else {"utility": self.utility}),
         }

@@ -83,7 +83,8 @@ def answer(given: Answer, *, streamed: bool = False) -> None:
         console.print()
     else:
         console.print(_text(printable(str(given)), "bold"))
-    console.print(_text(f"probability {_probability(given.probability)}, method {given.method}", "dim"))
+    worth = "" if given.utility is None else f", reading was worth {given.utility:+.1f} nats"
+    console.print(_text(f"probability {_probability(given.probability)}, method {given.method}{worth}", "dim"))
     if given.note:
         console.print(_text(one_line(given.note)))
     others = [other for other in given.answers if other.text != given.text][:3]

@@ -8,6 +8,7 @@ Khandelwal et al. 2020 (arXiv 1911.00172). λ is a constant, or a gate for each 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from memptm.types import Json
 NEIGHBOURS = 64
 TEMPERATURES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # tried when a gate is fitted
 TINY = 1e-30
+SOME = 64  # numbers at either end of a weight that its fingerprint sees
 BATCH = 8  # texts read at once
 WINDOW = 512  # tokens of a text read at once; half of it is context from the second window on
 
@@ -59,9 +61,10 @@ class Neighbours:
     def __init__(
         self, store: TokenStore, generator: Generator, *, gate: Gate | None = None, k: int = NEIGHBOURS
     ) -> None:
-        if store.about.model != generator.name:
+        if store.about.fingerprint != fingerprint(generator.language_model):
             raise InputError(
-                f"The datastore holds states of {store.about.model}, not of {generator.name}. Make one of this model."
+                f"The datastore holds states of {store.about.model}, not of {generator.name} as it is. "
+                "Make one of this model, with memptm tokens."
             )
         self.store, self.gate, self.k = store, gate or Gate(), k
 
@@ -81,6 +84,16 @@ class Neighbours:
         near = torch.zeros_like(log_p).scatter_add(-1, tokens.clamp(min=0), weights.to(log_p.dtype))
         share = self.gate.share(distances[..., 0])[..., None]
         return torch.logaddexp(log_p + torch.log1p(-share), near.log() + share.log())
+
+
+def fingerprint(model: LanguageModel) -> str:
+    """A hash of some numbers of every weight, the same in float32 and bfloat16; any training changes it."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, weight in model.model.named_parameters():
+        flat = weight.detach().flatten()
+        some = torch.cat([flat[:SOME], flat[-SOME:]]).cpu().to(torch.bfloat16)
+        digest.update(name.encode() + str(tuple(weight.shape)).encode() + some.view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def attach(generator: Generator, folder: Path) -> None:
@@ -103,7 +116,13 @@ def build_tokens(memory: Memory, generator: Generator, out: Path, *, progress: P
         (states, followed) for states, followed, _ in read_states(generator.language_model, texts, progress=progress)
     )
     version = memory.info()["version"]
-    store = TokenStore.build(pairs, model=generator.name, index=str(memory.path), version=version)
+    store = TokenStore.build(
+        pairs,
+        model=generator.name,
+        fingerprint=fingerprint(generator.language_model),
+        index=str(memory.path),
+        version=version,
+    )
     store.save(out)
     size = sum(path.stat().st_size for path in out.iterdir())
     return {"tokens": len(store), "passages": len(texts), "model": generator.name, "bytes": size}

@@ -28,9 +28,10 @@ Tokens = NDArray[np.int32]
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a datastore stands for: the model's name, its width, how many tokens, which version of which index."""
+    """What a datastore stands for: a model by name and weights, its width, how many tokens, which version of which index."""
 
     model: str
+    fingerprint: str
     width: int
     tokens: int
     index: str = ""
@@ -54,6 +55,7 @@ class TokenStore:
         pairs: Iterable[tuple[Keys, Tokens]],
         *,
         model: str,
+        fingerprint: str,
         dimension: int = DIMENSION,
         index: str = "",
         version: int = 0,
@@ -84,7 +86,14 @@ class TokenStore:
         vectors = np.concatenate(keys)
         held = KeyIndex(vectors.shape[1])
         held.sync(np.arange(len(vectors)), version=1, fetch=lambda ids: vectors[ids])
-        about = About(model=model, width=len(fitted[0]), tokens=len(vectors), index=index, version=version)
+        about = About(
+            model=model,
+            fingerprint=fingerprint,
+            width=len(fitted[0]),
+            tokens=len(vectors),
+            index=index,
+            version=version,
+        )
         return cls(about, *fitted, held, np.concatenate(tokens))
 
     def __len__(self) -> int:

@@ -211,7 +211,8 @@ class _Run:
         )
         total = scores.new_zeros(())
         if "contrast" in recipe.losses:
-            total = total + self._contrast(scores, rows)
+            lesson, against = self._contrast(scores, rows)
+            total, numbers = total + lesson, {**numbers, "negatives": against}
         if self.judge is not None:
             judged = min(recipe.judged, len(rows))
             log_prior = scores[:judged].gather(1, top[:judged]).log_softmax(dim=1)
@@ -219,13 +220,17 @@ class _Run:
             total, numbers = total + lesson, {**numbers, "utility": utility}
         return total, {"loss": float(total.detach()), **numbers}
 
-    def _contrast(self, scores: Tensor, rows: Sequence[int]) -> Tensor:
+    def _contrast(self, scores: Tensor, rows: Sequence[int]) -> tuple[Tensor, float]:
+        """The loss against all other passages, and how many those were, a question."""
         right, doubtful = torch.zeros(scores.shape, dtype=torch.bool), torch.zeros(scores.shape, dtype=torch.bool)
         for n, row in enumerate(rows):
             right[n, list(self.targets[row].right)] = True
             doubtful[n, list(self.targets[row].doubtful)] = True
+        against = float((~(right | doubtful)).sum(dim=1).float().mean())
         known = right.any(dim=1)
-        return contrast(scores[known], right[known], doubtful[known]) if bool(known.any()) else scores.sum() * 0
+        if not bool(known.any()):
+            return scores.sum() * 0, against
+        return contrast(scores[known], right[known], doubtful[known]), against
 
     def _lesson(self, judge: Judge, rows: list[int], documents: Tensor, log_prior: Tensor) -> tuple[Tensor, float]:
         """What the generator teaches, and the mean retrieval utility log p(y|x) − log p(y|null,x)."""

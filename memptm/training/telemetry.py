@@ -15,6 +15,7 @@ from memptm.types import Json
 WINDOW = 50  # steps whose mean is looked at for a collapse
 SAME_DOCUMENTS = 0.1  # distinct documents a retrieved place, below which all questions get the same few
 SURE = 0.02  # entropy of p(z|x) as a share of its most, below which one document takes all
+NO_LOSS = 10  # steps without any
 ROWS = 12  # of the table
 COLUMNS = {
     "loss": "loss",
@@ -22,6 +23,7 @@ COLUMNS = {
     "entropy": "entropy of p(z|x)",
     "distinct": "distinct documents",
     "drift": "drift",
+    "negatives": "negatives a question",
     "stale": "steps since the keys",
 }
 
@@ -65,7 +67,13 @@ class Telemetry:
         return _mean(self.records[-last:], name)
 
     def collapse(self) -> str:
-        """What looks like a collapse of retrieval over the last steps, "" if nothing does."""
+        """What looks wrong over the last steps, a collapse of retrieval or nothing to learn; "" if nothing does."""
+        last = self.records[-NO_LOSS:]
+        if len(last) == NO_LOSS and all(record["loss"] == 0 for record in last):
+            return (
+                f"The loss was 0 for {NO_LOSS} steps: nothing competes with the right passages, so nothing is learned. "
+                "Build the index from more documents."
+            )
         if len(self.records) < WINDOW:
             return ""
         if self.mean("distinct") < SAME_DOCUMENTS:

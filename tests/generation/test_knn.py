@@ -16,6 +16,7 @@ from memptm.generation.knn import (
     _windows,
     attach,
     build_tokens,
+    fingerprint,
     fit_gate,
     read_states,
     surprise,
@@ -41,6 +42,7 @@ def store(generator, ids):
     return TokenStore.build(
         ((states, followed) for states, followed, _ in read_states(generator.language_model, ids)),
         model=generator.name,
+        fingerprint=fingerprint(generator.language_model),
         dimension=8,
     )
 
@@ -77,10 +79,20 @@ def test_the_mixture_is_the_papers_formula(generator, ids, store):
     assert float(mixed.exp().sum()) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_share_of_nothing_leaves_the_model_as_it_is(generator, ids, store):
+def test_a_share_of_nothing_is_the_model_and_one_of_all_still_sums_to_one(generator, ids, store):  # F79
     states, log_p = generator.language_model.states([ids[0]])
     off = Neighbours(store, generator, gate=Gate(bias=-math.inf)).mix(states, log_p)
-    torch.testing.assert_close(off, log_p, atol=1e-5, rtol=0)
+    assert torch.equal(off, log_p)
+    full = Neighbours(store, generator, gate=Gate(bias=math.inf)).mix(states, log_p)
+    torch.testing.assert_close(full.exp().sum(-1), torch.ones(full.shape[:-1]))
+
+
+def test_a_store_of_a_model_of_the_same_width_is_refused(generator, store, tmp_path):  # F79
+    other = loaded(causal(tmp_path, seed=1))
+    other.name = generator.name
+    with pytest.raises(InputError, match="as it is"):
+        Neighbours(store, other)
+    assert fingerprint(other.language_model) != store.about.fingerprint
 
 
 def test_a_text_that_was_stored_is_less_of_a_surprise(generator, ids, store):
@@ -122,7 +134,9 @@ def test_a_generator_writes_with_the_datastore_of_its_index_and_refuses_anothers
     finally:
         generator.language_model.mix = None
     assert after != pytest.approx(before, abs=1e-6)
-    other = TokenStore.build([(np.ones((3, 4), np.float32), np.arange(3, dtype=np.int32))], model="another")
+    other = TokenStore.build(
+        [(np.ones((3, 4), np.float32), np.arange(3, dtype=np.int32))], model="another", fingerprint="f"
+    )
     with pytest.raises(InputError, match="another"):
         Neighbours(other, generator)
 

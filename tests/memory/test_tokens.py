@@ -19,7 +19,7 @@ def pairs(count=60, seed=0):
 
 @pytest.fixture
 def store():
-    return TokenStore.build(pairs(), model="toy", dimension=16)
+    return TokenStore.build(pairs(), model="toy", fingerprint="f", dimension=16)
 
 
 def test_a_states_nearest_is_itself_and_distances_are_those_of_unit_vectors(store):
@@ -60,7 +60,7 @@ def test_what_is_saved_is_what_loads(store, tmp_path):
 
 def test_nothing_and_a_damaged_folder_are_refused_in_one_line(store, tmp_path):
     with pytest.raises(InputError, match="no text"):
-        TokenStore.build([], model="toy")
+        TokenStore.build([], model="toy", fingerprint="f")
     with pytest.raises(InputError, match="memptm tokens"):
         TokenStore.load(tmp_path / "nowhere")
     store.save(tmp_path)

@@ -62,6 +62,7 @@ def test_it_learns_and_query_uses_what_it_made_on_the_same_keys(memory, data, tm
     assert result["recall"]["1"] > result["frozen"]["1"] + 0.3
     assert result["loss"] < losses(tmp_path)[0]["loss"]
     assert losses(tmp_path)[-1]["drift"] > 0.01
+    assert losses(tmp_path)[-1]["negatives"] == 31  # F94: said of every step
     assert (tmp_path / "telemetry.png").is_file()
     learned = Memory.open(memory.path, encoder=str(tmp_path / "encoder"))
     assert isinstance(learned.encoder, TwoSidedEncoder)

@@ -47,3 +47,13 @@ def test_a_long_context_is_right_in_those_of_its_passages_that_hold_the_answer()
     target = find_targets([example], passages, keys, np.ones((1, len(passages)), np.float32))[0]
     assert len(passages) > 2
     assert target.right == (len(passages) - 1,)
+
+
+def test_a_twin_of_the_right_passage_is_right_too_and_never_pushed_away():  # F94
+    passages = [
+        Passage(id=str(n), document="d", text=text, start=0, end=1) for n, text in enumerate([*TEXTS, TEXTS[0]])
+    ]
+    keys, queries = np.eye(5, 8, dtype=np.float32), np.ones((1, 8), np.float32)
+    example = Example("Who built the mill?", TEXTS[0], ("Ada Trent",))
+    target = find_targets([example], passages, keys, queries)[0]
+    assert (target.right, target.doubtful) == ((0, 4), (1,))

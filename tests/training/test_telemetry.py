@@ -39,6 +39,10 @@ def test_a_collapse_is_called_out_with_what_to_do(tmp_path, numbers, said):
     assert not warning or "ower the learning rate" in warning
 
 
+def test_steps_without_any_loss_are_reported_early(tmp_path):  # F93
+    assert "nothing competes" in filled(tmp_path, steps=10, loss=0.0).collapse()
+
+
 def test_a_few_steps_are_no_collapse(tmp_path):
     assert not filled(tmp_path, steps=WINDOW - 1, distinct=0.0).collapse()
 
