@@ -31,7 +31,7 @@ NEIGHBOURS = 64
 TEMPERATURES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # tried when a gate is fitted
 TINY = 1e-30
 SOME = 64  # numbers at either end of a weight that its fingerprint sees
-BATCH = 8  # texts read at once
+BATCH = 2  # windows read at once: each has a probability for every word of the vocabulary
 WINDOW = 512  # tokens of a text read at once; half of it is context from the second window on
 
 
