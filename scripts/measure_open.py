@@ -51,7 +51,7 @@ def main(data: Path, out: Path, methods: str, index: Path, limit: int) -> None:
     answered = Runs(out / "open.jsonl")
     for method in methods.split(","):
         qa = QA(memory, method=method)
-        asked = random.Random(0).sample(questions, limit) if limit and method == "generate" else questions
+        asked = random.Random(0).sample(questions, limit) if limit and method != "reader" else questions
         began = time.perf_counter()
         answers = qa.batch([row["question"] for row in asked], k=5)
         spent = 1000 * (time.perf_counter() - began) / len(asked)
