@@ -16,6 +16,7 @@ from memptm.evaluation.metrics import bootstrap
 from memptm.generation.generator import DEFAULT, Generator
 from memptm.generation.knn import Gate, Neighbours, Surprise, fingerprint, fit_gate, read_states, surprise
 from memptm.memory.tokens import TokenStore
+from memptm.types import Json
 from runs import RESULTS, Runs
 
 FITTED = 8_000  # tokens at the end of the validation part
@@ -59,7 +60,7 @@ def main(data: Path, folder: Path, name: str, stored: int, tested: int, dimensio
     ):
         log_p = read.model if gate is None else read.log_p(gate)
         rate = len(test) / (alone if gate is None else beside)
-        metrics = {
+        metrics: Json = {
             "tokens": len(log_p),
             "perplexity": interval(log_p),
             "ratio to the model": ratio(read, gate),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
-TWO_SIDED = "memptm.json"  # in a folder whose encoder reads questions with other weights than passages
+TWO_SIDED = "two_sided.json"  # in a folder whose encoder reads questions with other weights than passages
 BATCH_TOKENS = 1024  # the states of larger batches leave the processor's cache: 8,192 took 1.5 times as long
 SHORT = 8  # tokens; up to here a passage is never encoded in integers
 CLOSE = 0.999  # mean cosine of PROBE's keys from which on 8-bit integers are good enough for a model

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TwoSidedEncoder:
-    """Questions by the weights in ``folder``, passages by the encoder that its memptm.json names.
+    """Questions by the weights in ``folder``, passages by the encoder that its two_sided.json names.
 
     Attributes:
         fingerprint: the passages' encoder's, for it made the keys.

@@ -66,7 +66,8 @@ def beam_search(
         base = torch.arange(questions, device=rows.device)[:, None] * old + rows
         index = (base[..., None] * documents + torch.arange(documents, device=rows.device)).flatten()
         following = torch.tensor(tokens, device=rows.device)[..., None].expand(-1, -1, documents).reshape(-1, 1)
-        state, _ = language_model.extend(state.select(index), following)
+        alike = len(index) == len(state.log_p)  # then each row keeps its question and document
+        state, _ = language_model.extend(state.select(index, alike=alike), following)
     return [
         sorted([*ended, *(one for one in open_ if one.ids)], key=lambda one: -one.log_p)[:beams]
         for ended, open_ in zip(done, live, strict=True)

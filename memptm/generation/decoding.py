@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import DynamicLayer
 
 from memptm.errors import InputError
 
@@ -24,12 +25,14 @@ class State:
         log_p: (b, v) float32, log p of each next token.
         mask: (b, t) bool, False on padding; of the prompt for an encoder–decoder.
         positions: (b,), of the next token.
+        prompt: columns of the mask that the prompt took.
         cache: the model's keys and values. encoded: the encoder's output, None for a causal model.
     """
 
     log_p: Tensor
     mask: Tensor
     positions: Tensor
+    prompt: int
     cache: Any
     encoded: Any = None
 
@@ -37,19 +40,37 @@ class State:
         """One that can go another way: models write into their cache."""
         return replace(self, cache=copy.deepcopy(self.cache))
 
-    def select(self, rows: Tensor) -> State:
-        """The state of these rows (repeated, left out, in any order); the old one must not be used again."""
-        self.cache.reorder_cache(rows)
+    def select(self, rows: Tensor, *, alike: bool = False) -> State:
+        """The state of these rows (repeated, left out, in any order); the old one must not be used again.
+
+        Args:
+            alike: each row takes the place of one with the same prompt, so that only what was written after it moves.
+        """
+        if alike and torch.equal(rows, torch.arange(len(self.log_p), device=rows.device)):
+            return self
         encoded = self.encoded
-        if encoded is not None:
-            encoded = type(encoded)(last_hidden_state=encoded.last_hidden_state[rows])
-        return State(
-            log_p=self.log_p[rows],
-            mask=self.mask[rows],
-            positions=self.positions[rows],
-            cache=self.cache,
-            encoded=encoded,
+        if alike:
+            self._reorder_written(rows)
+        else:
+            self.cache.reorder_cache(rows)
+            if encoded is not None:
+                encoded = type(encoded)(last_hidden_state=encoded.last_hidden_state[rows])
+        return replace(
+            self, log_p=self.log_p[rows], mask=self.mask[rows], positions=self.positions[rows], encoded=encoded
         )
+
+    def _reorder_written(self, rows: Tensor) -> None:
+        """Move the cache's columns after the prompt; an encoder–decoder's prompt has a cache of its own, which stays."""
+        if self.encoded is not None:
+            self.cache.self_attention_cache.reorder_cache(rows)
+            return
+        for layer in self.cache.layers:
+            if not isinstance(layer, DynamicLayer) or layer.keys.shape[-2] != self.mask.shape[1]:
+                layer.reorder_cache(rows)  # a sliding window, say, where columns are not those of the mask
+                continue
+            for states in (layer.keys, layer.values):
+                written = states[..., self.prompt :, :]
+                written.copy_(written.index_select(0, rows))
 
 
 class LanguageModel:
@@ -75,10 +96,13 @@ class LanguageModel:
         ids, mask = self._left(prompts)
         positions = mask.sum(dim=1)
         if not self.encoder_decoder:
-            return self._causal(ids, mask, keep=1, cache=None)[0]
+            return self._causal(ids, mask, keep=1, cache=None, prompt=mask.shape[1])[0]
         encoded = self.model.get_encoder()(input_ids=ids, attention_mask=mask.long(), return_dict=True)
         first = torch.full((len(prompts), 1), self._decoder_start(), device=self.device)
-        state = State(log_p=torch.empty(0), mask=mask, positions=positions * 0, cache=None, encoded=encoded)
+        empty = torch.empty(0)
+        state = State(
+            log_p=empty, mask=mask, positions=positions * 0, prompt=mask.shape[1], cache=None, encoded=encoded
+        )
         return self._decoder(state, first)[0]
 
     @torch.inference_mode()
@@ -90,7 +114,7 @@ class LanguageModel:
         if self.encoder_decoder:
             return self._decoder(state, tokens)
         mask = torch.cat([state.mask, state.mask.new_ones(tokens.shape)], dim=1)
-        return self._causal(tokens, mask, keep=tokens.shape[1], cache=state.cache)
+        return self._causal(tokens, mask, keep=tokens.shape[1], cache=state.cache, prompt=state.prompt)
 
     def score(self, prompts: Sequence[Ids], answers: Sequence[Ids]) -> Tensor:
         """(b,) float32: log p(answer | prompt), natural log, summed over the answer's tokens; gradients flow."""
@@ -142,11 +166,17 @@ class LanguageModel:
         mask = torch.arange(width, device=self.device)[None] >= width - lengths[:, None]
         return ids, mask
 
-    def _causal(self, ids: Tensor, mask: Tensor, *, keep: int, cache: Any) -> tuple[State, Tensor]:
+    def _causal(self, ids: Tensor, mask: Tensor, *, keep: int, cache: Any, prompt: int) -> tuple[State, Tensor]:
         """Run ``ids``, the last columns of what ``mask`` covers; log p for the last ``keep`` of them."""
         output = self._run(ids, mask, keep=keep, use_cache=True, **{self._cache_name: cache})
         log_p = self._log_p(output, keep=keep)
-        state = State(log_p=log_p[:, -1], mask=mask, positions=mask.sum(dim=1), cache=output[self._cache_name])
+        state = State(
+            log_p=log_p[:, -1],
+            mask=mask,
+            positions=mask.sum(dim=1),
+            prompt=prompt,
+            cache=output[self._cache_name],
+        )
         return state, log_p
 
     def _run(self, ids: Tensor, mask: Tensor, *, keep: int, **more: Any) -> Any:

@@ -55,13 +55,13 @@ def test_it_opens_the_index_that_it_was_trained_for_and_no_other(folder, tmp_pat
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"passages": "x"}'])
 def test_a_damaged_folder_says_so(folder, tmp_path, text):
-    (tmp_path / "memptm.json").write_text(text)
+    (tmp_path / "two_sided.json").write_text(text)
     with pytest.raises(ModelMissing, match="Train the encoder again"):
         load_encoder(str(tmp_path))
 
 
 def test_beside_other_passages_weights_it_is_refused(folder):
-    path = folder / "memptm.json"
+    path = folder / "two_sided.json"
     before = path.read_text()
     path.write_text(json.dumps({**json.loads(before), "fingerprint": "0" * 16}))
     with pytest.raises(ModelMissing, match="trained beside another"):
