@@ -28,7 +28,7 @@ import click
 import numpy as np
 
 from memptm.encoders.base import Encoder, Keys
-from memptm.memory.memory import Mode
+from memptm.memory.search import Mode
 from memptm.progress import Progress, silent
 from runs import RESULTS, Runs
 

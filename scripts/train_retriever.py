@@ -14,7 +14,8 @@ import click
 
 from held_out import is_right, open_index, reading_sets, rows
 from memptm.evaluation.metrics import bootstrap
-from memptm.memory.memory import Memory, Mode
+from memptm.memory.memory import Memory
+from memptm.memory.search import Mode
 from memptm.training.rag import Recipe, train_rag
 from memptm.training.splits import held_out_passage
 from memptm.types import Document, Hit, Json

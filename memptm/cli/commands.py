@@ -20,7 +20,7 @@ from memptm.errors import InputError
 from memptm.pipeline import METHODS, QA, STREAMED, check_question
 
 if TYPE_CHECKING:
-    from memptm.memory.memory import Mode
+    from memptm.memory.search import Mode
 
 Result = dict[str, Any] | None
 

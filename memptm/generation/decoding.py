@@ -15,6 +15,7 @@ from transformers.cache_utils import DynamicLayer
 from memptm.errors import InputError
 
 Ids = list[int]
+SCORED_ROWS = 16  # answers × prompts in a forward pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +146,30 @@ class LanguageModel:
         columns = (longest - lengths[:, None] + torch.arange(longest, device=self.device)).clamp(max=longest - 1)
         scores: Tensor = taken.gather(1, columns).masked_fill(~within(answers, self.device), 0.0)
         return scores
+
+    @torch.inference_mode()
+    def scores_after(self, state: State, rows: Tensor, answers: Sequence[Ids]) -> Tensor:
+        """(answers, k, t) log p of each answer's tokens after each of the prompts ``rows`` (k) of ``state``, which stays
+        as it is; 0 past an answer's end. The prompts are not read again.
+        """
+        documents, widest = len(rows), max(map(len, answers))
+        at_once = max(1, SCORED_ROWS // documents)
+        table = []
+        for start in range(0, len(answers), at_once):
+            some = answers[start : start + at_once]
+            longest = max(map(len, some))
+            padded = torch.tensor([[*ids, *[ids[-1]] * (longest - len(ids))] for ids in some], device=rows.device)
+            tokens = padded.repeat_interleave(documents, dim=0)
+            begun = state.copy().select(rows.repeat(len(some)))
+            log_p = begun.log_p[:, None]
+            if longest > 1:
+                _, after = self.extend(begun, tokens[:, :-1])
+                log_p = torch.cat([log_p, after], dim=1)
+            taken = log_p.gather(2, tokens[..., None])[..., 0]
+            said = within(some, rows.device).repeat_interleave(documents, dim=0)
+            scored = taken.masked_fill(~said, 0.0).view(len(some), documents, longest)
+            table.append(torch.nn.functional.pad(scored, (0, widest - longest)))
+        return torch.cat(table)
 
     def states(self, rows: Sequence[Ids]) -> tuple[Tensor, Tensor]:
         """The last hidden states (b, longest, width) and log p of what follows (b, longest, v); rows end at the right.

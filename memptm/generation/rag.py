@@ -30,7 +30,6 @@ from memptm.types import Candidate, Passage
 
 Kind = Literal["rag-sequence", "rag-token"]
 NULL_PRIOR = 0.05  # p(z = null | x); nothing has been trained to set it
-SCORED_ROWS = 16  # hypotheses × documents in a forward pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +221,7 @@ class Rag:
             total = (log_prior + table).logsumexp(dim=1)
         else:
             answers = [list(one.ids) for one in proposed.values()]
-            log_p = self._under_each(state, rows, answers)
+            log_p = self.generator.language_model.scores_after(state, rows, answers)
             table, priors = log_p.sum(dim=-1), log_prior.expand(len(answers), -1)
             if self.kind == "rag-sequence":
                 total = sequence_log_likelihood(log_p, priors)
@@ -256,27 +255,6 @@ class Rag:
         stops = set(self.generator.stops.tolist())
         kept = list(ids[:-1]) if ids and ids[-1] in stops else list(ids)
         return self.generator.line_of(kept, complete=False)[0]
-
-    def _under_each(self, state: State, rows: Tensor, answers: Sequence[Ids]) -> Tensor:
-        """(answers, k, t) log p of each token under each document, from the prompts' cache; 0 past an answer's end."""
-        documents, widest = len(rows), max(map(len, answers))
-        at_once = max(1, SCORED_ROWS // documents)
-        table = []
-        for start in range(0, len(answers), at_once):
-            some = answers[start : start + at_once]
-            longest = max(map(len, some))
-            padded = torch.tensor([[*ids, *[ids[-1]] * (longest - len(ids))] for ids in some], device=rows.device)
-            tokens = padded.repeat_interleave(documents, dim=0)
-            begun = state.copy().select(rows.repeat(len(some)))
-            log_p = begun.log_p[:, None]
-            if longest > 1:
-                _, after = self.generator.language_model.extend(begun, tokens[:, :-1])
-                log_p = torch.cat([log_p, after], dim=1)
-            taken = log_p.gather(2, tokens[..., None])[..., 0]
-            said = within(some, rows.device).repeat_interleave(documents, dim=0)
-            scored = taken.masked_fill(~said, 0.0).view(len(some), documents, longest)
-            table.append(torch.nn.functional.pad(scored, (0, widest - longest)))
-        return torch.cat(table)
 
 
 def null_probability(not_there: Tensor, log_prior: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from memptm.errors import EncoderMismatch, IndexMissing, InputError, MemptmError
 from memptm.memory import home as folder
 from memptm.memory.home import Home, Manifest
 from memptm.memory.ingest import Added, Ingest, unit
-from memptm.memory.keys import Damaged, KeyIndex, exact
-from memptm.memory.lexical import fuse, question_terms
+from memptm.memory.keys import Damaged, KeyIndex
+from memptm.memory.search import MODES, Mode, find
 from memptm.memory.values import MOST_VERSIONS, Ids, Snapshot, Values
 from memptm.memory.where import to_sql
 from memptm.progress import Progress, silent
@@ -30,12 +30,6 @@ from memptm.types import Document, Hit, Json, Passage
 if TYPE_CHECKING:
     from memptm.memory.verify import Check
 
-Mode = Literal["dense", "lexical", "hybrid"]
-MODES = ("dense", "lexical", "hybrid")
-Ranked = tuple[int, float, float]  # id, score, cosine
-FUSED = 50  # hits of each list that hybrid search fuses, at least
-SPARE = 10  # hits fetched beyond k, for equal texts
-EXACT_SHARE = 0.02  # a filter that leaves less than this of an approximate index is searched exactly
 OPTIMISE_ROWS = 256  # written at once make a write end with optimising; so do too many versions
 SAVE_SHARE = 0.02  # changes worth writing the FAISS file for; below, a reader catches up by id
 
@@ -243,57 +237,10 @@ class Memory:
         if questions:
             queries = unit(self.encoder.encode_questions(questions))
             with self._guard:
-                found = self._values.reading(lambda: self._found(questions, queries, k, mode, condition))
+                found = self._values.reading(
+                    lambda: find(self._values, self._synced(), questions, queries, k=k, mode=mode, where=condition)
+                )
         return found[0] if isinstance(question, str) else found
-
-    def _found(self, questions: list[str], queries: Keys, k: int, mode: Mode, where: str | None) -> list[list[Hit]]:
-        allowed = None if where is None else self._values.matching(where)
-        depth = k + SPARE
-        while True:
-            ranked = self._ranked(questions, queries, depth, mode, where, allowed)
-            hits = self._hits(ranked)
-            if all(len(some) >= k or len(row) < depth for some, row in zip(hits, ranked, strict=True)):
-                return [some[:k] for some in hits]
-            depth *= 4
-
-    def _ranked(
-        self, questions: list[str], queries: Keys, depth: int, mode: Mode, where: str | None, allowed: Ids | None
-    ) -> list[list[Ranked]]:
-        if mode == "dense":
-            return [[(one, cosine, cosine) for one, cosine in row] for row in self._dense(queries, depth, allowed)]
-        each = depth if mode == "lexical" else max(depth, FUSED)
-        lexical = [self._values.lexical(question_terms(one), depth=each, where=where) for one in questions]
-        dense = self._dense(queries, each, allowed) if mode == "hybrid" else [[] for _ in questions]
-        wanted = list(dict.fromkeys(one for row in lexical for one, _ in row))
-        keys = dict(zip(wanted, self._vectors(np.array(wanted, np.int64)), strict=True))
-        ranked = []
-        for query, near, said in zip(queries, dense, lexical, strict=True):
-            cosines = {one: float(keys[one] @ query) for one, _ in said} | dict(near)
-            scored = fuse(cosines, dict(said)) if mode == "hybrid" else said
-            ranked.append([(one, score, cosines[one]) for one, score in scored[:depth]])
-        return ranked
-
-    def _dense(self, queries: Keys, depth: int, allowed: Ids | None) -> list[list[tuple[int, float]]]:
-        keys = self._synced()
-        if allowed is not None and keys.kind != "flat" and len(allowed) < EXACT_SHARE * len(keys.ids):
-            return exact(queries, self._values.keys(allowed), allowed, depth=depth)
-        return keys.search(queries, depth=depth, allowed=allowed)
-
-    def _hits(self, ranked: list[list[Ranked]]) -> list[list[Hit]]:
-        wanted = list(dict.fromkeys(one for row in ranked for one, _, _ in row))
-        passages = dict(zip(wanted, self._values.passages(wanted), strict=True))
-        found = []
-        for row in ranked:
-            distinct: dict[str, Hit] = {}
-            for one, score, similarity in row:
-                passage = passages[one]
-                distinct.setdefault(passage.text, Hit(passage=passage, score=score, similarity=similarity))
-            found.append(list(distinct.values()))
-        return found
-
-    def _vectors(self, ids: Ids) -> Keys:
-        keys = self._synced()
-        return keys.vectors(ids) if keys.kind == "flat" else self._values.keys(ids)
 
     def passages(self, *, where: str | None = None) -> Iterator[Passage]:
         """All passages, or those that a filter matches, in the order they were stored."""

@@ -1,0 +1,95 @@
+"""From questions and their queries to hits: by meaning, by words, or by both, a filter applied before the best are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from memptm.encoders.base import Keys
+from memptm.memory.keys import KeyIndex, exact
+from memptm.memory.lexical import fuse, question_terms
+from memptm.memory.values import Ids, Values
+from memptm.types import Hit
+
+Mode = Literal["dense", "lexical", "hybrid"]
+MODES = ("dense", "lexical", "hybrid")
+Ranked = tuple[int, float, float]  # id, score, cosine
+FUSED = 50  # hits of each list that hybrid search fuses, at least
+SPARE = 10  # hits fetched beyond k, for equal texts
+EXACT_SHARE = 0.02  # a filter that leaves less than this of an approximate index is searched exactly
+
+
+def find(
+    values: Values,
+    keys: KeyIndex,
+    questions: Sequence[str],
+    queries: Keys,
+    *,
+    k: int,
+    mode: Mode,
+    where: str | None,
+) -> list[list[Hit]]:
+    """At most ``k`` hits for each question, best first, equal texts once.
+
+    Args:
+        keys: at the version of ``values``. queries: (n, dimension) unit vectors. where: Lance's SQL.
+    """
+    allowed = None if where is None else values.matching(where)
+    depth = k + SPARE
+    while True:
+        ranked = _ranked(values, keys, questions, queries, depth, mode, where, allowed)
+        hits = _hits(values, ranked)
+        if all(len(some) >= k or len(row) < depth for some, row in zip(hits, ranked, strict=True)):
+            return [some[:k] for some in hits]
+        depth *= 4
+
+
+def _ranked(
+    values: Values,
+    index: KeyIndex,
+    questions: Sequence[str],
+    queries: Keys,
+    depth: int,
+    mode: Mode,
+    where: str | None,
+    allowed: Ids | None,
+) -> list[list[Ranked]]:
+    if mode == "dense":
+        return [
+            [(one, cosine, cosine) for one, cosine in row] for row in _dense(values, index, queries, depth, allowed)
+        ]
+    each = depth if mode == "lexical" else max(depth, FUSED)
+    lexical = [values.lexical(question_terms(one), depth=each, where=where) for one in questions]
+    dense = _dense(values, index, queries, each, allowed) if mode == "hybrid" else [[] for _ in questions]
+    wanted = np.array(list(dict.fromkeys(one for row in lexical for one, _ in row)), np.int64)
+    vectors = index.vectors(wanted) if index.kind == "flat" else values.keys(wanted)
+    keys = dict(zip(wanted.tolist(), vectors, strict=True))
+    ranked = []
+    for query, near, said in zip(queries, dense, lexical, strict=True):
+        cosines = {one: float(keys[one] @ query) for one, _ in said} | dict(near)
+        scored = fuse(cosines, dict(said)) if mode == "hybrid" else said
+        ranked.append([(one, score, cosines[one]) for one, score in scored[:depth]])
+    return ranked
+
+
+def _dense(
+    values: Values, index: KeyIndex, queries: Keys, depth: int, allowed: Ids | None
+) -> list[list[tuple[int, float]]]:
+    if allowed is not None and index.kind != "flat" and len(allowed) < EXACT_SHARE * len(index.ids):
+        return exact(queries, values.keys(allowed), allowed, depth=depth)
+    return index.search(queries, depth=depth, allowed=allowed)
+
+
+def _hits(values: Values, ranked: list[list[Ranked]]) -> list[list[Hit]]:
+    wanted = list(dict.fromkeys(one for row in ranked for one, _, _ in row))
+    passages = dict(zip(wanted, values.passages(wanted), strict=True))
+    found = []
+    for row in ranked:
+        distinct: dict[str, Hit] = {}
+        for one, score, similarity in row:
+            passage = passages[one]
+            distinct.setdefault(passage.text, Hit(passage=passage, score=score, similarity=similarity))
+        found.append(list(distinct.values()))
+    return found
