@@ -14,7 +14,7 @@ the reader's rule (reader.py): one document that answers is enough, however many
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,7 @@ from memptm.generation.prompt import ANSWER_TOKENS
 from memptm.types import Candidate, Passage
 
 Kind = Literal["rag-sequence", "rag-token"]
+PROMPTS = 24  # read at once: each keeps a cache, three times over where it has three beams
 NULL_PRIOR = 0.05  # p(z = null | x); nothing has been trained to set it
 
 
@@ -90,11 +91,10 @@ class Rag:
         *,
         null_log_odds: Sequence[float] | None = None,
     ) -> list[Marginal]:
-        """``answer`` for each question; those with equally many passages go through the model together."""
+        """``answer`` for each question; some with equally many passages go through the model together."""
         found: dict[int, Marginal] = {}
         odds = null_log_odds or [0.0] * len(questions)
-        for count in sorted({len(group) for group in passages}):
-            rows = [n for n, group in enumerate(passages) if len(group) == count]
+        for rows in _batches([len(group) for group in passages]):
             made = self._answer(
                 [questions[n] for n in rows],
                 [passages[n] for n in rows],
@@ -255,6 +255,14 @@ class Rag:
         stops = set(self.generator.stops.tolist())
         kept = list(ids[:-1]) if ids and ids[-1] in stops else list(ids)
         return self.generator.line_of(kept, complete=False)[0]
+
+
+def _batches(counts: Sequence[int]) -> Iterator[list[int]]:
+    """Questions with equally many documents, at most ``PROMPTS`` of them with the null document together."""
+    for count in sorted(set(counts)):
+        rows = [n for n, other in enumerate(counts) if other == count]
+        at_once = max(1, PROMPTS // (count + 1))
+        yield from (rows[start : start + at_once] for start in range(0, len(rows), at_once))
 
 
 def null_probability(not_there: Tensor, log_prior: Tensor) -> Tensor:

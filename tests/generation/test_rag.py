@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from memptm.generation.rag import NULL_PRIOR, Rag, null_probability
+from memptm.generation.rag import NULL_PRIOR, PROMPTS, Rag, null_probability
 from tests.generation.tiny import TEMPLATE, causal, encoder_decoder, loaded, passage
 
 QUESTION = "When does the ferry leave?"
@@ -135,3 +135,16 @@ def test_one_document_that_answers_is_enough_and_alone_it_decides():
     assert float(alone) == pytest.approx(0.3, abs=1e-5)
     certain = null_probability(torch.tensor([[0.0, -200.0]]), torch.tensor([[-0.7, -0.7]]))
     assert torch.isfinite(certain).all()
+
+
+def test_however_many_questions_are_asked_only_some_prompts_are_read_at_once(chat, monkeypatch):
+    sizes = []
+    start = chat.language_model.start
+    monkeypatch.setattr(chat.language_model, "start", lambda prompts: sizes.append(len(prompts)) or start(prompts))
+    asked, groups = [QUESTION] * 23, [PASSAGES[: 1 + n % 3] for n in range(23)]
+    priors = [[-math.log(len(group))] * len(group) for group in groups]
+    found = Rag(chat, "rag-token", beams=1).answer_batch(asked, groups, priors)
+    assert len(found) == 23
+    assert max(sizes) <= PROMPTS
+    assert sum(sizes) == sum(len(group) + 1 for group in groups)
+    assert [one.probability for one in found[:3]] == pytest.approx([one.probability for one in found[3:6]], abs=1e-5)
