@@ -15,6 +15,7 @@ import click
 import numpy as np
 
 from held_out import rows
+from memptm.encoders.precision import bulk_precision
 from memptm.encoders.sentence import DEFAULT
 from memptm.memory.memory import Memory
 from memptm.models import resolve
@@ -76,7 +77,7 @@ def main(data: Path, passages: int, rounds: int, out: Path) -> None:
             "mean cosine": f"{cosine.mean():.5f}",
         }
         click.echo(metrics)
-        runs.append({"passages": len(texts)}, number, metrics)
+        runs.append({"passages": len(texts), "arithmetic": bulk_precision()}, number, metrics)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class ReaderConfig:
         window: tokens read at once. stride: tokens that neighbouring windows share.
         prior_temperature: p(z | x) = softmax(cosine / temperature).
         read_bias, open_bias, temperature: calibration, fitted on held-out questions (see Reader).
+        witness_bias: as open_bias, where a generator answers, which knows more than it read: so it is stricter.
     """
 
     base: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -30,6 +31,7 @@ class ReaderConfig:
     temperature: float = 1.0
     read_bias: float = 0.0
     open_bias: float = 0.0
+    witness_bias: float = 0.0
 
     @classmethod
     def read(cls, path: Path) -> ReaderConfig:

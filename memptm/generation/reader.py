@@ -137,10 +137,10 @@ class Reader:
     def null_log_odds(
         self, questions: Sequence[str], passages: Sequence[Sequence[Passage]], log_priors: Sequence[Sequence[float]]
     ) -> list[float]:
-        """log p(null | x) / (1 − p(null | x)) of each question: that none of its passages answers, by this reader."""
+        """log p(null | x) / (1 − p(null | x)) of each question: that none of its passages answers, for a generator to hear."""
         found = []
         for group, prior, reading in zip(passages, log_priors, self.read(questions, passages), strict=True):
-            around_each = math.log(max(len(group), 1)) + self.config.open_bias
+            around_each = math.log(max(len(group), 1)) + self.config.witness_bias
             found.append(-log_sum([p + around_each + mass for p, mass in zip(prior, reading.log_mass, strict=True)]))
         return found
 
