@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -49,6 +50,16 @@ def test_help_is_there_at_once_and_loads_no_heavy_library() -> None:
 def test_every_public_name_is_there(name: str) -> None:
     assert getattr(memptm, name) is not None
     assert name in dir(memptm)
+
+
+@pytest.mark.parametrize(
+    ("given", "left"), [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+)
+def test_threads_do_not_spin_for_long_unless_the_user_says_so(given: dict[str, str], left: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | given
+    code = "import memptm, os; print(os.environ.get('GOMP_SPINCOUNT'))"
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == left
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
