@@ -128,7 +128,7 @@ def main(data: Path, questions: Path, folder: Path, index: Path, limit: int) -> 
     )
     reader.config = replace(reader.config, temperature=best[1], read_bias=best[2], prior_temperature=fitted[1])
     again = open_cases(reader, both, found)
-    answerable = [row in in_index and bool(row["answers"]) for row in both]
+    answerable = [n < len(in_index) and bool(row["answers"]) for n, row in enumerate(both)]
     inside, outside_it = (
         [case for case, known in zip(again, answerable, strict=True) if known is side] for side in (True, False)
     )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from memptm.encoders import load_encoder
 from memptm.evaluation.metrics import bootstrap, contains_answer, exact_match, f1
 from memptm.memory.memory import Memory
+from memptm.memory.search import Mode
 from memptm.training.examples import Example
 from memptm.training.negatives import mine
 from memptm.training.splits import by_article, by_passage
-from memptm.types import Document, Json, Passage
+from memptm.types import Document, Hit, Json, Passage
 
 
 def rows(path: Path) -> list[Json]:
@@ -65,6 +67,17 @@ def scores(predictions: list[str | None], questions: list[Json]) -> Json:
         low, high = bootstrap(values, groups=groups)
         table[name] = f"{100 * sum(values) / len(values):.1f} ({100 * low:.1f}–{100 * high:.1f})"
     table["says nothing %"] = round(100 * sum(p is None for p in predictions) / len(predictions), 1)
+    return table
+
+
+def recalls(memory: Memory, questions: list[Json], mode: Mode, right: Callable[[Hit, Json], bool]) -> Json:
+    """Recall at 1, 5, 20 in percent with 95 % intervals; a bootstrap over the rows' groups, or their passages."""
+    found = memory.search([row["question"] for row in questions], k=20, mode=mode)
+    table: Json = {"n": len(questions)}
+    for k in (1, 5, 20):
+        values = [float(any(right(hit, row) for hit in hits[:k])) for row, hits in zip(questions, found, strict=True)]
+        low, high = bootstrap(values, groups=[str(row.get("group", row["context"])) for row in questions])
+        table[f"recall@{k}"] = f"{100 * sum(values) / len(values):.1f} ({100 * low:.1f}–{100 * high:.1f})"
     return table
 
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 import random
 import time
 from pathlib import Path
-from typing import Literal
 
 import click
 
-from held_out import is_right, open_index, reading_sets, rows, scores
-from memptm.evaluation.metrics import bootstrap
+from held_out import is_right, open_index, reading_sets, recalls, rows, scores
+from memptm.memory.search import Mode
 from memptm.pipeline import QA
-from memptm.types import Json
 from runs import RESULTS, Runs
 
-MODES: tuple[Literal["dense", "lexical", "hybrid"], ...] = ("dense", "lexical", "hybrid")
+MODES: tuple[Mode, ...] = ("dense", "lexical", "hybrid")
 
 
 @click.command()
@@ -37,15 +35,7 @@ def main(data: Path, out: Path, methods: str, index: Path, limit: int) -> None:
     for mode in MODES:
         if runs.done({"mode": mode, "passages": len(memory)}):
             continue
-        found = memory.search([row["question"] for row in questions], k=20, mode=mode)
-        metrics: Json = {"n": len(questions)}
-        for k in (1, 5, 20):
-            values = [
-                float(any(is_right(hit.passage.text, row) for hit in hits[:k]))
-                for row, hits in zip(questions, found, strict=True)
-            ]
-            low, high = bootstrap(values, groups=[row["context"] for row in questions])
-            metrics[f"recall@{k}"] = f"{100 * sum(values) / len(values):.1f} ({100 * low:.1f}–{100 * high:.1f})"
+        metrics = recalls(memory, questions, mode, lambda hit, row: is_right(hit.passage.text, row))
         click.echo(f"{mode}: {metrics}")
         runs.append({"mode": mode, "passages": len(memory)}, 0, metrics)
     answered = Runs(out / "open.jsonl")

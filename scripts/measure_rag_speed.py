@@ -46,10 +46,11 @@ def main(out: Path) -> None:
     config = RagConfig.from_question_encoder_generator_configs(
         encoder.config, model.config, n_docs=DOCUMENTS, vocab_size=VOCABULARY
     )
+    token = RagTokenForGeneration(config=config, question_encoder=encoder, generator=model).eval()
+    sequence = RagSequenceForGeneration(config=config, question_encoder=encoder, generator=model).eval()
+    language_model = LanguageModel(model, pad=0)
     results = Runs(out / "rag_speed.jsonl")
     for beams in (1, 3, 5):
-        token = RagTokenForGeneration(config=config, question_encoder=encoder, generator=model).eval()
-        sequence = RagSequenceForGeneration(config=config, question_encoder=encoder, generator=model).eval()
         given = {
             "context_input_ids": prompts,
             "context_attention_mask": torch.ones_like(prompts),
@@ -58,7 +59,6 @@ def main(out: Path) -> None:
             "num_beams": beams,
             "max_length": LONGEST + 1,  # the start counts
         }
-        language_model = LanguageModel(model, pad=0)
         pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
             "rag-token": (
                 partial(token.generate, **given),

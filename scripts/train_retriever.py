@@ -12,8 +12,7 @@ from pathlib import Path
 
 import click
 
-from held_out import is_right, open_index, reading_sets, rows
-from memptm.evaluation.metrics import bootstrap
+from held_out import is_right, open_index, reading_sets, recalls, rows
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.training.rag import Recipe, train_rag
@@ -21,11 +20,9 @@ from memptm.training.splits import held_out_passage
 from memptm.types import Document, Hit, Json
 from runs import RESULTS, Runs
 
-STORIES_BESIDE = (
-    60  # of fairytale_train, in the index that fairytale_val is tested in; their questions are not trained on
-)
+# Of fairytale_train, in the index that fairytale_val is tested in; their questions are not trained on.
+STORIES_BESIDE = 60
 EPOCHS = {"stories": 4, "squad": 2}  # eight on the stories learn them by heart
-AT = (1, 5, 20)
 MODES: tuple[Mode, ...] = ("dense", "hybrid")
 
 
@@ -78,7 +75,7 @@ def main_squad(data: Path, folder: Path, index: Path) -> tuple[Memory, Memory, l
     )
     tested = open_index(data, index)
     held = {row["context"] for row in sets[0]}
-    test = [{**row, "group": row["context"]} for row in reading_sets(data)["SQuAD, a sixth"] if row["context"] in held]
+    test = [row for row in reading_sets(data)["SQuAD, a sixth"] if row["context"] in held]
     return memory, tested, train, test
 
 
@@ -87,17 +84,6 @@ def index_of(documents: Sequence[Document], folder: Path) -> Memory:
     memory = Memory.open(folder, create=True)
     memory.add(documents)
     return memory
-
-
-def recalls(memory: Memory, questions: Sequence[Json], mode: Mode) -> Json:
-    """Recall at 1, 5, 20 in percent with 95 % intervals (bootstrap over stories or passages)."""
-    found = memory.search([row["question"] for row in questions], k=max(AT), mode=mode)
-    table: Json = {"n": len(questions)}
-    for k in AT:
-        values = [float(any(right(hit, row) for hit in hits[:k])) for row, hits in zip(questions, found, strict=True)]
-        low, high = bootstrap(values, groups=[row["group"] for row in questions])
-        table[f"recall@{k}"] = f"{100 * sum(values) / len(values):.1f} ({100 * low:.1f}–{100 * high:.1f})"
-    return table
 
 
 def right(hit: Hit, row: Json) -> bool:
@@ -140,7 +126,7 @@ def main(
         for mode in MODES:
             frozen = {"task": task, "retriever": "frozen", "mode": mode, "epochs": "–", "learning_rate": "–"}
             if not results.done(frozen):
-                results.append(frozen, 0, recalls(tested, test, mode))
+                results.append(frozen, 0, recalls(tested, test, mode, right))
         for seed in range(seeds):
             recipe = Recipe(epochs=epochs or EPOCHS[task], learning_rate=learning_rate, seed=seed)
             made_at = place / f"{name}-{seed}"
@@ -154,7 +140,7 @@ def main(
                     "epochs": recipe.epochs,
                     "learning_rate": learning_rate,
                 }
-                figures = recalls(learned, test, mode)
+                figures = recalls(learned, test, mode, right)
                 click.echo(f"{task} {seed} {mode}: {figures}; {result['steps']} steps in {result['seconds']} s")
                 results.append(settings, seed, figures | {"seconds": result["seconds"]})
 

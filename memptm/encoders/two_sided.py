@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memptm.encoders.base import Encoder, Keys
-from memptm.encoders.sentence import TWO_SIDED, BertEncoder, bert_pooling, fingerprint, load_encoder
+from memptm.encoders.sentence import TWO_SIDED, BertEncoder, bert_pooling, load_encoder
 from memptm.errors import InputError, ModelMissing
 from memptm.progress import Progress, silent
 
@@ -83,5 +83,5 @@ def save_questions(model: Bert, encoder: Encoder, folder: Path) -> None:
         copied.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copied)
     model.save(folder)
-    settings = {"passages": passages.name, "fingerprint": fingerprint(passages.folder)}
+    settings = {"passages": passages.name, "fingerprint": passages.fingerprint}
     (folder / TWO_SIDED).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

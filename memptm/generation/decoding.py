@@ -78,7 +78,8 @@ class LanguageModel:
     """A transformers model behind three calls: start on prompts, go on by tokens, score whole answers.
 
     Attributes:
-        pad: any id; padding is masked. mix: makes log p of hidden states and the model's log p (knn.py), if set. multiple: widths are padded to it, for oneDNN keeps a kernel for each shape.
+        pad: any id; padding is masked. multiple: widths are padded to it, for oneDNN keeps a kernel for each shape.
+        mix: makes log p of hidden states and the model's log p (knn.py), if set.
     """
 
     def __init__(self, model: Any, *, pad: int, multiple: int = 16) -> None:

@@ -65,24 +65,22 @@ class TokenStore:
         Raises:
             InputError: there are none.
         """
-        waiting: list[Keys] = []
-        keys: list[Keys] = []
+        rest, count = iter(pairs), 0
+        sample: list[Keys] = []
         tokens: list[Tokens] = []
-        fitted: tuple[Keys, Keys] | None = None
-        for states, followed in pairs:
+        for states, followed in rest:
+            sample.append(states)
             tokens.append(np.asarray(followed, np.int32))
-            if fitted is not None:
-                keys.append(_projected(states, *fitted))
-                continue
-            waiting.append(states)
-            if sum(map(len, waiting)) >= SAMPLE:
-                fitted = _components(np.concatenate(waiting), dimension)
-                keys = [_projected(some, *fitted) for some in waiting]
-        if not tokens or not sum(map(len, tokens)):
+            count += len(followed)
+            if count >= SAMPLE:
+                break
+        if not count:
             raise InputError("There is no text to remember tokens of. Build the index first.")
-        if fitted is None:
-            fitted = _components(np.concatenate(waiting), dimension)
-            keys = [_projected(some, *fitted) for some in waiting]
+        fitted = _components(np.concatenate(sample), dimension)
+        keys = [_projected(states, *fitted) for states in sample]
+        for states, followed in rest:
+            keys.append(_projected(states, *fitted))
+            tokens.append(np.asarray(followed, np.int32))
         vectors = np.concatenate(keys)
         held = KeyIndex(vectors.shape[1])
         held.sync(np.arange(len(vectors)), version=1, fetch=lambda ids: vectors[ids])

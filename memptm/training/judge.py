@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from memptm.generation.decoding import within
 from memptm.generation.generator import Generator
 from memptm.training.examples import Example
 from memptm.types import Passage
@@ -34,7 +35,7 @@ class Judge:
         Args:
             rows: n examples. documents: (n, k) indices of passages, or NULL.
         """
-        pairs = [(row, int(one)) for row, some in zip(rows, documents.tolist(), strict=True) for one in some]
+        pairs = _pairs(rows, documents)
         if not self.frozen:
             return self._score(pairs).sum(dim=1).view(len(rows), -1)
         new = sorted({*pairs} - self._known.keys())
@@ -46,10 +47,9 @@ class Judge:
 
     def tokens(self, rows: Sequence[int], documents: Tensor) -> tuple[Tensor, Tensor]:
         """(n, k, t) log p of each token, 0 past an answer's end; and (n, t) where an answer's tokens are."""
-        pairs = [(row, int(one)) for row, some in zip(rows, documents.tolist(), strict=True) for one in some]
-        log_p = self._score(pairs)
-        lengths = torch.tensor([len(self._answer(row)) for row in rows], device=log_p.device)
-        return log_p.view(len(rows), -1, log_p.shape[1]), torch.arange(log_p.shape[1]) < lengths[:, None]
+        log_p = self._score(_pairs(rows, documents))
+        said = within([self._answer(row) for row in rows], log_p.device)
+        return log_p.view(len(rows), -1, log_p.shape[1]), said
 
     def state(self) -> dict[str, Tensor]:
         """What is known, for a checkpoint."""
@@ -72,3 +72,8 @@ class Judge:
             for row, one in pairs
         ]
         return self.generator.language_model.token_scores(prompts, [self._answer(row) for row, _ in pairs])
+
+
+def _pairs(rows: Sequence[int], documents: Tensor) -> list[tuple[int, int]]:
+    """(example, document) of each place of (n, k) ``documents``."""
+    return [(row, int(one)) for row, some in zip(rows, documents.tolist(), strict=True) for one in some]

@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from memptm.encoders.base import Encoder
 from memptm.encoders.bert import Bert
-from memptm.encoders.sentence import padded, pooled
+from memptm.encoders.sentence import load_encoder, padded, pooled
 from memptm.encoders.two_sided import save_questions, sides
 from memptm.errors import InputError, MemptmError
 from memptm.evaluation.metrics import recall
@@ -136,15 +136,17 @@ def train_rag(
         judge=judge,
         recipe=recipe,
     )
-    telemetry, loss = _train(run, out, resume=resume, progress=progress)
+    telemetry = _train(run, out, resume=resume, progress=progress)
     save_questions(run.tower, memory.encoder, out / "encoder")
     if adapted is not None:
         save_adapter(adapted, out / "generator")
     telemetry.plot()
     result: Json = {"steps": len(run.plan), "examples": len(examples), "skipped": len(rows) - len(examples)}
-    result |= {"seconds": round(time.monotonic() - began, 1), "loss": loss}
+    result |= {"seconds": round(time.monotonic() - began, 1), "loss": telemetry.mean("loss")}
     result |= {"warning": telemetry.collapse(), "telemetry": telemetry.table()}
-    return result | (_evaluate(run, memory, passages, keys, held_out) if held_out else {})
+    if not held_out:
+        return result
+    return result | _evaluate(load_encoder(str(out / "encoder")), memory.encoder, passages, keys, held_out)
 
 
 def _model(folder: Path, recipe: Recipe) -> Bert:
@@ -254,7 +256,7 @@ class _Run:
         return total, float(utility.mean())
 
 
-def _train(run: _Run, out: Path, *, resume: bool, progress: Progress) -> tuple[Telemetry, float]:
+def _train(run: _Run, out: Path, *, resume: bool, progress: Progress) -> Telemetry:
     recipe, model = run.recipe, run.model
     groups = [{"params": [p for p in run.tower.parameters() if p.requires_grad], "lr": recipe.learning_rate}]
     if "generator" in model:
@@ -294,26 +296,17 @@ def _train(run: _Run, out: Path, *, resume: bool, progress: Progress) -> tuple[T
             if asked:
                 raise KeyboardInterrupt
     run.tower.eval()
-    return telemetry, telemetry.mean("loss")
+    return telemetry
 
 
-def _evaluate(run: _Run, memory: Memory, passages: Sequence[Passage], keys: Vectors, held_out: Sequence[Path]) -> Json:
-    """Recall of the right passages on held-out questions, as trained and with the frozen retriever."""
+def _evaluate(
+    learned: Encoder, frozen: Encoder, passages: Sequence[Passage], keys: Vectors, held_out: Sequence[Path]
+) -> Json:
+    """Recall of the right passages on held-out questions, as trained and before."""
     examples = [row for row in read_examples(held_out, contexts=False) if row.answers]
-    before = memory.encoder.encode_questions([row.question for row in examples])
+    after, before = (one.encode_questions([row.question for row in examples]) for one in (learned, frozen))
     targets = find_targets(examples, passages, keys, before)
-    questions, _ = sides(memory.encoder)
-    after = []
-    for start in range(0, len(examples), run.recipe.batch):
-        some = [row.question for row in examples[start : start + run.recipe.batch]]
-        ids, mask = padded(questions.token_ids(some))
-        with torch.inference_mode():
-            after.append(pooled(run.tower(ids, mask), mask, run.pooling).numpy())
-    return {
-        "n": len(examples),
-        "recall": recall_of(np.concatenate(after), keys, targets),
-        "frozen": recall_of(before, keys, targets),
-    }
+    return {"n": len(examples), "recall": recall_of(after, keys, targets), "frozen": recall_of(before, keys, targets)}
 
 
 def recall_of(queries: Vectors, keys: Vectors, targets: Sequence[Target]) -> dict[str, float]:

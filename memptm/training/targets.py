@@ -42,8 +42,8 @@ def find_targets(
         places.setdefault(passage.text, []).append(n)
     lowered = [passage.text.lower() for passage in passages]
     found = []
-    for row, (example, near) in enumerate(zip(examples, nearest(queries, keys, LOOK), strict=True)):
-        own = _own(examples[row], places)
+    for example, near in zip(examples, nearest(queries, keys, LOOK), strict=True):
+        own = _own(example, places)
         answers = [answer.strip().lower() for answer in example.answers]
         likely = [n for n in {*own, *near} if any(answer in lowered[n] for answer in answers)]  # cheap, and rarely so
         holding = {n for n in likely if occurrences(example.answers, passages[n].text)}
