@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from memptm.progress import Event, Progress, silent
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from memptm.encoders.bert import Bert
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 TWO_SIDED = "two_sided.json"  # in a folder whose encoder reads questions with other weights than passages
@@ -138,6 +141,14 @@ class BertEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(encoding.ids) for encoding in self._load()[1].encode_batch_fast(list(texts))]
 
+    def write(self, model: Bert, folder: Path) -> None:
+        """Write ``model`` into ``folder`` with this encoder's settings; sentence-transformers loads it too."""
+        for path in [path for path in self.folder.rglob("*.json") if path.name != TWO_SIDED]:
+            copied = folder / path.relative_to(self.folder)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copied)
+        model.save(folder)
+
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             from tokenizers import Tokenizer
@@ -231,13 +242,16 @@ def pooled(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     return torch.nn.functional.normalize(one, dim=-1)
 
 
-def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Token ids (rows, tokens), and a mask of the same shape that is False where a row has ended."""
+def padded(rows: Sequence[Sequence[int]], *, to: int = PAD_TO) -> tuple[Tensor, Tensor]:
+    """Token ids (rows, tokens), and a mask of the same shape that is False where a row has ended.
+
+    Several rows are padded to a multiple of ``to`` tokens.
+    """
     import torch
 
     length = max(map(len, rows))
     if len(rows) > 1:
-        length = -(-length // PAD_TO) * PAD_TO
+        length = -(-length // to) * to
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     mask = torch.zeros(len(rows), length, dtype=torch.bool)
     for n, row in enumerate(rows):

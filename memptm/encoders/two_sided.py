@@ -6,7 +6,6 @@ What training with a frozen index makes (training/rag.py): the index need not be
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,11 +76,6 @@ def sides(encoder: Encoder) -> tuple[BertEncoder, BertEncoder]:
 def save_questions(model: Bert, encoder: Encoder, folder: Path) -> None:
     """Write ``model`` as the side that reads questions, beside ``encoder``'s passages; sentence-transformers loads it too."""
     questions, passages = sides(encoder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in questions.folder.rglob("*.json"):
-        copied = folder / path.relative_to(questions.folder)
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copied)
-    model.save(folder)
+    questions.write(model, folder)
     settings = {"passages": passages.name, "fingerprint": passages.fingerprint}
     (folder / TWO_SIDED).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

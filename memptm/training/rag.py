@@ -8,7 +8,6 @@ result is an encoder for the same index: `memptm query --encoder`.
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,23 +18,22 @@ import torch
 from torch import Tensor, nn
 
 from memptm.encoders.base import Encoder
-from memptm.encoders.bert import Bert
-from memptm.encoders.sentence import load_encoder, padded, pooled
+from memptm.encoders.sentence import load_encoder
 from memptm.encoders.two_sided import save_questions, sides
-from memptm.errors import InputError, MemptmError
+from memptm.errors import InputError
 from memptm.evaluation.metrics import recall
 from memptm.generation.generator import ADAPTER, Generator
 from memptm.generation.marginal import token_log_likelihood
 from memptm.memory.memory import Memory
-from memptm.progress import Event, Progress, silent
+from memptm.progress import Progress, silent
 from memptm.training.adapter import save_adapter, trainable
-from memptm.training.checkpoint import interrupts, latest, restore, store
 from memptm.training.examples import Example, read_examples
 from memptm.training.judge import NULL, Judge
+from memptm.training.loop import fit, shuffled
 from memptm.training.losses import contrast, marginal, perplexity_distillation
-from memptm.training.schedule import memory_errors, warm_cosine
 from memptm.training.targets import Target, Vectors, find_targets
-from memptm.training.telemetry import Telemetry, retrieval_numbers
+from memptm.training.telemetry import retrieval_numbers
+from memptm.training.tower import Tower
 from memptm.types import Json, Passage
 
 Loss = Literal["contrast", "perplexity", "emdr2", "marginal"]
@@ -120,43 +118,44 @@ def train_rag(
             "from. Build the index from the documents that the questions are about."
         )
     examples = [rows_with_answers[n] for n in chosen]
-    tower = _model(questions_encoder.folder, recipe)
+    tower = Tower(questions_encoder, dropout=recipe.dropout).train()
     model = nn.ModuleDict({"questions": tower})
     judge, adapted = _judge(generator, examples, passages, recipe, progress)
     if adapted is not None:
         model["generator"] = adapted
-    run = _Run(
+    lesson = _Lesson(
         model=model,
         tower=tower,
         ids=questions_encoder.token_ids([row.question for row in examples]),
-        pooling=questions_encoder.pooling,
         keys=torch.from_numpy(keys),
         frozen=torch.from_numpy(frozen[chosen]),
         targets=[targets[n] for n in chosen],
         judge=judge,
         recipe=recipe,
     )
-    telemetry = _train(run, out, resume=resume, progress=progress)
-    save_questions(run.tower, memory.encoder, out / "encoder")
+    plan = shuffled(len(examples), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed)
+    telemetry = fit(
+        lesson,
+        plan,
+        out,
+        settings={**asdict(recipe), "losses": list(recipe.losses), "save_every": None},
+        warm_up=recipe.warm_up,
+        save_every=recipe.save_every,
+        documents=recipe.k,
+        remedy=REMEDY,
+        resume=resume,
+        progress=progress,
+    )
+    save_questions(tower.bert, memory.encoder, out / "encoder")
     if adapted is not None:
         save_adapter(adapted, out / "generator")
     telemetry.plot()
-    result: Json = {"steps": len(run.plan), "examples": len(examples), "skipped": len(rows) - len(examples)}
+    result: Json = {"steps": len(plan), "examples": len(examples), "skipped": len(rows) - len(examples)}
     result |= {"seconds": round(time.monotonic() - began, 1), "loss": telemetry.mean("loss")}
     result |= {"warning": telemetry.collapse(), "telemetry": telemetry.table()}
     if not held_out:
         return result
     return result | _evaluate(load_encoder(str(out / "encoder")), memory.encoder, passages, keys, held_out)
-
-
-def _model(folder: Path, recipe: Recipe) -> Bert:
-    """The encoder to train; its embeddings stay, for they are half of its weights and learn little from few words."""
-    model = Bert.load(folder)
-    for part in (model.words, model.positions, model.segments):
-        part.requires_grad_(False)
-    for layer in model.layers:
-        layer.dropout = recipe.dropout  # type: ignore[assignment]
-    return model
 
 
 def _judge(
@@ -172,40 +171,43 @@ def _judge(
     return Judge(generator, examples, passages, frozen=False), adapted
 
 
-class _Run:
-    """All that a step needs; the order of the questions is settled from the start."""
+class _Lesson:
+    """All that a step needs."""
 
     def __init__(
         self,
         *,
         model: nn.ModuleDict,
-        tower: Bert,
+        tower: Tower,
         ids: list[list[int]],
-        pooling: str,
         keys: Tensor,
         frozen: Tensor,
         targets: Sequence[Target],
         judge: Judge | None,
         recipe: Recipe,
     ) -> None:
-        self.model, self.tower, self.ids, self.pooling = model, tower, ids, pooling
+        self.model: nn.ModuleDict = model
+        self.tower, self.ids = tower, ids
         self.keys, self.frozen = keys, frozen
         self.targets, self.judge, self.recipe = targets, judge, recipe
-        self.plan = self._plan()
 
-    def _plan(self) -> list[list[int]]:
-        batches: list[list[int]] = []
-        for epoch in range(self.recipe.epochs):
-            order = list(range(len(self.ids)))
-            random.Random(f"{self.recipe.seed}-{epoch}").shuffle(order)
-            batches += [order[n : n + self.recipe.batch] for n in range(0, len(order), self.recipe.batch)]
-        return batches[: self.recipe.steps]
+    def groups(self) -> list[dict[str, Any]]:
+        groups: list[dict[str, Any]] = [{"params": self.tower.trained(), "lr": self.recipe.learning_rate}]
+        if "generator" in self.model:
+            trained = [p for p in self.model["generator"].parameters() if p.requires_grad]
+            groups.append({"params": trained, "lr": self.recipe.generator_learning_rate})
+        return groups
 
-    def loss(self, rows: Sequence[int]) -> tuple[Tensor, Json]:
-        """The loss of a batch, with gradients, and the numbers of its telemetry."""
+    def state(self) -> dict[str, Tensor]:
+        return self.judge.state() if self.judge is not None and self.judge.frozen else {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        if self.judge is not None and self.judge.frozen:
+            self.judge.restore(state)
+
+    def learn(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (the keys are the same at every step)
         recipe = self.recipe
-        ids, mask = padded([self.ids[row] for row in rows])
-        queries = pooled(self.tower(ids, mask), mask, self.pooling)
+        queries = self.tower([self.ids[row] for row in rows])
         scores = queries @ self.keys.t() / recipe.temperature
         top = scores.detach().topk(recipe.k, dim=1).indices
         numbers = retrieval_numbers(
@@ -220,7 +222,8 @@ class _Run:
             log_prior = scores[:judged].gather(1, top[:judged]).log_softmax(dim=1)
             lesson, utility = self._lesson(self.judge, list(rows[:judged]), top[:judged], log_prior)
             total, numbers = total + lesson, {**numbers, "utility": utility}
-        return total, {"loss": float(total.detach()), **numbers}
+        total.backward()
+        return {"loss": float(total.detach()), **numbers, "stale": 0}
 
     def _contrast(self, scores: Tensor, rows: Sequence[int]) -> tuple[Tensor, float]:
         """The loss against all other passages, and how many those were, a question."""
@@ -254,49 +257,6 @@ class _Run:
             total = total + marginal(log_prior, table.detach())
         utility = (log_prior.detach() + table.detach()).logsumexp(dim=1) - null
         return total, float(utility.mean())
-
-
-def _train(run: _Run, out: Path, *, resume: bool, progress: Progress) -> Telemetry:
-    recipe, model = run.recipe, run.model
-    groups = [{"params": [p for p in run.tower.parameters() if p.requires_grad], "lr": recipe.learning_rate}]
-    if "generator" in model:
-        trained = [p for p in model["generator"].parameters() if p.requires_grad]
-        groups.append({"params": trained, "lr": recipe.generator_learning_rate})
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    settings = {**asdict(recipe), "losses": list(recipe.losses), "planned": len(run.plan), "save_every": None}
-    done = 0
-    if resume and latest(out, settings):
-        note, more = restore(out, model, optimizer)
-        done = int(note["step"])
-        if run.judge is not None and run.judge.frozen:
-            run.judge.restore(more)
-    telemetry = Telemetry(out, documents=recipe.k, done=done)
-    rates = [group["lr"] for group in groups]
-    run.tower.train()
-    with interrupts() as asked, memory_errors(REMEDY):
-        for step, rows in enumerate(run.plan[done:], done + 1):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * warm_cosine(step, len(run.plan), recipe.warm_up)  # type: ignore[operator]
-            loss, numbers = run.loss(rows)
-            if not math.isfinite(numbers["loss"]):
-                raise MemptmError(
-                    f"The loss is {numbers['loss']} at step {step}; {out} keeps the last checkpoint. "
-                    "Lower the learning rate, or look for odd rows."
-                )
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
-            optimizer.step()
-            telemetry.add(step, {**numbers, "stale": 0})
-            detail = f"loss {telemetry.mean('loss'):.3f}"
-            progress(Event(stage="train", done=step, total=len(run.plan), unit="steps", detail=detail))
-            if step % recipe.save_every == 0 or step == len(run.plan) or asked:
-                more = run.judge.state() if run.judge is not None and run.judge.frozen else {}
-                store(out, step, model, optimizer, settings=settings, more=more)
-            if asked:
-                raise KeyboardInterrupt
-    run.tower.eval()
-    return telemetry
 
 
 def _evaluate(

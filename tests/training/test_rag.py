@@ -102,7 +102,7 @@ def test_with_the_marginal_the_generators_adapter_learns_too(memory, data, base,
     )
     train_rag([data], memory, tmp_path, generator=base, recipe=recipe)
     record = losses(tmp_path)
-    assert record[-1]["loss"] < 0.8 * record[0]["loss"]
+    assert record[-1]["loss"] < 0.85 * record[0]["loss"]
     assert Generator.load(str(tmp_path / "generator")).name
     again = Recipe(**{**vars(recipe), "steps": 1})
     train_rag([data], memory, tmp_path / "on", generator=str(tmp_path / "generator"), recipe=again)
