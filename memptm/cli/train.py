@@ -187,6 +187,97 @@ def rag(
     return _shown(result, out, as_json)
 
 
+@train.command()
+@click.argument(
+    "data", metavar="[DATA.jsonl...]", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@out_option
+@index_option
+@click.option(
+    "--phase",
+    "phases",
+    multiple=True,
+    type=click.Choice(["ict", "masked", "questions", "joint"]),
+    help="Only this phase, or these. ict: sentences find their passages. masked: names and dates hidden in sentences are "
+    "filled in from passages found. questions: questions find the passages that answer them. joint: the reader and the "
+    "retriever under one score. The last two need DATA.",
+)
+@click.option("--reader", metavar="DIR", help="A reader for phase joint to start from, instead of the packaged one.")
+@click.option(
+    "--masks",
+    type=click.Choice(["salient", "random"]),
+    default="salient",
+    show_default=True,
+    help="What is hidden: names and dates, or any words.",
+)
+@click.option("--no-null", is_flag=True, help="Without the null document: a passage must be read.")
+@click.option("--same-document", is_flag=True, help="Passages of a sentence's own document may be read for it.")
+@click.option("-k", type=click.IntRange(min=2), default=8, show_default=True, help="Documents read for each.")
+@click.option(
+    "--pairs", type=click.IntRange(min=2), default=32, show_default=True, help="A step's pairs (ict, questions)."
+)
+@click.option(
+    "--batch", type=click.IntRange(min=1), default=8, show_default=True, help="A step's sentences or questions."
+)
+@click.option(
+    "--refresh-every",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="Steps between two refreshes of the keys; 0: never.",
+)
+@held_out_option
+@epochs_option
+@steps_option
+@seed_option
+@json_option
+def realm(
+    data: tuple[Path, ...],
+    out: Path,
+    index: Path,
+    phases: tuple[Any, ...],
+    reader: str | None,
+    masks: Any,
+    no_null: bool,
+    same_document: bool,
+    k: int,
+    pairs: int,
+    batch: int,
+    refresh_every: int,
+    held_out: tuple[Path, ...],
+    epochs: int | None,
+    steps: int | None,
+    seed: int,
+    as_json: bool,
+) -> Result:
+    """Train an encoder over an index, and a reader with it.
+
+    Without DATA it learns from the index alone. A line of DATA.jsonl is {"question", "answers": [...], "context"?}: a
+    context that is in the index names the right passage. OUT/index is the same passages under the new encoder, to be
+    queried like any other. Run again with the same --out, it goes on where it stopped.
+    """
+    from memptm.memory.memory import Memory
+    from memptm.training.realm import Recipe, train_realm
+
+    recipe = Recipe(
+        masks=masks, null=not no_null, same_document=same_document, k=k, pairs=pairs, batch=batch,
+        refresh_every=refresh_every, steps=steps, seed=seed,
+    )  # fmt: skip
+    recipe = replace(recipe, epochs=epochs or recipe.epochs, phases=phases or recipe.phases)
+    with drawn(hidden=as_json) as progress:
+        result = train_realm(
+            data, Memory.open(index), out, reader=reader, held_out=held_out, recipe=recipe, progress=progress
+        )
+    if not as_json:
+        phases_told = result.pop("phases")
+        for phase, told in phases_told.items():
+            click.echo(f"{phase}:")
+            render.table(told.pop("telemetry"))
+            render.note(told.pop("warning"))
+        render.table([{"phase": phase, **told} for phase, told in phases_told.items()])
+    return _shown(result, out, as_json)
+
+
 def _shown(result: dict[str, Any], out: Path, as_json: bool) -> Result:
     if not as_json:
         render.info({**result, "out": str(out)})

@@ -46,7 +46,12 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _special(tokenizer: Tokenizer, token: str) -> int:
+def special(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a special token.
+
+    Raises:
+        ModelMissing: the vocabulary has none.
+    """
     number = tokenizer.token_to_id(token)
     if number is None:
         raise ModelMissing(f"The reader's vocabulary has no {token}: its base must be a BERT model.")
@@ -58,7 +63,7 @@ class Windower:
 
     def __init__(self, tokenizer: Tokenizer, *, window: int, stride: int) -> None:
         self.tokenizer, self.window, self.stride = tokenizer, window, stride
-        self.cls, self.sep = _special(tokenizer, "[CLS]"), _special(tokenizer, "[SEP]")
+        self.cls, self.sep = special(tokenizer, "[CLS]"), special(tokenizer, "[SEP]")
 
     def windows(self, questions: Sequence[str], contexts: Sequence[str], texts: Sequence[str]) -> list[Window]:
         """All windows of all rows, in order; each row has at least one."""

@@ -158,6 +158,20 @@ class Memory:
                 self._settle(rows=run.committed)
         return added
 
+    def take_over(self, other: Memory, keys: Keys) -> None:
+        """Store all of ``other`` in this empty index, under ``keys``: (n, dimension), in the order it was stored there.
+
+        Raises:
+            InputError: this index is not empty, or there is not a key for each passage.
+        """
+        with self._guard, self._writer():
+            if len(self._values.snapshot().ids) or len(keys) != len(other):
+                raise InputError("Only an empty index takes over another, with a key for each of its passages.")
+            self._synced()
+            if len(keys):
+                self._values.copy(other._values, keys)
+                self._settle(rows=len(keys))
+
     def remove(self, *, ids: Sequence[str] = (), source: str | Path | None = None, where: str | None = None) -> int:
         """Forget documents, from Lance, FAISS and full text at once. Conditions that are given must all hold.
 

@@ -246,6 +246,15 @@ class Values:
                 merge.when_not_matched_by_source_delete(_among("id", replaced)).execute(data)
             self._wrote()
 
+    def copy(self, other: Values, keys: Keys) -> None:
+        """Store all rows of ``other`` under ``keys``, (n, dimension) in the order of its ids, in one version."""
+        rows = other.scan(*self.schema.names).sort_by("id")
+        column = pa.FixedSizeListArray.from_arrays(pa.array(keys.astype(np.float32).ravel()), self.dimension)
+        with writing(self.path):
+            self._create()
+            self._table.add(rows.set_column(rows.schema.get_field_index("key"), self.schema.field("key"), column))
+            self._wrote()
+
     def _wrote(self) -> None:
         self._listing = set()
         self.refresh()

@@ -7,7 +7,6 @@ result is an encoder for the same index: `memptm query --encoder`.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,28 +16,26 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from memptm.encoders.base import Encoder
 from memptm.encoders.sentence import load_encoder
 from memptm.encoders.two_sided import save_questions, sides
 from memptm.errors import InputError
-from memptm.evaluation.metrics import recall
 from memptm.generation.generator import ADAPTER, Generator
 from memptm.generation.marginal import token_log_likelihood
 from memptm.memory.memory import Memory
 from memptm.progress import Progress, silent
 from memptm.training.adapter import save_adapter, trainable
+from memptm.training.evaluate import compare
 from memptm.training.examples import Example, read_examples
 from memptm.training.judge import NULL, Judge
 from memptm.training.loop import fit, shuffled
 from memptm.training.losses import contrast, marginal, perplexity_distillation
-from memptm.training.targets import Target, Vectors, find_targets
+from memptm.training.targets import Target, find_targets
 from memptm.training.telemetry import retrieval_numbers
 from memptm.training.tower import Tower
 from memptm.types import Json, Passage
 
 Loss = Literal["contrast", "perplexity", "emdr2", "marginal"]
 LOSSES: tuple[Loss, ...] = ("contrast", "perplexity", "emdr2", "marginal")
-RECALL_AT = (1, 5, 20)
 REMEDY = "Lower --batch, --judged or -k."
 
 
@@ -155,7 +152,9 @@ def train_rag(
     result |= {"warning": telemetry.collapse(), "telemetry": telemetry.table()}
     if not held_out:
         return result
-    return result | _evaluate(load_encoder(str(out / "encoder")), memory.encoder, passages, keys, held_out)
+    return result | compare(
+        held_out, passages, before=(memory.encoder, keys), after=(load_encoder(str(out / "encoder")), keys)
+    )
 
 
 def _judge(
@@ -257,23 +256,3 @@ class _Lesson:
             total = total + marginal(log_prior, table.detach())
         utility = (log_prior.detach() + table.detach()).logsumexp(dim=1) - null
         return total, float(utility.mean())
-
-
-def _evaluate(
-    learned: Encoder, frozen: Encoder, passages: Sequence[Passage], keys: Vectors, held_out: Sequence[Path]
-) -> Json:
-    """Recall of the right passages on held-out questions, as trained and before."""
-    examples = [row for row in read_examples(held_out, contexts=False) if row.answers]
-    after, before = (one.encode_questions([row.question for row in examples]) for one in (learned, frozen))
-    targets = find_targets(examples, passages, keys, before)
-    return {"n": len(examples), "recall": recall_of(after, keys, targets), "frozen": recall_of(before, keys, targets)}
-
-
-def recall_of(queries: Vectors, keys: Vectors, targets: Sequence[Target]) -> dict[str, float]:
-    """Share of questions with a right passage among the first 1, 5, 20, by inner product."""
-    ranks: list[int | None] = []
-    for query, target in zip(queries, targets, strict=True):
-        scores = keys @ query
-        best = max((float(scores[n]) for n in target.right), default=math.inf)
-        ranks.append(1 + int((scores > best).sum()) if target.right else None)
-    return {str(k): round(recall(ranks, k=k) or 0.0, 4) for k in RECALL_AT}

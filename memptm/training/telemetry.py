@@ -22,6 +22,8 @@ COLUMNS = {
     "utility": "utility",
     "entropy": "entropy of p(z|x)",
     "distinct": "distinct documents",
+    "null": "p(null|x)",
+    "answered": "answer found",
     "drift": "drift",
     "negatives": "negatives a question",
     "stale": "steps since the keys",

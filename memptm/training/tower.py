@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from memptm.encoders.bert import Bert
@@ -27,17 +27,16 @@ class Tower(nn.Module):
 
     def forward(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """(n, dimension) unit vectors of token ids, special tokens included."""
-        ids, mask = padded(rows, to=PAD_TO)
-        return pooled(self.bert(ids, mask), mask, self.encoder.pooling)
+        return self.of(self.bert, rows)
 
-    @torch.no_grad()
-    def frozen(self, rows: Sequence[Sequence[int]], *, at_once: int = 16) -> Tensor:
-        """As ``forward``, without gradients, a few at a time, and in evaluation mode."""
-        training = self.training
-        self.eval()
-        found = torch.cat([self(rows[n : n + at_once]) for n in range(0, len(rows), at_once)])
-        self.train(training)
-        return found
+    def of(self, bert: Bert, rows: Sequence[Sequence[int]]) -> Tensor:
+        """As ``forward``, by other weights of the same shape."""
+        ids, mask = padded(rows, to=PAD_TO)
+        return pooled(bert(ids, mask), mask, self.encoder.pooling)
+
+    def before(self) -> Bert:
+        """The weights that training begins with, to measure the way from them; a run that goes on asks first."""
+        return copy.deepcopy(self.bert).eval().requires_grad_(False)
 
     def trained(self) -> list[nn.Parameter]:
         """The parameters that learn."""

@@ -1,0 +1,112 @@
+"""The same passages under another encoder: their keys made anew, and an index that holds them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from memptm.encoders.base import Encoder, Keys, key_text
+from memptm.errors import InputError
+from memptm.memory.home import Home
+from memptm.memory.ingest import digest, unit
+from memptm.memory.memory import Memory
+from memptm.progress import Event, Progress, silent
+
+PART = 512  # texts that are encoded and kept at once
+
+
+class Stopped(Exception):
+    """Encoding was told to end before it was done; what was encoded is kept."""
+
+
+class KeyCache:
+    """Keys by what the encoder reads, kept on disk: a run that was killed goes on, and changed texts alone cost encoding.
+
+    Args:
+        folder: a part file for each ``PART`` texts; the keys of each encoder stand apart.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.encoded = 0
+
+    def keys(
+        self,
+        texts: Sequence[str],
+        encoder: Encoder,
+        *,
+        going: Callable[[], bool] = lambda: True,
+        progress: Progress = silent,
+    ) -> Keys:
+        """(n, dimension) unit keys of ``texts``, in their order.
+
+        Raises:
+            Stopped: ``going`` said so between two parts.
+        """
+        place = self.folder / encoder.fingerprint
+        hashes = [digest(text) for text in texts]
+        known = _read(place)
+        new = {one: text for one, text in zip(hashes, texts, strict=True) if one not in known}
+        names = list(new)
+        for start in range(0, len(names), PART):
+            if not going():
+                raise Stopped
+            some = names[start : start + PART]
+            made = unit(encoder.encode_passages([new[one] for one in some]))
+            known |= dict(zip(some, made, strict=True))
+            _write(place, some, made)
+            self.encoded += len(some)
+            progress(Event(stage="encode", done=min(start + PART, len(names)), total=len(names)))
+        return np.stack([known[one] for one in hashes])
+
+    def forget(self) -> None:
+        """Remove the files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _read(place: Path) -> dict[str, Keys]:
+    known: dict[str, Keys] = {}
+    for path in sorted(place.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as part:
+            known |= dict(zip(part["names"].tolist(), part["keys"], strict=True))
+    return known
+
+
+def _write(place: Path, names: Sequence[str], keys: Keys) -> None:
+    """A part file, whole or not at all, named by what is in it."""
+    place.mkdir(parents=True, exist_ok=True)
+    half = place / f"{digest(*names)}.part"
+    with half.open("wb") as file:
+        np.savez(file, names=np.array(names), keys=keys)
+    half.replace(half.with_suffix(".npz"))
+
+
+def rekey(
+    memory: Memory, path: Path, encoder: Encoder, *, cache: KeyCache | None = None, progress: Progress = silent
+) -> Memory:
+    """Write ``memory``'s passages as a new index at ``path``, keyed by ``encoder``, which it records.
+
+    It is made beside ``path`` and moved there when it is complete; what was encoded before a kill is not encoded again.
+
+    Raises:
+        InputError: something is at ``path`` that is not an index of this encoder.
+    """
+    found = Home(path).manifest()
+    if found is not None and found.fingerprint == encoder.fingerprint:
+        return Memory.open(path, encoder=encoder)
+    if found is not None:
+        raise InputError(f"{path} holds an index of another encoder. Move it away, or give another folder.")
+    half, cache = path.with_name(f"{path.name}.part"), cache or KeyCache(path.with_name(f"{path.name}.keys"))
+    passages, _ = memory.keys()
+    keys = cache.keys([key_text(passage) for passage in passages], encoder, progress=progress)
+    shutil.rmtree(half, ignore_errors=True)
+    with Memory.open(half, create=True, encoder=encoder) as made:
+        made.take_over(memory, keys)
+    if path.exists():
+        path.rmdir()
+    half.replace(path)
+    cache.forget()
+    return Memory.open(path, encoder=encoder)
