@@ -100,7 +100,7 @@ class Refresh:
     def _launch(self, step: int) -> None:
         self.close()
         paths = [self.folder / f"encoder-{step}", self._texts, self._parts(step), self._path(step)]
-        command = [sys.executable, "-m", "memptm.training.refresh", *map(str, paths)]
+        command = [sys.executable, "-m", "memptm.training.refresh", str(os.getpid()), *map(str, paths)]
         with self._errors(step).open("wb") as errors:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)  # noqa: S603
         self._running = (step, process)
@@ -163,12 +163,11 @@ class Versions:
         return max(0, (step - 1) // self._every - 1) * self._every
 
 
-def refresh(encoder: Path, texts: Path, parts: Path, out: Path) -> None:
-    """Embed ``texts`` with the encoder in a folder and publish the keys; ends early when its parent is gone."""
+def refresh(parent: int, encoder: Path, texts: Path, parts: Path, out: Path) -> None:
+    """Embed ``texts`` with the encoder in a folder and publish the keys; ends early when process ``parent`` is gone."""
     from memptm.encoders import load_encoder
     from memptm.memory.rekey import KeyCache, Stopped
 
-    parent = os.getppid()
     cache = KeyCache(parts)
     passages = json.loads(texts.read_text(encoding="utf-8"))
     try:
@@ -193,4 +192,4 @@ if __name__ == "__main__":
     if hasattr(os, "nice"):
         with suppress(OSError):
             os.nice(NICE)
-    refresh(*map(Path, sys.argv[1:]))
+    refresh(int(sys.argv[1]), *map(Path, sys.argv[2:]))

@@ -1,5 +1,7 @@
 """What is hidden in sentences, and which passages may be read for them."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ def test_sentences_are_stretches_of_the_text_in_order(text):
     assert "".join(text[start:end] for start, end in found).split() == text.split() or all(
         text[start:end].strip() for start, end in found
     )
-    assert all(a[1] <= b[0] for a, b in zip(found, found[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(found))
     assert all(text[start:end] == text[start:end].strip() for start, end in found)
 
 
@@ -67,10 +69,10 @@ def test_candidates_leave_out_what_gives_the_blank_away():
 
 
 def test_the_inverse_cloze_task_takes_the_sentence_out_nine_times_in_ten():
-    pairs = inverse_cloze([passage(CURIE, title="Curie"), passage("One sentence only.")], epochs=400, seed=0)
+    pairs = inverse_cloze([passage(CURIE, title="A life"), passage("One sentence only.")], epochs=400, seed=0)
     assert len(pairs) == 400
     assert {pair.right for pair in pairs} == {(0,)}
     removed = [pair for pair in pairs if pair.query not in pair.key]
     assert 0.85 < len(removed) / len(pairs) < 0.95
-    assert all(pair.key.startswith("Curie\n") for pair in pairs)  # the title stays
+    assert all(pair.key.startswith("A life\n") for pair in pairs)  # the title stays
     assert {pair.query for pair in pairs} == {CURIE[start:end] for start, end in sentences(CURIE)}
