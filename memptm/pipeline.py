@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from memptm.generation.rag import Marginal, Rag
     from memptm.generation.reader import Reader
     from memptm.memory.memory import Memory
+    from memptm.memory.search import Mode
 
 METHODS = ("reader", "generate", "rag-sequence", "rag-token")
 STREAMED = ("generate", "rag-token")
@@ -33,6 +34,7 @@ class QA:
         memory: where passages come from; None is enough for ``read``.
         method: "reader" finds the answer's span in the passages (REALM's marginal over passages); "generate" writes it from
             all passages at once; "rag-sequence" and "rag-token" write it from each apart and sum over them.
+        mode: how passages are searched, by meaning ("dense"), by words ("lexical") or by both ("hybrid").
         reader, generator: a model, its name or its folder; None is the packaged one. Loaded on first use.
     Raises:
         InputError: there is no such method.
@@ -43,12 +45,13 @@ class QA:
         memory: Memory | None = None,
         *,
         method: str = "reader",
+        mode: Mode = "hybrid",
         reader: Reader | str | None = None,
         generator: Generator | str | None = None,
     ) -> None:
         if method not in METHODS:
             raise InputError(f"There is no method {method!r}. Methods: {', '.join(METHODS)}.")
-        self.memory, self.method = memory, method
+        self.memory, self.method, self.mode = memory, method, mode
         self._reader, self._generator = reader, generator
 
     @property
@@ -81,7 +84,7 @@ class QA:
             InputError: no memory, an empty or overlong question, k below 1, or a filter that cannot be read.
         """
         memory = self._ready([question], k)
-        hits = memory.search(question, k=k, where=where)
+        hits = memory.search(question, k=k, mode=self.mode, where=where)
         if not hits:
             return self._nothing_to_read(question)
         if self.method == "reader":
@@ -95,7 +98,7 @@ class QA:
             InputError: as for a call.
         """
         memory = self._ready(questions, k)
-        found = memory.search(list(questions), k=k) if questions else []
+        found = memory.search(list(questions), k=k, mode=self.mode) if questions else []
         answers = [self._nothing_to_read(question) for question in questions]
         full = [n for n, hits in enumerate(found) if hits]
         if full:
@@ -161,9 +164,10 @@ class QA:
 
     def _prior(self, hits: Sequence[Hit]) -> tuple[list[Passage], list[float]]:
         """Passages and log p(z | x), a softmax of the fused scores: likelier for the answers than one of cosines alone
-        (scripts/calibrate_reader.py prints both).
+        (scripts/calibrate_reader.py prints both). BM25's scores have no common scale: there it is one of cosines.
         """
-        return [hit.passage for hit in hits], self.reader.log_prior([hit.score for hit in hits])
+        scores = [hit.similarity if self.mode == "lexical" else hit.score for hit in hits]
+        return [hit.passage for hit in hits], self.reader.log_prior(scores)
 
     def _read_batch(self, questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
         read = [self._prior(hits) for hits in found]

@@ -70,12 +70,20 @@ def scores(predictions: list[str | None], questions: list[Json]) -> Json:
     return table
 
 
-def recalls(memory: Memory, questions: list[Json], mode: Mode, right: Callable[[Hit, Json], bool]) -> Json:
-    """Recall at 1, 5, 20 in percent with 95 % intervals; a bootstrap over the rows' groups, or their passages."""
+def recalls(
+    memory: Memory, questions: list[Json], mode: Mode, right: Callable[[Hit, Json], bool], *, intervals: bool = True
+) -> Json:
+    """Recall at 1, 5, 20 in percent with 95 % intervals: a bootstrap over the rows' groups, or their passages.
+
+    Without ``intervals`` the numbers alone, for means over seeds.
+    """
     found = memory.search([row["question"] for row in questions], k=20, mode=mode)
     table: Json = {"n": len(questions)}
     for k in (1, 5, 20):
         values = [float(any(right(hit, row) for hit in hits[:k])) for row, hits in zip(questions, found, strict=True)]
+        if not intervals:
+            table[f"recall@{k}"] = 100 * sum(values) / len(values)
+            continue
         low, high = bootstrap(values, groups=[str(row.get("group", row["context"])) for row in questions])
         table[f"recall@{k}"] = f"{100 * sum(values) / len(values):.1f} ({100 * low:.1f}–{100 * high:.1f})"
     return table

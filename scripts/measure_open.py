@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from held_out import is_right, open_index, reading_sets, recalls, rows, scores
+from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.pipeline import QA
 from runs import RESULTS, Runs
@@ -25,8 +26,14 @@ MODES: tuple[Mode, ...] = ("dense", "lexical", "hybrid")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
 @click.option("--methods", default="reader,generate")
 @click.option("--index", type=click.Path(path_type=Path), default=Path("runs/open/index"), help="Made where absent.")
+@click.option(
+    "--learned",
+    type=click.Path(exists=True, path_type=Path),
+    help="The index under a learned encoder: runs/rag/squad/both-…/tested.",
+)
+@click.option("--search", "searches", default="default", help="Of: default, by words, learned.")
 @click.option("--limit", default=150, help="Questions for the generator, which is slow; 0 asks all.")
-def main(data: Path, out: Path, methods: str, index: Path, limit: int) -> None:
+def main(data: Path, out: Path, methods: str, index: Path, learned: Path | None, searches: str, limit: int) -> None:
     """Write OUT/search_modes.jsonl and OUT/open.jsonl."""
     memory = open_index(data, index)
     indexed = {row["context"] for row in rows(data / "squad_subset.jsonl")}
@@ -39,15 +46,17 @@ def main(data: Path, out: Path, methods: str, index: Path, limit: int) -> None:
         click.echo(f"{mode}: {metrics}")
         runs.append({"mode": mode, "passages": len(memory)}, 0, metrics)
     answered = Runs(out / "open.jsonl")
-    for method in methods.split(","):
-        qa = QA(memory, method=method)
-        asked = random.Random(0).sample(questions, limit) if limit and method != "reader" else questions
-        began = time.perf_counter()
-        answers = qa.batch([row["question"] for row in asked], k=5)
-        spent = 1000 * (time.perf_counter() - began) / len(asked)
-        metrics = {**scores([answer.text for answer in answers], asked), "ms a question": round(spent, 1)}
-        click.echo(f"{method}: {metrics}")
-        answered.append({"method": method, "k": 5, "search": "default"}, 0, metrics)
+    for search in searches.split(","):
+        asked_of = Memory.open(learned) if search == "learned" and learned else memory
+        for method in methods.split(","):
+            qa = QA(asked_of, method=method, mode="lexical" if search == "by words" else "hybrid")
+            asked = random.Random(0).sample(questions, limit) if limit and method != "reader" else questions
+            began = time.perf_counter()
+            answers = qa.batch([row["question"] for row in asked], k=5)
+            spent = 1000 * (time.perf_counter() - began) / len(asked)
+            metrics = {**scores([answer.text for answer in answers], asked), "ms a question": round(spent, 1)}
+            click.echo(f"{search}, {method}: {metrics}")
+            answered.append({"method": method, "k": 5, "search": search}, 0, metrics)
 
 
 if __name__ == "__main__":

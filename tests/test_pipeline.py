@@ -66,6 +66,21 @@ def test_a_filter_is_applied_before_reading(qa: QA) -> None:
     assert nothing.note
 
 
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+def test_passages_are_searched_as_asked_and_priors_are_probabilities(qa: QA, mode: str) -> None:
+    assert qa.memory is not None
+    answer = QA(qa.memory, mode=mode, reader=qa.reader)(WHO, k=3)  # type: ignore[arg-type]
+    assert answer.text is not None
+    assert "Ada Trent" in answer.text
+    hits = qa.memory.search(WHO, k=3, mode=mode)  # type: ignore[arg-type]
+    # BM25's own scores have no common scale: by words alone, p(z | x) is made of cosines.
+    log_prior = qa.reader.log_prior([hit.similarity if mode == "lexical" else hit.score for hit in hits])
+    priors = {hit.passage.id: math.exp(one) for hit, one in zip(hits, log_prior, strict=True)}
+    assert {one.passage.id: one.prior for one in answer.evidence} == pytest.approx(priors)
+    with pytest.raises(InputError, match="Unknown mode"):
+        QA(qa.memory, mode="fuzzy")(WHO)  # type: ignore[arg-type]
+
+
 def test_an_empty_memory_has_no_answer(tmp_path: Path) -> None:
     answer = QA(Memory.open(tmp_path / "index", create=True))(WHO)
     assert (answer.text, answer.probability) == (None, 1.0)

@@ -33,7 +33,13 @@ method_option = click.option(
     type=click.Choice(METHODS),
     help="reader: the span in the passages that answers; generate: an answer written from all of them; rag-sequence, rag-token: written from each apart, and summed over them.",
 )
-
+mode_option = click.option(
+    "--mode",
+    default="hybrid",
+    show_default=True,
+    type=click.Choice(["dense", "lexical", "hybrid"]),
+    help="Search by meaning (dense), by words (lexical), or by both.",
+)
 reader_option = click.option("--reader", metavar="NAME", help="A reader's folder.")
 tokens_option = click.option(
     "--tokens",
@@ -87,13 +93,7 @@ def build(
 @click.argument("question")
 @index_option
 @k_option
-@click.option(
-    "--mode",
-    default="hybrid",
-    show_default=True,
-    type=click.Choice(["dense", "lexical", "hybrid"]),
-    help="dense: by meaning; lexical: by words; hybrid: both.",
-)
+@mode_option
 @where_option
 @encoder_option
 @json_option
@@ -119,6 +119,7 @@ def search(
 @index_option
 @k_option
 @method_option
+@mode_option
 @where_option
 @encoder_option
 @reader_option
@@ -130,6 +131,7 @@ def query(
     index: Path,
     k: int,
     method: str,
+    mode: Mode,
     where: str | None,
     encoder: str | None,
     reader: str | None,
@@ -141,7 +143,7 @@ def query(
     check_question(question)
     if tokens is not None and method == "reader":
         raise InputError("--tokens changes what a generator writes. Give --method generate with it.")
-    qa = _qa(index, method=method, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
+    qa = _qa(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
     if tokens is not None:
         from memptm.generation.knn import attach
 
@@ -232,6 +234,30 @@ def tokens(index: Path, out: Path, generator: str | None, as_json: bool) -> Resu
     return result
 
 
+@main.command()
+@index_option
+@click.option("--encoder", required=True, metavar="NAME", help="A sentence-transformers model, by name or folder.")
+@click.option(
+    "--out", required=True, metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="The new index."
+)
+@json_option
+def rekey(index: Path, encoder: str, out: Path, as_json: bool) -> Result:
+    """Make a new index of the same passages, keyed by another encoder.
+
+    The documents are not needed. The index given is left as it is. What was encoded before an interruption is kept: the same command goes on.
+    """
+    from memptm.encoders import load_encoder
+    from memptm.memory.memory import Memory
+    from memptm.memory.rekey import rekey as make
+
+    with drawn(hidden=as_json) as progress:
+        made = make(Memory.open(index), out, load_encoder(encoder), progress=progress)
+    result = {"index": str(out), "passages": len(made), "encoder": made.manifest.encoder}
+    if not as_json:
+        render.info(result)
+    return result
+
+
 @main.command("eval")
 @click.argument("questions", metavar="QA.jsonl", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @index_option
@@ -274,18 +300,26 @@ main.add_command(train)
 
 
 def _qa(
-    index: Path, *, method: str, encoder: str | None, reader: str | None, generator: str | None, as_json: bool
+    index: Path,
+    *,
+    method: str,
+    mode: Mode = "hybrid",
+    encoder: str | None,
+    reader: str | None,
+    generator: str | None,
+    as_json: bool,
 ) -> QA:
     """The QA that a command asks; a generator is loaded here, since its first use can take a while and shows it."""
     from memptm.memory.memory import Memory
 
     memory = Memory.open(index, encoder=encoder)
     if method == "reader":
-        return QA(memory, method=method, reader=reader)
+        return QA(memory, method=method, mode=mode, reader=reader)
     from memptm.generation.generator import Generator
 
     with drawn(hidden=as_json) as progress:
-        return QA(memory, method=method, reader=reader, generator=Generator.load(generator, progress=progress))
+        made = Generator.load(generator, progress=progress)
+    return QA(memory, method=method, mode=mode, reader=reader, generator=made)
 
 
 def _ms_since(began: float) -> float:

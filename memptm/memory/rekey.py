@@ -60,7 +60,7 @@ class KeyCache:
             _write(place, some, made)
             self.encoded += len(some)
             progress(Event(stage="encode", done=min(start + PART, len(names)), total=len(names)))
-        return np.stack([known[one] for one in hashes])
+        return np.array([known[one] for one in hashes], np.float32).reshape(len(hashes), encoder.dimension)
 
     def forget(self) -> None:
         """Remove the files."""
@@ -92,8 +92,10 @@ def rekey(
     It is made beside ``path`` and moved there when it is complete; what was encoded before a kill is not encoded again.
 
     Raises:
-        InputError: something is at ``path`` that is not an index of this encoder.
+        InputError: an index of another encoder is at ``path``. BadIndex: something else is.
     """
+    if path.resolve() == memory.path.resolve():
+        raise InputError(f"{path} is the index itself. Give a new folder for the one with other keys.")
     found = Home(path).manifest()
     if found is not None and found.fingerprint == encoder.fingerprint:
         return Memory.open(path, encoder=encoder)
@@ -106,7 +108,7 @@ def rekey(
     with Memory.open(half, create=True, encoder=encoder) as made:
         made.take_over(memory, keys)
     if path.exists():
-        path.rmdir()
+        path.rmdir()  # empty, for it holds no manifest
     half.replace(path)
     cache.forget()
     return Memory.open(path, encoder=encoder)

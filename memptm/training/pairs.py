@@ -51,26 +51,28 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 def inverse_cloze(passages: Sequence[Passage], *, epochs: int, seed: int) -> list[Pair]:
     """A sentence of every passage that has two or more, once an epoch; epoch after epoch, in the passages' order."""
-    places = [_usable(passage.text) for passage in passages]
+    places = [sentences(passage.text) for passage in passages]
+    copies: dict[str, list[int]] = {}  # passages with this text
+    holders: dict[str, list[int]] = {}  # passages with this sentence: overlapping ones share some
+    for n, passage in enumerate(passages):
+        copies.setdefault(passage.text, []).append(n)
+        for sentence in {passage.text[start:end] for start, end in places[n]}:
+            holders.setdefault(sentence, []).append(n)
     pairs = []
     for epoch in range(epochs):
         chance = random.Random(f"ict-{seed}-{epoch}")
         for n, passage in enumerate(passages):
-            if not places[n]:
+            usable = [(start, end) for start, end in places[n] if len(passage.text[start:end].split()) >= SHORTEST]
+            if len(places[n]) < 2 or not usable:
                 continue
-            start, end = chance.choice(places[n])
-            rest = passage
+            start, end = chance.choice(usable)
+            query, rest = passage.text[start:end], passage
             if chance.random() < REMOVED:
                 rest = replace(passage, text=f"{passage.text[:start].rstrip()} {passage.text[end:].lstrip()}".strip())
-            pairs.append(Pair(passage.text[start:end], key_text(rest), (n,)))
+            right = (n, *(one for one in copies[passage.text] if one != n))
+            doubtful = tuple(one for one in holders[query] if one not in right)
+            pairs.append(Pair(query, key_text(rest), right, doubtful))
     return pairs
-
-
-def _usable(text: str) -> list[tuple[int, int]]:
-    found = sentences(text)
-    if len(found) < 2:
-        return []
-    return [(start, end) for start, end in found if len(text[start:end].split()) >= SHORTEST]
 
 
 class PairLesson:
@@ -118,7 +120,8 @@ class PairLesson:
             log_prior = (top.values / self.temperature).log_softmax(dim=1)
             before = self.tower.of(self._before, [self._queries[row] for row in rows])
             numbers = retrieval_numbers(log_prior, top.indices, queries, before)
-        return {"loss": float(loss.detach()), **numbers, "stale": stale}
+        against = float((~(right | ignored)).sum(dim=1).float().mean())
+        return {"loss": float(loss.detach()), **numbers, "negatives": against, "stale": stale}
 
     def _known(self, rows: Sequence[int], stored: int) -> tuple[Tensor, Tensor]:
         """(n, n + stored) booleans: what is right, and what is neither right nor wrong. The batch's passages come first."""

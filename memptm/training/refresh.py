@@ -122,10 +122,18 @@ class Versions:
     2 ``every`` steps old, of one version at any time.
 
     Args:
-        first: (passages, dimension) keys at the start. refresh: None: they stay. write: puts the encoder into a folder.
+        first: (passages, dimension) keys at the start. refresh: None: they stay. write: puts the encoder into a folder; not
+            called without ``refresh``.
     """
 
-    def __init__(self, first: Tensor, refresh: Refresh | None, every: int, *, write: Callable[[Path], None]) -> None:
+    def __init__(
+        self,
+        first: Tensor,
+        refresh: Refresh | None = None,
+        every: int = 0,
+        *,
+        write: Callable[[Path], None] = lambda _: None,
+    ) -> None:
         self._keys, self._version = first, 0
         self._refresh, self._every, self._write = refresh, every, write
         self.waited = 0.0  # seconds that steps stood still for keys

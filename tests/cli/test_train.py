@@ -1,6 +1,9 @@
 """`memptm train rag`, and the trained encoder where questions are asked."""
 
 import json
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -77,3 +80,101 @@ def test_tokens_are_for_a_generator(run_memptm, trained):
     refused = run_memptm("query", "Who?", "--index", place / "index", "--tokens", place / "tokens")
     assert refused.returncode == 2
     assert "--method generate" in refused.stderr
+
+
+REALM = ("--masks", "random", "--steps", 2, "-k", 2, "--pairs", 4, "--batch", 2, "--refresh-every", 1)
+
+
+@pytest.fixture(scope="module")
+def realm(run_memptm, trained):
+    """What `train realm` makes of the same index without any questions."""
+    place, _ = trained
+    done = run_memptm("train", "realm", "--index", place / "index", "--out", place / "realm", *REALM, "--json")
+    return place, done
+
+
+def test_realm_learns_from_the_index_alone_and_tells_what_it_made(realm):
+    place, done = realm
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert list(result["phases"]) == ["ict", "masked"]
+    assert result["index"] == str(place / "realm" / "index")
+    assert [row["stale"] for row in result["phases"]["masked"]["telemetry"]] == [0, 1]
+
+
+def test_the_index_it_made_is_queried_like_any_other_and_names_its_encoder(run_memptm, realm):
+    place, done = realm
+    asked = run_memptm("query", "Who built the lighthouse?", "--index", place / "realm" / "index", "--json")
+    assert asked.returncode == 0, asked.stderr
+    assert json.loads(asked.stdout)["evidence"]
+    info = json.loads(run_memptm("info", "--index", place / "realm" / "index", "--json").stdout)
+    assert info["encoder"] == json.loads(done.stdout)["encoder"]
+
+
+def test_the_encoder_of_one_index_does_not_open_the_other(run_memptm, realm):
+    place, done = realm
+    encoder = json.loads(done.stdout)["encoder"]
+    asked = run_memptm("search", "lighthouse", "--index", place / "index", "--encoder", encoder)
+    assert asked.returncode == 2
+    assert len(asked.stderr.strip().splitlines()) == 1
+
+
+def test_any_other_index_can_be_keyed_by_the_encoder_it_made(run_memptm, realm):
+    place, done = realm
+    encoder = json.loads(done.stdout)["encoder"]
+    options = ("--index", place / "index", "--out", place / "keyed")
+    made = run_memptm("rekey", *options, "--encoder", encoder, "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["encoder"] == encoder
+    assert run_memptm("search", "lighthouse", "--index", place / "keyed").returncode == 0
+    refused = run_memptm("rekey", *options, "--encoder", "sentence-transformers/all-MiniLM-L6-v2")
+    assert refused.returncode == 2
+    assert "another encoder" in refused.stderr
+
+
+def test_realm_after_a_kill_goes_on(run_memptm, trained):
+    place, _ = trained
+    command = (
+        "train",
+        "realm",
+        "--index",
+        place / "index",
+        "--out",
+        place / "killed",
+        *REALM[:2],
+        "--steps",
+        400,
+        *REALM[4:],
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-m", "memptm", *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    log = place / "killed" / "masked" / "checkpoint.safetensors"
+    for _ in range(1200):
+        if log.is_file() or running.poll() is not None:
+            break
+        time.sleep(0.1)
+    running.kill()
+    running.wait()
+    again = run_memptm(*command, "--json")
+    assert again.returncode == 0, again.stderr
+    steps = [json.loads(line)["step"] for line in (place / "killed" / "masked" / "log.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, len(steps) + 1))
+    assert json.loads(run_memptm("verify", "--index", place / "killed" / "index", "--json").stdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--phase", "joint"), "DATA.jsonl"),
+        (("-k", 400), "lower -k"),
+        (("--reader", "nowhere", "--phase", "joint", "ROWS"), "no reader in nowhere"),
+    ],
+)
+def test_what_realm_cannot_use_is_one_line_and_code_2(run_memptm, trained, tmp_path, options, said):
+    place, _ = trained
+    options = tuple(place / "rows.jsonl" if one == "ROWS" else one for one in options)
+    done = run_memptm("train", "realm", "--index", place / "index", "--out", tmp_path / "out", "-k", 2, *options)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert said in done.stderr

@@ -5,7 +5,7 @@ import pytest
 
 from memptm import Document, Memory
 from memptm.encoders.base import key_text
-from memptm.errors import InputError
+from memptm.errors import BadIndex, InputError
 from memptm.memory import rekey as module
 from memptm.memory.rekey import KeyCache, Stopped, rekey
 from tests.memory.toy import Toy
@@ -58,6 +58,20 @@ def test_an_index_of_that_encoder_is_kept_and_one_of_another_is_refused(memory, 
     assert len(rekey(memory, tmp_path / "new", OTHER)) == len(memory) + 1
     with pytest.raises(InputError, match="another encoder"):
         rekey(memory, tmp_path / "new", Toy(name="third", fingerprint="third"))
+    with pytest.raises(InputError, match="the index itself"):
+        rekey(memory, memory.path, OTHER)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    with pytest.raises(BadIndex):
+        rekey(memory, tmp_path / "full", OTHER)
+    assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
+
+
+def test_an_empty_index_becomes_an_empty_one(tmp_path):
+    empty = Memory.open(tmp_path / "empty", create=True, encoder=Toy())
+    made = rekey(empty, tmp_path / "new", OTHER)
+    assert len(made) == 0
+    assert made.search("otter") == []
 
 
 def test_what_was_encoded_before_a_stop_is_not_encoded_again(tmp_path, monkeypatch):

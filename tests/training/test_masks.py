@@ -76,3 +76,12 @@ def test_the_inverse_cloze_task_takes_the_sentence_out_nine_times_in_ten():
     assert 0.85 < len(removed) / len(pairs) < 0.95
     assert all(pair.key.startswith("A life\n") for pair in pairs)  # the title stays
     assert {pair.query for pair in pairs} == {CURIE[start:end] for start, end in sentences(CURIE)}
+
+
+def test_copies_of_a_passage_and_others_with_the_same_sentence_are_no_wrong_ones():
+    last = CURIE.index("It rained")
+    passages = [passage(CURIE), passage(CURIE[last:] + " The rest is new here altogether."), passage(CURIE)]
+    pairs = inverse_cloze(passages, epochs=20, seed=0)
+    rained = [pair for pair in pairs if pair.query.startswith("It rained")]
+    assert {(pair.right[0], pair.doubtful) for pair in rained} == {(0, (1,)), (1, (0, 2)), (2, (1,))}
+    assert {frozenset(pair.right) for pair in pairs} == {frozenset({0, 2}), frozenset({1})}

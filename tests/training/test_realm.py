@@ -88,7 +88,7 @@ def masked(encoder, memory):
         Clozer(load_tokenizer(encoder.folder), passage_tokens=64),
         blanks,
         passages,
-        Versions(torch.from_numpy(keys), None, 0, write=lambda folder: None),
+        Versions(torch.from_numpy(keys)),
         k=11,
         null=True,
         same_document=False,
@@ -166,7 +166,7 @@ def test_pairs_learn_on_both_sides_and_take_the_whole_index_as_wrong_ones(encode
     passages, keys = memory.keys()
     tower = Tower(encoder, dropout=0.0)
     pairs = [Pair("who?", passages[n].text, (n,), (5,) if n == 0 else ()) for n in range(3)]
-    versions = Versions(torch.from_numpy(keys), None, 0, write=lambda folder: None)
+    versions = Versions(torch.from_numpy(keys))
     lesson = PairLesson(tower, pairs, versions, temperature=0.1, learning_rate=1e-3)
     numbers = lesson.learn(1, [0, 2])
     with torch.no_grad():
@@ -177,6 +177,9 @@ def test_pairs_learn_on_both_sides_and_take_the_whole_index_as_wrong_ones(encode
             scores = torch.cat([fresh, torch.from_numpy(keys)[against]]) @ query / 0.1
             total += float(scores.logsumexp(0) - scores[n])
     assert numbers["loss"] == pytest.approx(total / 2, abs=1e-4)
+    assert numbers["negatives"] == pytest.approx(
+        (len(passages) - 2 + len(passages) - 1 + 2) / 2
+    )  # F94: said of every step
     gradient = dict(tower.bert.named_parameters())["layers.0.qkv.weight"].grad
     assert gradient is not None
     assert float(gradient.abs().sum()) > 0
@@ -187,7 +190,7 @@ def joint(encoder, memory):
     passages, keys = memory.keys()
     reader = Reader.load()
     scorer = SpanScorer.load(SHIPPED)
-    versions = Versions(torch.from_numpy(keys), None, 0, write=lambda folder: None)
+    versions = Versions(torch.from_numpy(keys))
     examples = [Example(row["question"], "", tuple(row["answers"])) for row in rows()]
     examples.append(Example("Who painted the ceiling?", "", ("Nobody here",)))
     tower = Tower(encoder, dropout=0.0)
@@ -275,7 +278,7 @@ def test_the_inverse_cloze_task_teaches_a_random_encoder_to_find_passages(encode
     passages, keys = memory.keys()
     torch.manual_seed(0)
     tower = Tower(encoder, dropout=0.0)
-    versions = Versions(torch.from_numpy(keys), None, 0, write=lambda folder: None)
+    versions = Versions(torch.from_numpy(keys))
     pairs = inverse_cloze(passages, epochs=40, seed=0)
     lesson = PairLesson(tower, pairs, versions, temperature=0.05, learning_rate=3e-3)
     plan = shuffled(len(pairs), batch=11, epochs=1, steps=None, seed=0)

@@ -148,6 +148,6 @@ def test_what_a_run_that_goes_on_needs_is_kept(refresh, encoder, tmp_path):
 
 
 def test_without_a_refresh_the_keys_stay():
-    versions = Versions(torch.ones(2, 3), None, 0, write=lambda folder: None)
+    versions = Versions(torch.ones(2, 3))
     keys, stale = versions.at(500)
     assert (float(keys.sum()), stale) == (6.0, 499)
