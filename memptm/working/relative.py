@@ -1,0 +1,88 @@
+"""Attention by relative distance over a segment and the memory before it.
+
+Source: Dai et al. 2019 (arXiv 1901.02860), section 3.3. Axes: b batch, h head, i query, j key (memory first), n distance,
+d width of a head, c width of the model.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def distances(keys: int, width: int, *, clamp: int = 0, device: torch.device | None = None) -> Tensor:
+    """(keys + 1, width) float32: sinusoids of the distances keys − 1 … 0, sines first, then cosines; a last row of zeros.
+
+    The last row is never looked at; with it the shift below needs no copy. In float32 whatever the model's precision:
+    bfloat16 cannot tell 257 from 256.
+
+    Args:
+        clamp: distances beyond count as this one; 0: no limit.
+    """
+    frequencies = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float32, device=device) / width)
+    distance = torch.arange(keys - 1, -1, -1, dtype=torch.float32, device=device)
+    if clamp:
+        distance = distance.clamp(max=clamp)
+    angles = distance[:, None] * frequencies
+    return functional.pad(torch.cat([angles.sin(), angles.cos()], dim=-1), (0, 0, 0, 1))
+
+
+def shifted(by_distance: Tensor) -> Tensor:
+    """(b h i n+1) scores of queries by distance, n = keys, as (b h i j) scores by key: a view.
+
+    Row i wants distance i + m − j at key j, which is column (i_last − i) + j, since distances fall from left to right. In a
+    row longer by one, that is where row i of a (queries, keys) matrix begins if the flat memory is read from i_last on.
+    What stands above the causal diagonal is garbage and must be masked.
+    """
+    queries, keys = by_distance.shape[-2], by_distance.shape[-1] - 1
+    flat = by_distance.flatten(-2)[..., queries - 1 : queries - 1 + queries * keys]
+    return flat.view(*flat.shape[:-1], queries, keys)
+
+
+class RelativeAttention(nn.Module):
+    """[(q_i + u)·k_j + (q_i + v)·r_{i+m−j}] / √d, softmax, values.
+
+    Args:
+        width: c. heads, head_width: need not multiply to c. dropout: on the weights.
+    """
+
+    def __init__(self, width: int, heads: int, head_width: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads, self.head_width, self.dropout = heads, head_width, dropout
+        self.query = nn.Linear(width, heads * head_width, bias=False)
+        self.key_value = nn.Linear(width, 2 * heads * head_width, bias=False)
+        self.relative = nn.Linear(width, heads * head_width, bias=False)
+        self.out = nn.Linear(heads * head_width, width, bias=False)
+
+    def forward(self, hidden: Tensor, context: Tensor, r: Tensor, u: Tensor, v: Tensor, hide: Tensor) -> Tensor:
+        """One layer's attention.
+
+        Args:
+            hidden: (b i c). context: (b j c), the memory and then ``hidden``. r: (j + 1, c), see ``distances``.
+            u, v: (h d). hide: booleans that broadcast to (b h i j), True where a key must not be seen.
+        Returns:
+            (b i c).
+        """
+        q = self._by_head(self.query(hidden))
+        k, value = (self._by_head(part) for part in self.key_value(context).chunk(2, dim=-1))
+        by_distance = (q + v[:, None]) @ self._by_head(self.relative(r.to(hidden.dtype))[None]).transpose(-1, -2)
+        scale = self.head_width**-0.5
+        bias = (shifted(by_distance) * scale).masked_fill(hide, -torch.inf)
+        attended = functional.scaled_dot_product_attention(
+            q + u[:, None], k, value, attn_mask=bias, dropout_p=self.dropout if self.training else 0.0, scale=scale
+        )
+        projected: Tensor = self.out(attended.transpose(1, 2).flatten(-2))
+        return projected
+
+    def _by_head(self, states: Tensor) -> Tensor:
+        """(b t hd) → (b h t d)."""
+        return states.view(*states.shape[:2], self.heads, self.head_width).transpose(1, 2)
+
+
+def hidden_keys(queries: int, keys: int, *, same_length: int = 0, device: torch.device | None = None) -> Tensor:
+    """(i j) booleans, True where a key is in the query's future, or beyond the ``same_length`` newest keys (0: no limit)."""
+    i = torch.arange(queries, device=device)[:, None] + (keys - queries)
+    j = torch.arange(keys, device=device)
+    future = j > i
+    return future if not same_length else future | (j <= i - same_length)

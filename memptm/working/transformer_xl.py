@@ -1,0 +1,230 @@
+"""Transformer-XL: a language model that reads a stream in segments and carries the states of each into the next.
+
+Source: Dai et al. 2019 (arXiv 1901.02860). The memory of layer n holds the inputs of layer n for the newest mem_len tokens,
+so that a token's view reaches n times as far as the memory is long. Gradients end at the memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from memptm.errors import InputError, ModelMissing
+from memptm.working.adaptive import IGNORED, AdaptiveEmbedding, AdaptiveSoftmax
+from memptm.working.relative import RelativeAttention, distances, hidden_keys
+from memptm.working.state import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerXLConfig:
+    """Sizes and choices, by the paper's names where it has some.
+
+    Attributes:
+        vocabulary: words, the most frequent first where there are cutoffs. width: of the model. inner: of the feed-forward.
+        mem_len: states a layer keeps; may differ between training and evaluation.
+        clamp_len: distances beyond count as this one; 0: no limit.
+        same_length: every query sees the mem_len newest keys, itself included.
+        pre_norm: LayerNorm before each part instead of after. share_biases: u and v are all layers', as in the paper.
+        cutoffs, div_val, embedding, tied: see working/adaptive.py.
+    """
+
+    vocabulary: int
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    head_width: int = 64
+    inner: int = 1024
+    mem_len: int = 128
+    clamp_len: int = 0
+    same_length: bool = False
+    pre_norm: bool = False
+    share_biases: bool = True
+    cutoffs: tuple[int, ...] = ()
+    div_val: int = 1
+    embedding: int | None = None
+    tied: tuple[bool, ...] = field(default=())
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+
+
+class Layer(nn.Module):
+    """Relative attention and a feed-forward part, each with its residual and LayerNorm."""
+
+    def __init__(self, config: TransformerXLConfig, feed_forward: nn.Module | None = None) -> None:
+        super().__init__()
+        self.pre_norm = config.pre_norm
+        self.attention = RelativeAttention(
+            config.width, config.heads, config.head_width, dropout=config.attention_dropout
+        )
+        self.attention_norm, self.output_norm = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        self.feed_forward = feed_forward or FeedForward(config.width, config.inner, config.dropout)
+        self.drop = nn.Dropout(config.dropout)
+
+    def forward(self, hidden: Tensor, memory: Tensor, r: Tensor, u: Tensor, v: Tensor, hide: Tensor) -> Tensor:
+        """(b i c), the memory (b m c) of this layer's earlier inputs → (b i c). The others as RelativeAttention's."""
+        context = torch.cat([memory, hidden], dim=1)
+        if self.pre_norm:
+            normed = self.attention_norm(context)
+            query = normed[:, memory.shape[1] :]
+            hidden = hidden + self.drop(self.attention(query, normed, r, u, v, hide))
+            after: Tensor = hidden + self.drop(self.feed_forward(self.output_norm(hidden)))
+            return after
+        hidden = self.attention_norm(hidden + self.drop(self.attention(hidden, context, r, u, v, hide)))
+        normed_after: Tensor = self.output_norm(hidden + self.drop(self.feed_forward(hidden)))
+        return normed_after
+
+
+class FeedForward(nn.Module):
+    """Linear, ReLU, linear, at each position."""
+
+    def __init__(self, width: int, inner: int, dropout: float) -> None:
+        super().__init__()
+        self.up, self.down, self.drop = nn.Linear(width, inner), nn.Linear(inner, width), nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(b i c) → (b i c)."""
+        fed: Tensor = self.down(self.drop(functional.relu(self.up(hidden))))
+        return fed
+
+
+class TransformerXL(nn.Module):
+    """The model. Call it with ids and the state of the last call; ``losses`` and ``generate`` do so for you."""
+
+    def __init__(self, config: TransformerXLConfig) -> None:
+        super().__init__()
+        self.config, self.mem_len = config, config.mem_len
+        self.words = AdaptiveEmbedding(
+            config.vocabulary,
+            config.width,
+            cutoffs=config.cutoffs,
+            div_val=config.div_val,
+            embedding=config.embedding,
+        )
+        self.softmax = AdaptiveSoftmax(self.words, tied=config.tied)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        sets = 1 if config.share_biases else config.layers
+        self.u = nn.Parameter(torch.empty(sets, config.heads, config.head_width))
+        self.v = nn.Parameter(torch.empty(sets, config.heads, config.head_width))
+        self.drop = nn.Dropout(config.dropout)
+        self.apply(_initialise)
+        for parameter in (self.u, self.v, self.softmax.cluster, *self.words.tables, *self.words.projections):
+            nn.init.normal_(parameter, 0.0, 0.02)
+        for parameter in self.softmax.projections.values():
+            nn.init.normal_(parameter, 0.0, 0.02)
+
+    def start(self, batch: int) -> State:
+        """The state of ``batch`` streams of which nothing was read."""
+        return State.empty(self.config.layers, batch, self.config.width, like=self.u)
+
+    def forward(self, ids: Tensor, state: State | None = None, documents: Tensor | None = None) -> tuple[Tensor, State]:
+        """Read a segment.
+
+        Args:
+            ids: (b i). state: after the segment before; None: nothing was read.
+            documents: (b i) number of the document each token stands in, not negative; None: the one that was read last.
+        Returns:
+            (b i c) states of the last layer, and the state after this segment.
+        """
+        state = state or self.start(len(ids))
+        if state.batch != len(ids):
+            raise InputError(f"The state is of {state.batch} streams, the segment of {len(ids)}.")
+        kept = len(state)
+        documents = state.document().expand(-1, ids.shape[1]) if documents is None else documents
+        hide = self._hidden(documents, state)
+        r = self.drop(distances(kept + ids.shape[1], self.config.width, clamp=self.config.clamp_len, device=ids.device))
+        hidden, inputs = self.drop(self.words(ids)), []
+        for n, layer in enumerate(self.layers):
+            inputs.append(hidden)
+            own = 0 if self.config.share_biases else n
+            hidden = layer(hidden, state.layers[n], r, self.u[own], self.v[own], hide)
+        return self.drop(hidden), state.written(inputs, documents, length=self.mem_len)
+
+    def _hidden(self, documents: Tensor, state: State) -> Tensor:
+        """(b 1 i j) booleans: what the segment's queries must not see."""
+        keys = torch.cat([state.documents, documents], dim=1)
+        limit = self.mem_len if self.config.same_length else 0
+        hide = hidden_keys(documents.shape[1], keys.shape[1], same_length=limit, device=documents.device)
+        return (hide | (documents[:, :, None] != keys[:, None, :]))[:, None]
+
+    def losses(
+        self, ids: Tensor, targets: Tensor, state: State | None = None, documents: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """−log p of each target (b i), natural, in token order, 0 where it is −100; and the state after."""
+        hidden, state = self(ids, state, documents)
+        return self.softmax.losses(hidden, targets, self.words), state
+
+    def log_probabilities(self, hidden: Tensor) -> Tensor:
+        """(b i c) → (b i words) of the next word, float32."""
+        return self.softmax.log_probabilities(hidden, self.words)
+
+    @torch.no_grad()
+    def generate(
+        self, ids: Tensor, *, state: State | None = None, tokens: int = 64, temperature: float = 1.0, top: int = 0
+    ) -> Iterator[Tensor]:
+        """Go on from ids (b i), a word a time, each read once: yields (b,) words.
+
+        Args:
+            state: of what was read before. temperature: 0 takes the likeliest. top: choose among so many; 0: all.
+        """
+        for _ in range(tokens):
+            hidden, state = self(ids, state)
+            log_p = self.log_probabilities(hidden[:, -1])
+            if temperature == 0:
+                word = log_p.argmax(dim=-1)
+            else:
+                logits = log_p / temperature
+                if top:
+                    lowest = logits.topk(min(top, logits.shape[-1]), dim=-1).values[:, -1:]
+                    logits = logits.masked_fill(logits < lowest, -torch.inf)
+                word = torch.multinomial(logits.softmax(dim=-1), 1).squeeze(1)
+            yield word
+            ids = word.unsqueeze(1)
+
+    def save(self, folder: Path) -> None:
+        """Write config.json and model.safetensors."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(
+            {name: tensor.contiguous() for name, tensor in self.state_dict().items()}, folder / "model.safetensors"
+        )
+        (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> TransformerXL:
+        """Read what ``save`` wrote, evaluation mode.
+
+        Raises:
+            ModelMissing: not such a folder.
+        """
+        try:
+            raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            listed = {name: tuple(raw[name]) for name in ("cutoffs", "tied")}
+            model = cls(TransformerXLConfig(**{**raw, **listed}))
+            model.load_state_dict(load_file(folder / "model.safetensors"))
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ModelMissing(
+                f"{folder} holds no Transformer-XL of memptm ({reason}). Make one with memptm train lm."
+            ) from error
+        return model.eval()
+
+
+def mean_loss(losses: Tensor, targets: Tensor) -> Tensor:
+    """Over real targets; 0 where all are −100."""
+    return losses.sum() / (targets != IGNORED).sum().clamp(min=1)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.LayerNorm):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
