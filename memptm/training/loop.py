@@ -55,6 +55,7 @@ def fit(
     documents: int,
     remedy: str,
     stage: str = "train",
+    clip: float = 1.0,
     resume: bool = True,
     saved: Callable[[int], None] | None = None,
     progress: Progress = silent,
@@ -62,7 +63,7 @@ def fit(
     """Go through ``plan``, a batch of row numbers a step, with AdamW; a second call goes on from ``out``'s checkpoint.
 
     Args:
-        settings: what a run that goes on must share. documents: retrieved a question. remedy: the setting to lower where
+        settings: what a run that goes on must share. clip: the norm that gradients are cut to. documents: retrieved a question. remedy: the setting to lower where
             memory runs out. saved: called after each checkpoint, with its step.
     Raises:
         InputError: a checkpoint of other settings. MemptmError: the loss is no number; the last checkpoint is kept.
@@ -90,7 +91,7 @@ def fit(
                     f"The loss is {numbers['loss']} at step {step}; {out} keeps the last checkpoint. "
                     "Lower the learning rate, or look for odd rows."
                 )
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            torch.nn.utils.clip_grad_norm_(trained, clip)
             optimizer.step()
             telemetry.add(step, numbers)
             detail = f"loss {telemetry.mean('loss'):.3f}"

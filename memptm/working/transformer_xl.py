@@ -7,9 +7,10 @@ so that a token's view reaches n times as far as the memory is long. Gradients e
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -30,6 +31,8 @@ class TransformerXLConfig:
         vocabulary: words, the most frequent first where there are cutoffs. width: of the model. inner: of the feed-forward.
         mem_len: states a layer keeps; may differ between training and evaluation.
         clamp_len: distances beyond count as this one; 0: no limit.
+        positions: "relative", or "absolute": sinusoids added to the words, counted from each segment's start, which clash in the
+            memory; here to show what the relative ones are for.
         same_length: every query sees the mem_len newest keys, itself included.
         pre_norm: LayerNorm before each part instead of after. share_biases: u and v are all layers', as in the paper.
         cutoffs, div_val, embedding, tied: see working/adaptive.py.
@@ -43,6 +46,7 @@ class TransformerXLConfig:
     inner: int = 1024
     mem_len: int = 128
     clamp_len: int = 0
+    positions: Literal["relative", "absolute"] = "relative"
     same_length: bool = False
     pre_norm: bool = False
     share_biases: bool = True
@@ -95,9 +99,13 @@ class FeedForward(nn.Module):
 
 
 class TransformerXL(nn.Module):
-    """The model. Call it with ids and the state of the last call; ``losses`` and ``generate`` do so for you."""
+    """The model. Call it with ids and the state of the last call; ``losses`` and ``generate`` do so for you.
 
-    def __init__(self, config: TransformerXLConfig) -> None:
+    Args:
+        parts: modules (… c) → (… c) in place of the feed-forward parts of these layers, such as a product-key memory.
+    """
+
+    def __init__(self, config: TransformerXLConfig, *, parts: Mapping[int, nn.Module] | None = None) -> None:
         super().__init__()
         self.config, self.mem_len = config, config.mem_len
         self.words = AdaptiveEmbedding(
@@ -108,7 +116,7 @@ class TransformerXL(nn.Module):
             embedding=config.embedding,
         )
         self.softmax = AdaptiveSoftmax(self.words, tied=config.tied)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(Layer(config, (parts or {}).get(n)) for n in range(config.layers))
         sets = 1 if config.share_biases else config.layers
         self.u = nn.Parameter(torch.empty(sets, config.heads, config.head_width))
         self.v = nn.Parameter(torch.empty(sets, config.heads, config.head_width))
@@ -138,8 +146,14 @@ class TransformerXL(nn.Module):
         kept = len(state)
         documents = state.document().expand(-1, ids.shape[1]) if documents is None else documents
         hide = self._hidden(documents, state)
-        r = self.drop(distances(kept + ids.shape[1], self.config.width, clamp=self.config.clamp_len, device=ids.device))
-        hidden, inputs = self.drop(self.words(ids)), []
+        r = distances(kept + ids.shape[1], self.config.width, clamp=self.config.clamp_len, device=ids.device)
+        embedded, inputs = self.words(ids), []
+        if self.config.positions == "absolute":
+            embedded = embedded + distances(ids.shape[1], self.config.width, device=ids.device)[:-1].flip(0).to(
+                embedded.dtype
+            )
+            r = torch.zeros_like(r)
+        hidden, r = self.drop(embedded), self.drop(r)
         for n, layer in enumerate(self.layers):
             inputs.append(hidden)
             own = 0 if self.config.share_biases else n
@@ -196,8 +210,8 @@ class TransformerXL(nn.Module):
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> TransformerXL:
-        """Read what ``save`` wrote, evaluation mode.
+    def load(cls, folder: Path, *, parts: Mapping[int, nn.Module] | None = None) -> TransformerXL:
+        """Read what ``save`` wrote, evaluation mode; ``parts`` as it was made with.
 
         Raises:
             ModelMissing: not such a folder.
@@ -205,7 +219,7 @@ class TransformerXL(nn.Module):
         try:
             raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             listed = {name: tuple(raw[name]) for name in ("cutoffs", "tied")}
-            model = cls(TransformerXLConfig(**{**raw, **listed}))
+            model = cls(TransformerXLConfig(**{**raw, **listed}), parts=parts)
             model.load_state_dict(load_file(folder / "model.safetensors"))
         except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
@@ -221,6 +235,7 @@ def mean_loss(losses: Tensor, targets: Tensor) -> Tensor:
 
 
 def _initialise(module: nn.Module) -> None:
+    """As the original's; embedding bags and keys of a memory keep theirs."""
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:

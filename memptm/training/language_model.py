@@ -1,0 +1,210 @@
+"""Train a Transformer-XL on text: `memptm train lm`.
+
+Streams are read in order, a segment a step, and the state goes from step to step, so that the model learns with the memory
+it is used with (Dai et al. 2019, arXiv 1901.02860). At a document's end the memory of that row is left behind.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from memptm.encoders.precision import bfloat16_is_faster
+from memptm.errors import InputError
+from memptm.memory.memory import Memory
+from memptm.progress import Event, Progress, silent
+from memptm.training.corpus import Kind, Streams, encoded, make_vocabulary, read_texts
+from memptm.training.loop import fit
+from memptm.types import Json
+from memptm.working.adaptive import IGNORED
+from memptm.working.state import State
+from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig, mean_loss
+
+REMEDY = "Lower --batch, --segment or --memory."
+VOCABULARY = "tokenizer.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        model: sizes; its vocabulary and cutoffs are set from the text. vocabulary, size: see corpus.make_vocabulary.
+        rows: streams side by side. segment: tokens a step and row. steps: None for ``epochs`` times through the text.
+    """
+
+    model: TransformerXLConfig = TransformerXLConfig(vocabulary=0)  # noqa: RUF009 (frozen)
+    vocabulary: Kind = "bpe"
+    size: int = 8000
+    rows: int = 16
+    segment: int = 128
+    epochs: int = 1
+    steps: int | None = None
+    learning_rate: float = 5e-4
+    warm_up: float = 0.05
+    clip: float = 0.25
+    save_every: int = 100
+    seed: int = 0
+
+
+def train_language_model(
+    data: Sequence[Path],
+    out: Path,
+    *,
+    index: Path | None = None,
+    recipe: Recipe | None = None,
+    held_out: Sequence[Path] = (),
+    memories: Sequence[int] = (),
+    parts: Mapping[int, nn.Module] | None = None,
+    progress: Progress = silent,
+) -> Json:
+    """Train on the texts of files, of an index, or of both, and save model and vocabulary in ``out``.
+
+    Args:
+        data: text files, a document each. index: its documents, passages of one behind another.
+        out: log.jsonl, telemetry.png and a checkpoint go there too; a second call goes on from it, bit for bit on a CPU.
+        held_out: text files to measure on at the end. memories: memory lengths to do it with; the one of training if none.
+        parts: in place of the feed-forward parts of these layers.
+    Returns:
+        {"steps", "tokens" read, "parameters", "seconds", "loss", "telemetry"} and, with ``held_out``, {"held_out":
+        [{"memory", "tokens", "perplexity", "tokens_a_second"}]}.
+    Raises:
+        InputError: no text or too little, or a checkpoint of another recipe. MemptmError: the loss is no number.
+        KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
+    """
+    recipe, began = recipe or Recipe(), time.monotonic()
+    texts = read_texts(data) + (_texts_of(index) if index is not None else [])
+    if not texts:
+        raise InputError("There is nothing to learn from. Give text files, or an index by --index.")
+    vocabulary = _vocabulary(out, texts, recipe)
+    streams = Streams(encoded(vocabulary, texts), rows=recipe.rows, segment=recipe.segment)
+    torch.manual_seed(recipe.seed)
+    model = TransformerXL(replace(recipe.model, vocabulary=vocabulary.get_vocab_size()), parts=parts)
+    steps = recipe.steps or recipe.epochs * len(streams)
+    lesson = _Lesson(model, streams, recipe)
+    telemetry = fit(
+        lesson,
+        [[n % len(streams)] for n in range(steps)],
+        out,
+        settings=_settings(recipe, len(streams)),
+        warm_up=recipe.warm_up,
+        save_every=recipe.save_every,
+        documents=1,
+        remedy=REMEDY,
+        clip=recipe.clip,
+        progress=progress,
+    )
+    model.eval().save(out)
+    telemetry.plot()
+    result: Json = {
+        "steps": steps,
+        "tokens": steps * recipe.rows * recipe.segment,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seconds": round(time.monotonic() - began, 1),
+        "loss": telemetry.mean("loss"),
+        "telemetry": telemetry.table(),
+    }
+    if held_out:
+        tested = encoded(vocabulary, read_texts(held_out))
+        lengths = memories or [model.mem_len]
+        result["held_out"] = [
+            evaluate(model, tested, memory=one, segment=recipe.segment, progress=progress) for one in lengths
+        ]
+    return result
+
+
+@torch.no_grad()
+def evaluate(
+    model: TransformerXL, documents: Sequence[Sequence[int]], *, memory: int, segment: int, progress: Progress = silent
+) -> Json:
+    """Perplexity of documents read with ``memory`` states a layer, one stream, every token once.
+
+    Args:
+        documents: token ids.
+    Returns:
+        {"memory", "tokens", "perplexity", "tokens_a_second"}.
+    """
+    losses, seconds = token_losses(model, documents, memory=memory, segment=segment, progress=progress)
+    return {
+        "memory": memory,
+        "tokens": len(losses),
+        "perplexity": round(math.exp(float(losses.mean())), 3),
+        "tokens_a_second": round(len(losses) / seconds),
+    }
+
+
+@torch.no_grad()
+def token_losses(
+    model: TransformerXL, documents: Sequence[Sequence[int]], *, memory: int, segment: int, progress: Progress = silent
+) -> tuple[Tensor, float]:
+    """−log p of every token but each document's first, (tokens,), natural; and the seconds it took."""
+    kept, model.mem_len = model.mem_len, memory
+    streams, found, state = Streams(documents, rows=1, segment=segment), [], None
+    began = time.perf_counter()
+    try:
+        for n, one in enumerate(streams):
+            losses, state = model.losses(one.ids, one.targets, state, one.documents)
+            found.append(losses[one.targets != IGNORED])
+            progress(Event(stage="evaluate", done=n + 1, total=len(streams), unit="segments"))
+    finally:
+        model.mem_len = kept
+    return torch.cat(found), time.perf_counter() - began
+
+
+class _Lesson:
+    """A segment a step; the state of the last one comes before it."""
+
+    def __init__(self, model: TransformerXL, streams: Streams, recipe: Recipe) -> None:
+        self.model = model.train()
+        self.streams, self.recipe = streams, recipe
+        self._state: State | None = None
+
+    def groups(self) -> list[dict[str, Any]]:
+        return [{"params": list(self.model.parameters()), "lr": self.recipe.learning_rate}]
+
+    def learn(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (the row says which segment)
+        (n,) = rows
+        one, state = self.streams[n], self._state if n else None
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16_is_faster()):
+            losses, self._state = self.model.losses(one.ids, one.targets, state, one.documents)
+        loss = mean_loss(losses, one.targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return {"loss": float(loss.detach())}
+
+    def state(self) -> dict[str, Tensor]:
+        return {} if self._state is None else {"layers": self._state.layers, "documents": self._state.documents}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self._state = State(state["layers"], state["documents"]) if state else None
+
+
+def _vocabulary(out: Path, texts: Sequence[str], recipe: Recipe) -> Tokenizer:
+    """The one in ``out``, of a run that goes on, or a new one."""
+    path = out / VOCABULARY
+    if path.is_file():
+        return Tokenizer.from_file(str(path))
+    made = make_vocabulary(texts, recipe.vocabulary, recipe.size)
+    out.mkdir(parents=True, exist_ok=True)
+    made.save(str(path))
+    return made
+
+
+def _texts_of(index: Path) -> list[str]:
+    """Documents of an index, their passages joined."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for passage in Memory.open(index).passages():
+        found.setdefault((passage.source, passage.document), []).append(passage.text)
+    return ["\n".join(parts) for parts in found.values()]
+
+
+def _settings(recipe: Recipe, segments: int) -> Json:
+    sizes = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe.model).items()}
+    return {**asdict(recipe), "model": sizes, "save_every": None, "segments": segments}

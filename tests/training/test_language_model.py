@@ -1,0 +1,147 @@
+"""A language model with memory is trained on streams, goes on bit for bit, and is measured with other memory lengths."""
+
+import json
+import math
+import os
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+from memptm import Document, Memory
+from memptm.errors import InputError
+from memptm.memory.slots import ProductKeyMemory
+from memptm.training.corpus import END, Streams, encoded, make_vocabulary, read_texts
+from memptm.training.language_model import Recipe, evaluate, token_losses, train_language_model
+from memptm.working.adaptive import IGNORED
+from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig
+from tests.memory.toy import Toy
+
+SIZES = TransformerXLConfig(vocabulary=0, width=24, layers=2, heads=2, head_width=12, inner=48, mem_len=12, dropout=0.1)
+RECIPE = Recipe(model=SIZES, size=300, rows=2, segment=8, steps=6, save_every=2, learning_rate=5e-3)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Two texts in which what comes next is settled by what came eleven words before."""
+    folder = tmp_path_factory.mktemp("texts")
+    words = ["the", "otter", "swims", "under", "green", "kelp", "while", "seven", "gulls", "watch", "closely", "and"]
+    for n in range(2):
+        (folder / f"{n}.txt").write_text(" ".join(words[n:] + words * 40), encoding="utf-8")
+    return [folder / "0.txt", folder / "1.txt"]
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_word_vocabulary_puts_the_frequent_first_and_bpe_knows_every_text():
+    texts = ["a b a c a b unusual", "a b"]
+    words = make_vocabulary(texts, "word", 5)
+    assert [words.id_to_token(n) for n in range(4)] == ["<unknown>", END, "a", "b"]
+    assert encoded(words, ["a zebra"]) == [[2, 0, 1]]
+    parts = make_vocabulary(texts, "bpe", 280)
+    assert parts.decode(parts.encode("Zebra ☃ a b").ids) == "Zebra ☃ a b"
+
+
+def test_segments_go_on_where_the_last_ended_and_no_target_crosses_documents():
+    documents = [[*range(10, 17), 0], [*range(20, 29), 0], [*range(30, 33), 0]]
+    streams = Streams(documents, rows=2, segment=4)
+    whole = torch.cat([one.ids for one in streams], dim=1)
+    flat = [token for document in documents for token in document]
+    assert whole[0].tolist() == flat[: whole.shape[1]]
+    assert whole[1].tolist() == flat[11 : 11 + whole.shape[1]]
+    for one in streams:
+        assert one.ids.shape == one.targets.shape == one.documents.shape
+        for row in range(2):
+            for token, target in zip(one.ids[row].tolist(), one.targets[row].tolist(), strict=True):
+                assert (target == IGNORED) == (token == 0)
+                assert target in (IGNORED, 0) or target == token + 1
+    assert len(streams) == 3
+    with pytest.raises(InputError, match="lower --batch or --segment"):
+        Streams(documents, rows=4, segment=40)
+
+
+def test_it_learns_and_its_memory_makes_it_read_better(files, tmp_path):
+    recipe = Recipe(**{**vars(RECIPE), "vocabulary": "word", "steps": 100, "epochs": 9})
+    told = train_language_model(files, tmp_path, recipe=recipe, held_out=[files[0]], memories=[0, 12, 24])
+    assert told["loss"] < 0.6 * log(tmp_path)[0]["loss"]
+    without, trained, longer = told["held_out"]
+    assert (without["memory"], trained["memory"], longer["memory"]) == (0, 12, 24)
+    assert trained["perplexity"] < without["perplexity"]
+    assert trained["tokens"] == without["tokens"] == longer["tokens"]
+    model = TransformerXL.load(tmp_path)
+    vocabulary = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    again = evaluate(model, encoded(vocabulary, read_texts([files[0]])), memory=12, segment=8)
+    assert again["perplexity"] == pytest.approx(trained["perplexity"], rel=1e-3)
+    assert (tmp_path / "telemetry.png").is_file()
+
+
+def test_a_run_cut_in_two_equals_one_in_one_piece(files, tmp_path):
+    train_language_model(files, tmp_path / "whole", recipe=RECIPE)
+
+    def stop(event):
+        if event.stage == "train" and event.done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_language_model(files, tmp_path / "cut", recipe=RECIPE, progress=stop)
+    train_language_model(files, tmp_path / "cut", recipe=RECIPE)
+    assert log(tmp_path / "cut") == log(tmp_path / "whole")
+    one, other = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "cut"))
+    assert one.keys() == other.keys()
+    assert all(one[name].equal(other[name]) for name in one)
+    assert one["more/layers"].shape == (2, 2, 12, 24)  # the state goes on too
+    with pytest.raises(InputError, match="another rows"):
+        train_language_model(files, tmp_path / "cut", recipe=Recipe(**{**vars(RECIPE), "rows": 1}))
+
+
+def test_losses_do_not_depend_on_the_segment_while_the_memory_holds_all(files):
+    torch.manual_seed(0)
+    made = TransformerXL(TransformerXLConfig(**{**vars(SIZES), "vocabulary": 40, "dropout": 0.0})).eval()
+    documents = [[n % 37 for n in range(50)], [n % 11 for n in range(30)]]
+    short, _ = token_losses(made, documents, memory=99, segment=3)
+    long, _ = token_losses(made, documents, memory=99, segment=20)
+    assert len(short) == 78  # each document's first token is not predicted
+    assert torch.allclose(short, long, atol=1e-4)
+    assert made.mem_len == 12
+
+
+def test_a_product_key_memory_takes_the_place_of_a_feed_forward_part(files, tmp_path):
+    parts = {1: ProductKeyMemory(24, sub_keys=8, heads=2, key_width=8, top=4, query_norm="rms")}
+    told = train_language_model(files, tmp_path, recipe=RECIPE, parts=parts)
+    assert math.isfinite(told["loss"])
+    assert parts[1].telemetry()["usage"] > 0
+    again = TransformerXL.load(
+        tmp_path, parts={1: ProductKeyMemory(24, sub_keys=8, heads=2, key_width=8, top=4, query_norm="rms")}
+    )
+    assert torch.equal(again.layers[1].feed_forward.keys, parts[1].keys)
+
+
+def test_absolute_positions_are_there_to_compare_with(files, tmp_path):
+    recipe = Recipe(**{**vars(RECIPE), "model": TransformerXLConfig(**{**vars(SIZES), "positions": "absolute"})})
+    told = train_language_model(files, tmp_path, recipe=recipe, held_out=[files[1]])
+    assert math.isfinite(told["held_out"][0]["perplexity"])
+
+
+def test_an_index_is_text_too(tmp_path):
+    memory = Memory.open(tmp_path / "index", create=True, encoder=Toy())
+    memory.add([Document(text="The otter swims. " * 60), Document(text="Kelp grows in cold water. " * 40)])
+    told = train_language_model([], tmp_path / "out", index=tmp_path / "index", recipe=RECIPE)
+    assert told["steps"] == 6
+
+
+def test_what_cannot_be_read_is_said_with_what_to_do(tmp_path):
+    with pytest.raises(InputError, match="nothing to learn from"):
+        train_language_model([], tmp_path / "out")
+    (tmp_path / "picture.txt").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(InputError, match="UTF-8"):
+        train_language_model([tmp_path / "picture.txt"], tmp_path / "out")
+    (tmp_path / "empty.txt").write_text(" \n")
+    with pytest.raises(InputError, match="holds no text"):
+        train_language_model([tmp_path / "empty.txt"], tmp_path / "out")
+    (tmp_path / "short.txt").write_text("too short")
+    with pytest.raises(InputError, match="too few for 16 streams"):
+        train_language_model([tmp_path / "short.txt"], tmp_path / "out")
