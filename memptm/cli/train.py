@@ -42,7 +42,7 @@ seed_option = click.option("--seed", default=0, show_default=True, type=int, hel
 
 @click.group(cls=Group)
 def train() -> None:
-    """Train a reader, a generator or a retriever on your own questions."""
+    """Train a reader, a generator or a retriever on your own questions, or a language model on your texts."""
 
 
 @train.command()
@@ -275,6 +275,76 @@ def realm(
             render.table(told.pop("telemetry"))
             render.note(told.pop("warning"))
         render.table([{"phase": phase, **told} for phase, told in phases_told.items()])
+    return _shown(result, out, as_json)
+
+
+@train.command()
+@click.argument("data", metavar="[TEXT...]", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@out_option
+@click.option("--index", metavar="DIR", type=click.Path(path_type=Path), help="An index whose documents are read, too.")
+@click.option(
+    "--vocabulary",
+    type=click.Choice(["word", "bpe"]),
+    default="bpe",
+    show_default=True,
+    help="Whole words, with an adaptive softmax, or parts of words.",
+)
+@click.option("--size", type=click.IntRange(min=300), default=8000, show_default=True, help="Tokens it knows, at most.")
+@click.option("--width", type=click.IntRange(min=8), default=256, show_default=True, help="Of the model.")
+@click.option("--layers", type=click.IntRange(min=1), default=6, show_default=True)
+@click.option("--memory", type=click.IntRange(min=0), default=128, show_default=True, help="States a layer keeps.")
+@click.option(
+    "--segment", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens of a step and stream."
+)
+@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Streams read side by side.")
+@held_out_option
+@click.option(
+    "--at-memory",
+    "memories",
+    type=click.IntRange(min=0),
+    multiple=True,
+    help="Measure with so much memory; repeatable.",
+)
+@epochs_option
+@steps_option
+@seed_option
+@json_option
+def lm(
+    data: tuple[Path, ...],
+    out: Path,
+    index: Path | None,
+    vocabulary: Any,
+    size: int,
+    width: int,
+    layers: int,
+    memory: int,
+    segment: int,
+    batch: int,
+    held_out: tuple[Path, ...],
+    memories: tuple[int, ...],
+    epochs: int | None,
+    steps: int | None,
+    seed: int,
+    as_json: bool,
+) -> Result:
+    """Train a Transformer-XL on text.
+
+    TEXT is UTF-8, a document a file. Each stream is read in order, and the memory goes from segment to segment. Run again
+    with the same --out, it goes on where it stopped.
+    """
+    from memptm.training.language_model import Recipe, sizes, train_language_model
+
+    recipe = Recipe(
+        model=sizes(width=width, layers=layers, memory=memory, words=size if vocabulary == "word" else 0),
+        vocabulary=vocabulary, size=size, rows=batch, segment=segment, epochs=epochs or 1, steps=steps, seed=seed,
+    )  # fmt: skip
+    with drawn(hidden=as_json) as progress:
+        result = train_language_model(
+            data, out, index=index, recipe=recipe, held_out=held_out, memories=memories, progress=progress
+        )
+    if not as_json:
+        render.table(result.pop("telemetry"))
+        render.table(result.pop("held_out", []))
     return _shown(result, out, as_json)
 
 

@@ -30,6 +30,7 @@ from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig, me
 
 REMEDY = "Lower --batch, --segment or --memory."
 VOCABULARY = "tokenizer.json"
+CUTOFFS = (4_000, 20_000, 80_000)  # of a vocabulary of words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,26 @@ class Recipe:
     clip: float = 0.25
     save_every: int = 100
     seed: int = 0
+
+
+def sizes(*, width: int, layers: int, memory: int, words: int = 0) -> TransformerXLConfig:
+    """Sizes in the usual proportions: heads of 64, a feed-forward part four times as wide.
+
+    Args:
+        words: size of a vocabulary of words, whose rarer ones get narrower vectors; 0 for parts of words.
+    """
+    heads = max(1, width // 64)
+    return TransformerXLConfig(
+        vocabulary=0,
+        width=width,
+        layers=layers,
+        heads=heads,
+        head_width=width // heads,
+        inner=4 * width,
+        mem_len=memory,
+        cutoffs=tuple(one for one in CUTOFFS if one < words),
+        div_val=2 if words > CUTOFFS[0] else 1,
+    )
 
 
 def train_language_model(
@@ -87,7 +108,9 @@ def train_language_model(
     vocabulary = _vocabulary(out, texts, recipe)
     streams = Streams(encoded(vocabulary, texts), rows=recipe.rows, segment=recipe.segment)
     torch.manual_seed(recipe.seed)
-    model = TransformerXL(replace(recipe.model, vocabulary=vocabulary.get_vocab_size()), parts=parts)
+    known = vocabulary.get_vocab_size()
+    cutoffs = tuple(one for one in recipe.model.cutoffs if one < known)  # the text may have fewer words than asked for
+    model = TransformerXL(replace(recipe.model, vocabulary=known, cutoffs=cutoffs), parts=parts)
     steps = recipe.steps or recipe.epochs * len(streams)
     lesson = _Lesson(model, streams, recipe)
     telemetry = fit(

@@ -178,3 +178,26 @@ def test_what_realm_cannot_use_is_one_line_and_code_2(run_memptm, trained, tmp_p
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert said in done.stderr
+
+
+def test_lm_trains_on_text_and_measures_with_other_memory(run_memptm, tmp_path):
+    (tmp_path / "text.txt").write_text("The otter swims under the kelp while gulls watch. " * 80, encoding="utf-8")
+    options = ("--size", 300, "--width", 16, "--layers", 2, "--memory", 8, "--segment", 8, "--batch", 2, "--steps", 4)
+    command = ("train", "lm", tmp_path / "text.txt", "--out", tmp_path / "out", *options)
+    measured = ("--held-out", tmp_path / "text.txt", "--at-memory", 0, "--at-memory", 16)
+    done = run_memptm(*command, *measured, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [one["memory"] for one in result["held_out"]] == [0, 16]
+    assert (result["steps"], result["tokens"]) == (4, 64)
+    told = run_memptm(*command, *measured)
+    assert "perplexity" in told.stdout
+    words = run_memptm(*command[:-2], "--vocabulary", "word", "--steps", 2, "--out", tmp_path / "words", "--json")
+    assert words.returncode == 0, words.stderr
+
+
+def test_lm_without_text_is_one_line_and_code_2(run_memptm, tmp_path):
+    done = run_memptm("train", "lm", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "--index" in done.stderr
