@@ -318,6 +318,7 @@ def lm(
     width: int,
     layers: int,
     memory: int,
+    external: int,
     segment: int,
     batch: int,
     held_out: tuple[Path, ...],
@@ -335,8 +336,11 @@ def lm(
     from memptm.training.language_model import Recipe, sizes, train_language_model
 
     recipe = Recipe(
-        model=sizes(width=width, layers=layers, memory=memory, words=size if vocabulary == "word" else 0),
-        vocabulary=vocabulary, size=size, rows=batch, segment=segment, epochs=epochs or 1, steps=steps, seed=seed,
+        model=sizes(
+            width=width, layers=layers, memory=memory, words=size if vocabulary == "word" else 0, external=external > 0
+        ),
+        vocabulary=vocabulary, size=size, rows=batch, segment=segment, external=external, epochs=epochs or 1,
+        steps=steps, seed=seed,
     )  # fmt: skip
     with drawn(hidden=as_json) as progress:
         result = train_language_model(

@@ -39,7 +39,8 @@ class Recipe:
 
     Attributes:
         model: sizes; its vocabulary and cutoffs are set from the text. vocabulary, size: see corpus.make_vocabulary.
-        rows: streams side by side. segment: tokens a step and row. steps: None for ``epochs`` times through the text.
+        rows: streams side by side. segment: tokens a step and row. external: tokens that a stream's external memory keeps, in
+            training and after; 0: none. steps: None for ``epochs`` times through the text.
     """
 
     model: TransformerXLConfig = TransformerXLConfig(vocabulary=0)  # noqa: RUF009 (frozen)
@@ -47,6 +48,7 @@ class Recipe:
     size: int = 8000
     rows: int = 16
     segment: int = 128
+    external: int = 0
     epochs: int = 1
     steps: int | None = None
     learning_rate: float = 5e-4
@@ -56,11 +58,12 @@ class Recipe:
     seed: int = 0
 
 
-def sizes(*, width: int, layers: int, memory: int, words: int = 0) -> TransformerXLConfig:
+def sizes(*, width: int, layers: int, memory: int, words: int = 0, external: bool = False) -> TransformerXLConfig:
     """Sizes in the usual proportions: heads of 64, a feed-forward part four times as wide.
 
     Args:
         words: size of a vocabulary of words, whose rarer ones get narrower vectors; 0 for parts of words.
+        external: the layer below the last reads an external memory.
     """
     heads = max(1, width // 64)
     return TransformerXLConfig(
@@ -73,6 +76,7 @@ def sizes(*, width: int, layers: int, memory: int, words: int = 0) -> Transforme
         mem_len=memory,
         cutoffs=tuple(one for one in CUTOFFS if one < words),
         div_val=2 if words > CUTOFFS[0] else 1,
+        memorizing=(max(layers - 2, 0),) if external else (),
     )
 
 
@@ -146,16 +150,25 @@ def train_language_model(
 
 @torch.no_grad()
 def evaluate(
-    model: TransformerXL, documents: Sequence[Sequence[int]], *, memory: int, segment: int, progress: Progress = silent
+    model: TransformerXL,
+    documents: Sequence[Sequence[int]],
+    *,
+    memory: int,
+    segment: int,
+    external: int = 0,
+    exact: bool = True,
+    progress: Progress = silent,
 ) -> Json:
     """Perplexity of documents read with ``memory`` states a layer, one stream, every token once.
 
     Args:
-        documents: token ids.
+        documents: token ids. external: tokens that the external memory keeps; 0: none. exact: see ExternalMemory.
     Returns:
         {"memory", "tokens", "perplexity", "tokens_a_second"}.
     """
-    losses, seconds = token_losses(model, documents, memory=memory, segment=segment, progress=progress)
+    losses, seconds = token_losses(
+        model, documents, memory=memory, segment=segment, external=external, exact=exact, progress=progress
+    )
     return {
         "memory": memory,
         "tokens": len(losses),
@@ -166,15 +179,23 @@ def evaluate(
 
 @torch.no_grad()
 def token_losses(
-    model: TransformerXL, documents: Sequence[Sequence[int]], *, memory: int, segment: int, progress: Progress = silent
+    model: TransformerXL,
+    documents: Sequence[Sequence[int]],
+    *,
+    memory: int,
+    segment: int,
+    external: int = 0,
+    exact: bool = True,
+    progress: Progress = silent,
 ) -> tuple[Tensor, float]:
     """−log p of every token but each document's first, (tokens,), natural; and the seconds it took."""
     kept, model.mem_len = model.mem_len, memory
     streams, found, state = Streams(documents, rows=1, segment=segment), [], None
+    past = model.external(1, limit=external, exact=exact) if external else []
     began = time.perf_counter()
     try:
         for n, one in enumerate(streams):
-            losses, state = model.losses(one.ids, one.targets, state, one.documents)
+            losses, state = model.losses(one.ids, one.targets, state, one.documents, past)
             found.append(losses[one.targets != IGNORED])
             progress(Event(stage="evaluate", done=n + 1, total=len(streams), unit="segments"))
     finally:
@@ -189,6 +210,7 @@ class _Lesson:
         self.model = model.train()
         self.streams, self.recipe = streams, recipe
         self._state: State | None = None
+        self._external = model.external(recipe.rows, limit=recipe.external) if recipe.external else []
 
     def groups(self) -> list[dict[str, Any]]:
         return [{"params": list(self.model.parameters()), "lr": self.recipe.learning_rate}]
@@ -196,17 +218,31 @@ class _Lesson:
     def learn(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (the row says which segment)
         (n,) = rows
         one, state = self.streams[n], self._state if n else None
+        for memory in self._external if not n else []:
+            memory.reset(range(self.recipe.rows))
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16_is_faster()):
-            losses, self._state = self.model.losses(one.ids, one.targets, state, one.documents)
+            losses, self._state = self.model.losses(one.ids, one.targets, state, one.documents, self._external)
         loss = mean_loss(losses, one.targets)
         loss.backward()  # type: ignore[no-untyped-call]
         return {"loss": float(loss.detach())}
 
     def state(self) -> dict[str, Tensor]:
-        return {} if self._state is None else {"layers": self._state.layers, "documents": self._state.documents}
+        if self._state is None:
+            return {}
+        past = {
+            f"{n}/{name}": tensor
+            for n, memory in enumerate(self._external)
+            for name, tensor in memory.tensors().items()
+        }
+        return {"layers": self._state.layers, "documents": self._state.documents, **past}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        self._state = State(state["layers"], state["documents"]) if state else None
+        if not state:
+            return
+        self._state = State(state["layers"], state["documents"])
+        for n, memory in enumerate(self._external):
+            own = {name.removeprefix(f"{n}/"): one for name, one in state.items() if name.startswith(f"{n}/")}
+            memory.take(own)
 
 
 def _vocabulary(out: Path, texts: Sequence[str], recipe: Recipe) -> Tokenizer:

@@ -6,9 +6,13 @@ d width of a head, c width of the model.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+External = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def distances(keys: int, width: int, *, clamp: int = 0, device: torch.device | None = None) -> Tensor:
@@ -55,12 +59,22 @@ class RelativeAttention(nn.Module):
         self.relative = nn.Linear(width, heads * head_width, bias=False)
         self.out = nn.Linear(heads * head_width, width, bias=False)
 
-    def forward(self, hidden: Tensor, context: Tensor, r: Tensor, u: Tensor, v: Tensor, hide: Tensor) -> Tensor:
+    def forward(
+        self,
+        hidden: Tensor,
+        context: Tensor,
+        r: Tensor,
+        u: Tensor,
+        v: Tensor,
+        hide: Tensor,
+        external: External | None = None,
+    ) -> Tensor:
         """One layer's attention.
 
         Args:
             hidden: (b i c). context: (b j c), the memory and then ``hidden``. r: (j + 1, c), see ``distances``.
             u, v: (h d). hide: booleans that broadcast to (b h i j), True where a key must not be seen.
+            external: given what was found, and the segment's queries, keys and values (b h i d): what is to be used instead.
         Returns:
             (b i c).
         """
@@ -72,6 +86,9 @@ class RelativeAttention(nn.Module):
         attended = functional.scaled_dot_product_attention(
             q + u[:, None], k, value, attn_mask=bias, dropout_p=self.dropout if self.training else 0.0, scale=scale
         )
+        if external is not None:
+            count = hidden.shape[1]
+            attended = external(attended, q, k[:, :, -count:], value[:, :, -count:])
         projected: Tensor = self.out(attended.transpose(1, 2).flatten(-2))
         return projected
 

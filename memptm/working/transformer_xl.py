@@ -6,9 +6,11 @@ so that a token's view reaches n times as far as the memory is long. Gradients e
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +21,8 @@ from torch.nn import functional
 
 from memptm.errors import InputError, ModelMissing
 from memptm.working.adaptive import IGNORED, AdaptiveEmbedding, AdaptiveSoftmax
-from memptm.working.relative import RelativeAttention, distances, hidden_keys
+from memptm.working.memorizing import ExternalMemory, Memorizing
+from memptm.working.relative import External, RelativeAttention, distances, hidden_keys
 from memptm.working.state import State
 
 
@@ -36,6 +39,7 @@ class TransformerXLConfig:
         same_length: every query sees the mem_len newest keys, itself included.
         pre_norm: LayerNorm before each part instead of after. share_biases: u and v are all layers', as in the paper.
         cutoffs, div_val, embedding, tied: see working/adaptive.py.
+        memorizing: layers that read an external memory, ``retrieved`` of its keys a query; see working/memorizing.py.
     """
 
     vocabulary: int
@@ -54,6 +58,8 @@ class TransformerXLConfig:
     div_val: int = 1
     embedding: int | None = None
     tied: tuple[bool, ...] = field(default=())
+    memorizing: tuple[int, ...] = ()
+    retrieved: int = 32
     dropout: float = 0.1
     attention_dropout: float = 0.0
 
@@ -71,16 +77,25 @@ class Layer(nn.Module):
         self.feed_forward = feed_forward or FeedForward(config.width, config.inner, config.dropout)
         self.drop = nn.Dropout(config.dropout)
 
-    def forward(self, hidden: Tensor, memory: Tensor, r: Tensor, u: Tensor, v: Tensor, hide: Tensor) -> Tensor:
+    def forward(
+        self,
+        hidden: Tensor,
+        memory: Tensor,
+        r: Tensor,
+        u: Tensor,
+        v: Tensor,
+        hide: Tensor,
+        external: External | None = None,
+    ) -> Tensor:
         """(b i c), the memory (b m c) of this layer's earlier inputs → (b i c). The others as RelativeAttention's."""
         context = torch.cat([memory, hidden], dim=1)
         if self.pre_norm:
             normed = self.attention_norm(context)
             query = normed[:, memory.shape[1] :]
-            hidden = hidden + self.drop(self.attention(query, normed, r, u, v, hide))
+            hidden = hidden + self.drop(self.attention(query, normed, r, u, v, hide, external))
             after: Tensor = hidden + self.drop(self.feed_forward(self.output_norm(hidden)))
             return after
-        hidden = self.attention_norm(hidden + self.drop(self.attention(hidden, context, r, u, v, hide)))
+        hidden = self.attention_norm(hidden + self.drop(self.attention(hidden, context, r, u, v, hide, external)))
         normed_after: Tensor = self.output_norm(hidden + self.drop(self.feed_forward(hidden)))
         return normed_after
 
@@ -120,6 +135,9 @@ class TransformerXL(nn.Module):
         sets = 1 if config.share_biases else config.layers
         self.u = nn.Parameter(torch.empty(sets, config.heads, config.head_width))
         self.v = nn.Parameter(torch.empty(sets, config.heads, config.head_width))
+        self.memorizing = nn.ModuleDict(
+            {str(n): Memorizing(config.heads, top=config.retrieved) for n in config.memorizing}
+        )
         self.drop = nn.Dropout(config.dropout)
         self.apply(_initialise)
         for parameter in (self.u, self.v, self.softmax.cluster, *self.words.tables, *self.words.projections):
@@ -131,12 +149,33 @@ class TransformerXL(nn.Module):
         """The state of ``batch`` streams of which nothing was read."""
         return State.empty(self.config.layers, batch, self.config.width, like=self.u)
 
-    def forward(self, ids: Tensor, state: State | None = None, documents: Tensor | None = None) -> tuple[Tensor, State]:
+    def external(self, batch: int, *, limit: int = 0, exact: bool = True) -> list[ExternalMemory]:
+        """An empty external memory for ``batch`` streams, one a layer that reads it; see ExternalMemory."""
+        config = self.config
+        return [
+            ExternalMemory(batch, config.heads, config.head_width, limit=limit, exact=exact) for _ in config.memorizing
+        ]
+
+    def with_external(self, layers: Sequence[int], *, retrieved: int = 32) -> TransformerXL:
+        """A copy that reads an external memory in these layers, its gates nearly closed, to be trained on."""
+        made = copy.deepcopy(self)
+        made.config = replace(self.config, memorizing=tuple(layers), retrieved=retrieved)
+        made.memorizing = nn.ModuleDict({str(n): Memorizing(self.config.heads, top=retrieved) for n in layers})
+        return made.to(self.u.dtype)
+
+    def forward(
+        self,
+        ids: Tensor,
+        state: State | None = None,
+        documents: Tensor | None = None,
+        external: Sequence[ExternalMemory] = (),
+    ) -> tuple[Tensor, State]:
         """Read a segment.
 
         Args:
             ids: (b i). state: after the segment before; None: nothing was read.
             documents: (b i) number of the document each token stands in, not negative; None: the one that was read last.
+            external: read and added to by the layers that have one; () leaves it out.
         Returns:
             (b i c) states of the last layer, and the state after this segment.
         """
@@ -157,8 +196,15 @@ class TransformerXL(nn.Module):
         for n, layer in enumerate(self.layers):
             inputs.append(hidden)
             own = 0 if self.config.share_biases else n
-            hidden = layer(hidden, state.layers[n], r, self.u[own], self.v[own], hide)
+            read = self._external(n, external, documents)
+            hidden = layer(hidden, state.layers[n], r, self.u[own], self.v[own], hide, read)
         return self.drop(hidden), state.written(inputs, documents, length=self.mem_len)
+
+    def _external(self, layer: int, external: Sequence[ExternalMemory], documents: Tensor) -> External | None:
+        if not external or layer not in self.config.memorizing:
+            return None
+        memory = external[self.config.memorizing.index(layer)]
+        return partial(self.memorizing[str(layer)], memory=memory, documents=documents)
 
     def _hidden(self, documents: Tensor, state: State) -> Tensor:
         """(b 1 i j) booleans: what the segment's queries must not see."""
@@ -168,10 +214,15 @@ class TransformerXL(nn.Module):
         return (hide | (documents[:, :, None] != keys[:, None, :]))[:, None]
 
     def losses(
-        self, ids: Tensor, targets: Tensor, state: State | None = None, documents: Tensor | None = None
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        state: State | None = None,
+        documents: Tensor | None = None,
+        external: Sequence[ExternalMemory] = (),
     ) -> tuple[Tensor, State]:
         """−log p of each target (b i), natural, in token order, 0 where it is −100; and the state after."""
-        hidden, state = self(ids, state, documents)
+        hidden, state = self(ids, state, documents, external)
         return self.softmax.losses(hidden, targets, self.words), state
 
     def log_probabilities(self, hidden: Tensor) -> Tensor:
@@ -218,7 +269,7 @@ class TransformerXL(nn.Module):
         """
         try:
             raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-            listed = {name: tuple(raw[name]) for name in ("cutoffs", "tied")}
+            listed = {name: tuple(raw[name]) for name in ("cutoffs", "tied", "memorizing")}
             model = cls(TransformerXLConfig(**{**raw, **listed}), parts=parts)
             model.load_state_dict(load_file(folder / "model.safetensors"))
         except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:

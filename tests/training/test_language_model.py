@@ -79,23 +79,42 @@ def test_it_learns_and_its_memory_makes_it_read_better(files, tmp_path):
     assert (tmp_path / "telemetry.png").is_file()
 
 
-def test_a_run_cut_in_two_equals_one_in_one_piece(files, tmp_path):
-    train_language_model(files, tmp_path / "whole", recipe=RECIPE)
+@pytest.mark.parametrize("external", [0, 20])
+def test_a_run_cut_in_two_equals_one_in_one_piece(files, tmp_path, external):
+    model = TransformerXLConfig(**{**vars(SIZES), "memorizing": (1,) if external else (), "retrieved": 4})
+    recipe = Recipe(**{**vars(RECIPE), "external": external, "model": model})
+    train_language_model(files, tmp_path / "whole", recipe=recipe)
 
     def stop(event):
         if event.stage == "train" and event.done == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        train_language_model(files, tmp_path / "cut", recipe=RECIPE, progress=stop)
-    train_language_model(files, tmp_path / "cut", recipe=RECIPE)
+        train_language_model(files, tmp_path / "cut", recipe=recipe, progress=stop)
+    train_language_model(files, tmp_path / "cut", recipe=recipe)
     assert log(tmp_path / "cut") == log(tmp_path / "whole")
     one, other = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "cut"))
     assert one.keys() == other.keys()
     assert all(one[name].equal(other[name]) for name in one)
     assert one["more/layers"].shape == (2, 2, 12, 24)  # the state goes on too
     with pytest.raises(InputError, match="another rows"):
-        train_language_model(files, tmp_path / "cut", recipe=Recipe(**{**vars(RECIPE), "rows": 1}))
+        train_language_model(files, tmp_path / "cut", recipe=Recipe(**{**vars(recipe), "rows": 1}))
+
+
+def test_external_memory_reaches_further_back_within_a_document_alone():
+    made = TransformerXL(
+        TransformerXLConfig(**{**vars(SIZES), "vocabulary": 40, "memorizing": (1,), "retrieved": 4})
+    ).eval()
+    documents = [[n % 37 for n in range(90)], [n % 11 for n in range(60)]]
+    without, _ = token_losses(made, documents, memory=4, segment=8)
+    short, _ = token_losses(made, documents, memory=4, segment=8, external=16)
+    long, _ = token_losses(made, documents, memory=4, segment=8, external=64)
+    graph, _ = token_losses(made, documents, memory=4, segment=8, external=64, exact=False)
+    assert torch.equal(short[:7], without[:7])  # nothing is stored yet
+    assert not torch.equal(short, without)
+    assert not torch.equal(short[40:80], long[40:80])
+    assert torch.allclose(graph, long, atol=1e-2)
+    assert torch.equal(short[89:95], without[89:95])  # a new document begins with an empty memory
 
 
 def test_losses_do_not_depend_on_the_segment_while_the_memory_holds_all(files):
