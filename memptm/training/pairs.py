@@ -23,6 +23,8 @@ from memptm.types import Json, Passage
 
 REMOVED = 0.9  # how often the sentence is taken out of its passage
 SHORTEST = 5  # words of a sentence that can stand for a question
+HARDEST = 20  # passages nearest to a query from which its hard negative is drawn
+SHOWN = 10  # passages whose p(z|x) the telemetry tells of
 
 
 @dataclass(frozen=True)
@@ -76,27 +78,33 @@ def inverse_cloze(passages: Sequence[Passage], *, epochs: int, seed: int) -> lis
 
 
 class PairLesson:
-    """Both sides learn: queries and the passages of a batch are encoded with the weights at hand; all other passages of the
-    index take part as they were last embedded, as wrong ones that cost nothing.
+    """Both sides learn: queries, their passages and hard negatives are all encoded with the weights at hand.
+
+    A hard negative is one of the passages nearest to a query, by the keys as they were last embedded, that is not known to be
+    right (Xiong et al. 2020, arXiv 2007.00808). The stored keys themselves take no part in the softmax: what is encoded anew
+    soon differs from them all alike, and the loss would fall to nothing by that difference alone.
 
     Args:
-        tower: what learns. keys: of all passages, at each step.
+        tower: what learns. texts: what the encoder reads for each passage. keys: of all passages, at each step.
     """
 
     def __init__(
         self,
         tower: Tower,
         pairs: Sequence[Pair],
+        texts: Sequence[str],
         keys: Versions,
         *,
         temperature: float,
         learning_rate: float,
+        seed: int,
     ) -> None:
         self.model = self.tower = tower
-        self.pairs, self.keys = pairs, keys
+        self.pairs, self.keys, self.seed = pairs, keys, seed
         self.temperature, self.learning_rate = temperature, learning_rate
         self._queries = tower.encoder.token_ids([pair.query for pair in pairs])
-        self._passages = tower.encoder.token_ids([pair.key for pair in pairs])
+        self._right = tower.encoder.token_ids([pair.key for pair in pairs])
+        self._passages = tower.encoder.token_ids(texts)
         self._before = tower.before()
 
     def groups(self) -> list[dict[str, object]]:
@@ -109,30 +117,35 @@ class PairLesson:
 
     def learn(self, step: int, rows: Sequence[int]) -> Json:
         keys, stale = self.keys.at(step)
-        queries = self.tower([self._queries[row] for row in rows])
-        passages = self.tower([self._passages[row] for row in rows])
-        scores = queries @ torch.cat([passages, keys]).t() / self.temperature
-        right, ignored = self._known(rows, len(keys))
+        asked = [self._queries[row] for row in rows]
+        queries = self.tower(asked)
+        hard = self.hard(rows, queries.detach() @ keys.t(), step)
+        passages = self.tower([self._right[row] for row in rows] + [self._passages[one] for one in hard])
+        scores = queries @ passages.t() / self.temperature
+        right, ignored = self._known(rows, hard)
         loss = contrast(scores, right, ignored)
         loss.backward()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            top = (queries @ keys.t()).topk(min(10, len(keys)), dim=1)
-            log_prior = (top.values / self.temperature).log_softmax(dim=1)
-            before = self.tower.of(self._before, [self._queries[row] for row in rows])
-            numbers = retrieval_numbers(log_prior, top.indices, queries, before)
         against = float((~(right | ignored)).sum(dim=1).float().mean())
+        with torch.no_grad():
+            top = (queries @ keys.t()).topk(min(SHOWN, len(keys)), dim=1)
+            log_prior = (top.values / self.temperature).log_softmax(dim=1)
+            numbers = retrieval_numbers(log_prior, top.indices, queries, self.tower.of(self._before, asked))
         return {"loss": float(loss.detach()), **numbers, "negatives": against, "stale": stale}
 
-    def _known(self, rows: Sequence[int], stored: int) -> tuple[Tensor, Tensor]:
-        """(n, n + stored) booleans: what is right, and what is neither right nor wrong. The batch's passages come first."""
-        count = len(rows)
-        right = torch.zeros(count, count + stored, dtype=torch.bool)
-        ignored = torch.zeros_like(right)
+    def hard(self, rows: Sequence[int], scores: Tensor, step: int) -> list[int]:
+        """A passage for each row: one of the ``HARDEST`` by (n, passages) ``scores`` that may be wrong; chosen by the step."""
+        chance = random.Random(f"hard-{self.seed}-{step}")
+        chosen = []
         for n, row in enumerate(rows):
-            pair = self.pairs[row]
-            for m, other in enumerate(rows):
-                first = self.pairs[other].right[0]
-                right[n, m] = n == m or first in pair.right
-                ignored[n, m] = first in pair.doubtful
-            ignored[n, [count + one for one in (*pair.right, *pair.doubtful)]] = True
-        return right, ignored
+            known = {*self.pairs[row].right, *self.pairs[row].doubtful}
+            ranked = scores[n].topk(min(HARDEST + len(known), scores.shape[1])).indices.tolist()
+            wrong = [one for one in ranked if one not in known][:HARDEST]
+            chosen += [chance.choice(wrong)] if wrong else []
+        return chosen
+
+    def _known(self, rows: Sequence[int], hard: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """(n, n + hard) booleans: which of the passages encoded are right for a row, and which are neither right nor wrong."""
+        columns = [self.pairs[row].right[0] for row in rows] + list(hard)
+        right = torch.tensor([[one in self.pairs[row].right for one in columns] for row in rows])
+        right[:, : len(rows)] |= torch.eye(len(rows), dtype=torch.bool)
+        return right, torch.tensor([[one in self.pairs[row].doubtful for one in columns] for row in rows])

@@ -36,7 +36,7 @@ from memptm.training.evaluate import compare
 from memptm.training.examples import Example, read_examples
 from memptm.training.loop import Lesson, fit, shuffled
 from memptm.training.masks import Masks, find_blanks
-from memptm.training.pairs import Pair, PairLesson, inverse_cloze
+from memptm.training.pairs import SHOWN, Pair, PairLesson, inverse_cloze
 from memptm.training.refresh import Refresh, Versions
 from memptm.training.targets import find_targets
 from memptm.training.telemetry import Telemetry
@@ -46,7 +46,6 @@ from memptm.types import Json, Passage
 Phase = Literal["ict", "masked", "questions", "joint"]
 PHASES: tuple[Phase, ...] = ("ict", "masked", "questions", "joint")
 ON_QUESTIONS = ("questions", "joint")
-SHOWN = 10  # passages whose p(z|x) the pairs' telemetry tells of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +253,15 @@ def _pairs(phase: Phase, run: _Run, pairs: Sequence[Pair], folder: Path, setting
     tower = run.tower()
     keys = run.versions(tower, folder)
     recipe = run.recipe
-    lesson = PairLesson(tower, pairs, keys, temperature=recipe.temperature, learning_rate=recipe.learning_rate)
+    lesson = PairLesson(
+        tower,
+        pairs,
+        run.texts,
+        keys,
+        temperature=recipe.temperature,
+        learning_rate=recipe.learning_rate,
+        seed=recipe.seed,
+    )
     return run.fit(phase, lesson, keys, tower, len(pairs), folder, settings)
 
 

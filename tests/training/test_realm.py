@@ -162,27 +162,46 @@ def test_utility_is_the_gain_over_reading_nothing(masked):
     assert masked.learn(1, [0])["utility"] == pytest.approx(float(-loss.detach() - likelihoods[0].detach()), abs=1e-4)
 
 
-def test_pairs_learn_on_both_sides_and_take_the_whole_index_as_wrong_ones(encoder, memory):
+def pair_lesson(encoder, memory, pairs, *, learning_rate=1e-3):
     passages, keys = memory.keys()
-    tower = Tower(encoder, dropout=0.0)
-    pairs = [Pair("who?", passages[n].text, (n,), (5,) if n == 0 else ()) for n in range(3)]
+    texts = [passage.text for passage in passages]
     versions = Versions(torch.from_numpy(keys))
-    lesson = PairLesson(tower, pairs, versions, temperature=0.1, learning_rate=1e-3)
-    numbers = lesson.learn(1, [0, 2])
+    tower = Tower(encoder, dropout=0.0)
+    return PairLesson(tower, pairs, texts, versions, temperature=0.1, learning_rate=learning_rate, seed=0)
+
+
+def test_pairs_learn_on_both_sides_against_each_other_and_a_hard_negative_each(encoder, memory):
+    passages, keys = memory.keys()
+    pairs = [Pair(f"who lives near {n}?", passages[n].text, (n,), (5,) if n == 0 else ()) for n in range(6)]
+    lesson = pair_lesson(encoder, memory, pairs)
+    rows = [0, 2, 5]
     with torch.no_grad():
-        query, fresh = tower([lesson._queries[0]])[0], tower([lesson._passages[0], lesson._passages[2]])
+        queries = lesson.tower([lesson._queries[row] for row in rows])
+        hard = lesson.hard(rows, queries @ torch.from_numpy(keys).t(), 1)
+        columns = [*rows, *hard]
+        fresh = lesson.tower([lesson._passages[one] for one in columns])
         total = 0.0
-        for n, own in ((0, 0), (1, 2)):
-            against = [m for m in range(len(passages)) if m != own and not (n == 0 and m == 5)]
-            scores = torch.cat([fresh, torch.from_numpy(keys)[against]]) @ query / 0.1
-            total += float(scores.logsumexp(0) - scores[n])
-    assert numbers["loss"] == pytest.approx(total / 2, abs=1e-4)
-    assert numbers["negatives"] == pytest.approx(
-        (len(passages) - 2 + len(passages) - 1 + 2) / 2
-    )  # F94: said of every step
-    gradient = dict(tower.bert.named_parameters())["layers.0.qkv.weight"].grad
-    assert gradient is not None
+        for n, row in enumerate(rows):
+            wrong = [m for m, one in enumerate(columns) if one != row and not (row == 0 and one == 5)]
+            right = [m for m, one in enumerate(columns) if one == row]
+            scores = fresh @ queries[n] / 0.1
+            total += float(scores[wrong + right].logsumexp(0) - scores[right].logsumexp(0))
+    numbers = lesson.learn(1, rows)
+    assert numbers["loss"] == pytest.approx(total / 3, abs=1e-4)
+    assert 3 < numbers["negatives"] <= 5  # F94: said of every step
+    gradient = dict(lesson.tower.bert.named_parameters())["layers.0.qkv.weight"].grad
     assert float(gradient.abs().sum()) > 0
+
+
+def test_a_hard_negative_is_near_and_never_one_that_may_be_right(encoder, memory):
+    passages, _ = memory.keys()
+    lesson = pair_lesson(encoder, memory, [Pair("who?", passages[0].text, (0, 3), (7, 8))])
+    scores = torch.arange(len(passages), 0, -1.0).unsqueeze(0)
+    drawn = {lesson.hard([0], scores, step)[0] for step in range(60)}
+    assert drawn == {1, 2, 4, 5, 6, 9, 10}
+    assert lesson.hard([0], scores, 9) == lesson.hard([0], scores, 9)
+    everything = pair_lesson(encoder, memory, [Pair("who?", passages[0].text, tuple(range(11)))])
+    assert everything.hard([0], scores, 1) == []
 
 
 @pytest.fixture
@@ -275,12 +294,9 @@ def test_without_questions_it_learns_from_the_index_alone(memory, tmp_path):
 
 
 def test_the_inverse_cloze_task_teaches_a_random_encoder_to_find_passages(encoder, memory, tmp_path):
-    passages, keys = memory.keys()
     torch.manual_seed(0)
-    tower = Tower(encoder, dropout=0.0)
-    versions = Versions(torch.from_numpy(keys))
-    pairs = inverse_cloze(passages, epochs=40, seed=0)
-    lesson = PairLesson(tower, pairs, versions, temperature=0.05, learning_rate=3e-3)
+    pairs = inverse_cloze(memory.keys()[0], epochs=40, seed=0)
+    lesson = pair_lesson(encoder, memory, pairs, learning_rate=3e-3)
     plan = shuffled(len(pairs), batch=11, epochs=1, steps=None, seed=0)
     fit(lesson, plan, tmp_path, settings={}, warm_up=0.1, save_every=99, documents=10, remedy="")
     losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
