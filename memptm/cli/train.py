@@ -214,8 +214,9 @@ def rag(
 @click.option("--same-document", is_flag=True, help="Passages of a sentence's own document may be read for it.")
 @click.option("-k", type=click.IntRange(min=2), default=8, show_default=True, help="Documents read for each.")
 @click.option(
-    "--pairs", type=click.IntRange(min=2), default=32, show_default=True, help="A step's pairs (ict, questions)."
+    "--pairs", type=click.IntRange(min=2), default=16, show_default=True, help="A step's pairs (ict, questions)."
 )
+@click.option("--hard", type=click.IntRange(min=0), default=3, show_default=True, help="Hard negatives of a pair.")
 @click.option(
     "--batch", type=click.IntRange(min=1), default=8, show_default=True, help="A step's sentences or questions."
 )
@@ -242,6 +243,7 @@ def realm(
     same_document: bool,
     k: int,
     pairs: int,
+    hard: int,
     batch: int,
     refresh_every: int,
     held_out: tuple[Path, ...],
@@ -260,7 +262,7 @@ def realm(
     from memptm.training.realm import Recipe, train_realm
 
     recipe = Recipe(
-        masks=masks, null=not no_null, same_document=same_document, k=k, pairs=pairs, batch=batch,
+        masks=masks, null=not no_null, same_document=same_document, k=k, pairs=pairs, hard=hard, batch=batch,
         refresh_every=refresh_every, steps=steps, seed=seed,
     )  # fmt: skip
     recipe = replace(recipe, epochs=epochs or recipe.epochs, phases=phases or recipe.phases)
@@ -291,8 +293,15 @@ def realm(
 )
 @click.option("--size", type=click.IntRange(min=300), default=8000, show_default=True, help="Tokens it knows, at most.")
 @click.option("--width", type=click.IntRange(min=8), default=256, show_default=True, help="Of the model.")
-@click.option("--layers", type=click.IntRange(min=1), default=6, show_default=True)
+@click.option("--layers", type=click.IntRange(min=1), default=6, show_default=True, help="Of the model.")
 @click.option("--memory", type=click.IntRange(min=0), default=128, show_default=True, help="States a layer keeps.")
+@click.option(
+    "--external",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Tokens of external memory, of which a layer reads the nearest; 0: none.",
+)
 @click.option(
     "--segment", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens of a step and stream."
 )

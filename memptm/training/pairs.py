@@ -86,6 +86,7 @@ class PairLesson:
 
     Args:
         tower: what learns. texts: what the encoder reads for each passage. keys: of all passages, at each step.
+        hard: negatives of its own that a pair has.
     """
 
     def __init__(
@@ -95,12 +96,13 @@ class PairLesson:
         texts: Sequence[str],
         keys: Versions,
         *,
+        hard: int,
         temperature: float,
         learning_rate: float,
         seed: int,
     ) -> None:
         self.model = self.tower = tower
-        self.pairs, self.keys, self.seed = pairs, keys, seed
+        self.pairs, self.keys, self.count, self.seed = pairs, keys, hard, seed
         self.temperature, self.learning_rate = temperature, learning_rate
         self._queries = tower.encoder.token_ids([pair.query for pair in pairs])
         self._right = tower.encoder.token_ids([pair.key for pair in pairs])
@@ -133,14 +135,14 @@ class PairLesson:
         return {"loss": float(loss.detach()), **numbers, "negatives": against, "stale": stale}
 
     def hard(self, rows: Sequence[int], scores: Tensor, step: int) -> list[int]:
-        """A passage for each row: one of the ``HARDEST`` by (n, passages) ``scores`` that may be wrong; chosen by the step."""
+        """For each row some of the ``HARDEST`` by (n, passages) ``scores`` that may be wrong; the step settles which."""
         chance = random.Random(f"hard-{self.seed}-{step}")
         chosen = []
         for n, row in enumerate(rows):
             known = {*self.pairs[row].right, *self.pairs[row].doubtful}
             ranked = scores[n].topk(min(HARDEST + len(known), scores.shape[1])).indices.tolist()
             wrong = [one for one in ranked if one not in known][:HARDEST]
-            chosen += [chance.choice(wrong)] if wrong else []
+            chosen += chance.sample(wrong, min(self.count, len(wrong)))
         return chosen
 
     def _known(self, rows: Sequence[int], hard: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,7 @@ class Recipe:
 
     Attributes:
         epochs: of the phase on questions; the others go once through their rows. steps: of a phase, at most.
-        pairs: a step's pairs (ict, questions). batch: a step's sentences or questions (masked, joint).
+        pairs: a step's pairs (ict, questions). hard: negatives that each has beside the other pairs' passages. batch: a step's sentences or questions (masked, joint).
         k: documents read for each of them, among them the null document of a masked sentence, if ``null``.
         refresh_every: steps between two refreshes of the keys; 0: never. same_document: see Candidates.
         passage_tokens: of a passage, as far as it is read for a masked sentence.
@@ -63,7 +63,8 @@ class Recipe:
     phases: tuple[Phase, ...] = PHASES
     epochs: int = 3
     steps: int | None = None
-    pairs: int = 32
+    pairs: int = 16
+    hard: int = 3
     batch: int = 8
     k: int = 8
     null: bool = True
@@ -258,6 +259,7 @@ def _pairs(phase: Phase, run: _Run, pairs: Sequence[Pair], folder: Path, setting
         pairs,
         run.texts,
         keys,
+        hard=recipe.hard,
         temperature=recipe.temperature,
         learning_rate=recipe.learning_rate,
         seed=recipe.seed,

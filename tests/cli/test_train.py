@@ -192,7 +192,9 @@ def test_lm_trains_on_text_and_measures_with_other_memory(run_memptm, tmp_path):
     assert (result["steps"], result["tokens"]) == (4, 64)
     told = run_memptm(*command, *measured)
     assert "perplexity" in told.stdout
-    words = run_memptm(*command[:-2], "--vocabulary", "word", "--steps", 2, "--out", tmp_path / "words", "--json")
+    words = run_memptm(
+        *command[:-2], "--vocabulary", "word", "--external", 20, "--steps", 2, "--out", tmp_path / "words", "--json"
+    )
     assert words.returncode == 0, words.stderr
 
 

@@ -162,12 +162,12 @@ def test_utility_is_the_gain_over_reading_nothing(masked):
     assert masked.learn(1, [0])["utility"] == pytest.approx(float(-loss.detach() - likelihoods[0].detach()), abs=1e-4)
 
 
-def pair_lesson(encoder, memory, pairs, *, learning_rate=1e-3):
+def pair_lesson(encoder, memory, pairs, *, hard=1, learning_rate=1e-3):
     passages, keys = memory.keys()
     texts = [passage.text for passage in passages]
     versions = Versions(torch.from_numpy(keys))
     tower = Tower(encoder, dropout=0.0)
-    return PairLesson(tower, pairs, texts, versions, temperature=0.1, learning_rate=learning_rate, seed=0)
+    return PairLesson(tower, pairs, texts, versions, hard=hard, temperature=0.1, learning_rate=learning_rate, seed=0)
 
 
 def test_pairs_learn_on_both_sides_against_each_other_and_a_hard_negative_each(encoder, memory):
@@ -200,6 +200,7 @@ def test_a_hard_negative_is_near_and_never_one_that_may_be_right(encoder, memory
     drawn = {lesson.hard([0], scores, step)[0] for step in range(60)}
     assert drawn == {1, 2, 4, 5, 6, 9, 10}
     assert lesson.hard([0], scores, 9) == lesson.hard([0], scores, 9)
+    assert len(set(pair_lesson(encoder, memory, lesson.pairs, hard=4).hard([0], scores, 1))) == 4
     everything = pair_lesson(encoder, memory, [Pair("who?", passages[0].text, tuple(range(11)))])
     assert everything.hard([0], scores, 1) == []
 
