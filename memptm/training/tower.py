@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from memptm.encoders.bert import Bert
-from memptm.encoders.sentence import BertEncoder, padded, pooled
+from memptm.encoders.sentence import BertEncoder, batches, padded, pooled
 
 PAD_TO = 32  # tokens; oneDNN keeps a kernel for each length it meets
 
@@ -30,9 +31,17 @@ class Tower(nn.Module):
         return self.of(self.bert, rows)
 
     def of(self, bert: Bert, rows: Sequence[Sequence[int]]) -> Tensor:
-        """As ``forward``, by other weights of the same shape."""
-        ids, mask = padded(rows, to=PAD_TO)
-        return pooled(bert(ids, mask), mask, self.encoder.pooling)
+        """As ``forward``, by other weights of the same shape.
+
+        Rows of like length go through together, a few at a time: that saves padding, and their states fit the cache.
+        """
+        groups = batches([len(row) for row in rows])
+        made = []
+        for group in groups:
+            ids, mask = padded([rows[n] for n in group], to=PAD_TO)
+            made.append(pooled(bert(ids, mask), mask, self.encoder.pooling))
+        order = torch.tensor([n for group in groups for n in group])
+        return torch.cat(made)[order.argsort()]
 
     def before(self) -> Bert:
         """The weights that training begins with, to measure the way from them; a run that goes on asks first."""
