@@ -7,6 +7,7 @@ d width of a head, c width of the model.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,13 @@ def shifted(by_distance: Tensor) -> Tensor:
     return flat.view(*flat.shape[:-1], queries, keys)
 
 
+class KeysValues(NamedTuple):
+    """``keys`` and ``values``: (b h t d), without positions."""
+
+    keys: Tensor
+    values: Tensor
+
+
 class RelativeAttention(nn.Module):
     """[(q_i + u)·k_j + (q_i + v)·r_{i+m−j}] / √d, softmax, values.
 
@@ -62,35 +70,42 @@ class RelativeAttention(nn.Module):
     def forward(
         self,
         hidden: Tensor,
-        context: Tensor,
+        past: KeysValues,
         r: Tensor,
         u: Tensor,
         v: Tensor,
         hide: Tensor,
         external: External | None = None,
-    ) -> Tensor:
+    ) -> tuple[Tensor, KeysValues]:
         """One layer's attention.
 
         Args:
-            hidden: (b i c). context: (b j c), the memory and then ``hidden``. r: (j + 1, c), see ``distances``.
-            u, v: (h d). hide: booleans that broadcast to (b h i j), True where a key must not be seen.
+            hidden: (b i c). past: of the memory. r: (h j+1 d), as ``by_distance`` makes it. u, v: (h d).
+            hide: booleans that broadcast to (b h i j), True where a key must not be seen.
             external: given what was found, and the segment's queries, keys and values (b h i d): what is to be used instead.
         Returns:
-            (b i c).
+            (b i c), and the keys and values of memory and segment.
         """
-        q = self._by_head(self.query(hidden))
-        k, value = (self._by_head(part) for part in self.key_value(context).chunk(2, dim=-1))
-        by_distance = (q + v[:, None]) @ self._by_head(self.relative(r.to(hidden.dtype))[None]).transpose(-1, -2)
+        q, new = self._by_head(self.query(hidden)), self.project(hidden)
+        k, value = torch.cat([past.keys, new.keys], dim=2), torch.cat([past.values, new.values], dim=2)
         scale = self.head_width**-0.5
-        bias = (shifted(by_distance) * scale).masked_fill(hide, -torch.inf)
+        bias = (shifted((q + v[:, None]) @ r.transpose(-1, -2)) * scale).masked_fill(hide, -torch.inf)
         attended = functional.scaled_dot_product_attention(
             q + u[:, None], k, value, attn_mask=bias, dropout_p=self.dropout if self.training else 0.0, scale=scale
         )
         if external is not None:
-            count = hidden.shape[1]
-            attended = external(attended, q, k[:, :, -count:], value[:, :, -count:])
+            attended = external(attended, q, new.keys, new.values)
         projected: Tensor = self.out(attended.transpose(1, 2).flatten(-2))
-        return projected
+        return projected, KeysValues(k, value)
+
+    def project(self, states: Tensor) -> KeysValues:
+        """(b t c) as keys and values."""
+        keys, values = (self._by_head(part) for part in self.key_value(states).chunk(2, dim=-1))
+        return KeysValues(keys, values)
+
+    def by_distance(self, r: Tensor) -> Tensor:
+        """(n c), see ``distances`` → (h n d)."""
+        return self._by_head(self.relative(r.to(self.relative.weight.dtype))[None])[0]
 
     def _by_head(self, states: Tensor) -> Tensor:
         """(b t hd) → (b h t d)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -12,8 +13,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from memptm.errors import InputError
+from memptm.working.relative import KeysValues
 
 FORGOTTEN = -1  # in place of a document's number: no query sees it
+
+
+class Cache(NamedTuple):
+    """``layers``: keys and values of the memory. ``relative``: (h n+1 d) of the distances n − 1 … 0, a tensor a layer."""
+
+    layers: tuple[KeysValues, ...]
+    relative: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -23,10 +32,13 @@ class State:
     Attributes:
         layers: (layers b m c) inputs of each layer, oldest first; m grows up to the model's memory length.
         documents: (b m) number of the document each stands in; queries see their own document alone.
+        cache: what the layers make of it, kept while nothing learns, for a token at a time would pay for all of it again.
+            It is right for the weights that made it, and is not saved.
     """
 
     layers: Tensor
     documents: Tensor
+    cache: Cache | None = None
 
     @classmethod
     def empty(cls, layers: int, batch: int, width: int, *, like: Tensor) -> State:
@@ -57,11 +69,17 @@ class State:
         layers = torch.cat([self.layers, new], dim=2)[:, :, -length:]
         return State(layers, torch.cat([self.documents, documents], dim=1)[:, -length:])
 
+    def cached(self, known: Sequence[KeysValues], relative: tuple[Tensor, ...]) -> State:
+        """With keys and values of memory and segment, a pair a layer, cut to what is kept."""
+        start = known[0].keys.shape[2] - len(self)
+        kept = tuple(KeysValues(one.keys[:, :, start:], one.values[:, :, start:]) for one in known)
+        return State(self.layers, self.documents, Cache(kept, relative))
+
     def reset(self, rows: Sequence[int]) -> State:
         """With the memory of these streams forgotten; the others keep theirs."""
         documents = self.documents.clone()
         documents[list(rows)] = FORGOTTEN
-        return State(self.layers, documents)
+        return State(self.layers, documents, self.cache)
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""

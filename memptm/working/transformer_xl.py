@@ -22,8 +22,8 @@ from torch.nn import functional
 from memptm.errors import InputError, ModelMissing
 from memptm.working.adaptive import IGNORED, AdaptiveEmbedding, AdaptiveSoftmax
 from memptm.working.memorizing import ExternalMemory, Memorizing
-from memptm.working.relative import External, RelativeAttention, distances, hidden_keys
-from memptm.working.state import State
+from memptm.working.relative import External, KeysValues, RelativeAttention, distances, hidden_keys
+from memptm.working.state import Cache, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,24 +80,25 @@ class Layer(nn.Module):
     def forward(
         self,
         hidden: Tensor,
-        memory: Tensor,
+        past: KeysValues,
         r: Tensor,
         u: Tensor,
         v: Tensor,
         hide: Tensor,
         external: External | None = None,
-    ) -> Tensor:
-        """(b i c), the memory (b m c) of this layer's earlier inputs → (b i c). The others as RelativeAttention's."""
-        context = torch.cat([memory, hidden], dim=1)
+    ) -> tuple[Tensor, KeysValues]:
+        """(b i c) → (b i c), and keys and values of memory and segment. The others as RelativeAttention's."""
         if self.pre_norm:
-            normed = self.attention_norm(context)
-            query = normed[:, memory.shape[1] :]
-            hidden = hidden + self.drop(self.attention(query, normed, r, u, v, hide, external))
-            after: Tensor = hidden + self.drop(self.feed_forward(self.output_norm(hidden)))
-            return after
-        hidden = self.attention_norm(hidden + self.drop(self.attention(hidden, context, r, u, v, hide, external)))
-        normed_after: Tensor = self.output_norm(hidden + self.drop(self.feed_forward(hidden)))
-        return normed_after
+            attended, known = self.attention(self.attention_norm(hidden), past, r, u, v, hide, external)
+            hidden = hidden + self.drop(attended)
+            return hidden + self.drop(self.feed_forward(self.output_norm(hidden))), known
+        attended, known = self.attention(hidden, past, r, u, v, hide, external)
+        hidden = self.attention_norm(hidden + self.drop(attended))
+        return self.output_norm(hidden + self.drop(self.feed_forward(hidden))), known
+
+    def project(self, memory: Tensor) -> KeysValues:
+        """(b m c) of this layer's earlier inputs as keys and values."""
+        return self.attention.project(self.attention_norm(memory) if self.pre_norm else memory)
 
 
 class FeedForward(nn.Module):
@@ -182,23 +183,43 @@ class TransformerXL(nn.Module):
         state = state or self.start(len(ids))
         if state.batch != len(ids):
             raise InputError(f"The state is of {state.batch} streams, the segment of {len(ids)}.")
-        kept = len(state)
         documents = state.document().expand(-1, ids.shape[1]) if documents is None else documents
         hide = self._hidden(documents, state)
-        r = distances(kept + ids.shape[1], self.config.width, clamp=self.config.clamp_len, device=ids.device)
-        embedded, inputs = self.words(ids), []
-        if self.config.positions == "absolute":
-            embedded = embedded + distances(ids.shape[1], self.config.width, device=ids.device)[:-1].flip(0).to(
-                embedded.dtype
-            )
-            r = torch.zeros_like(r)
-        hidden, r = self.drop(embedded), self.drop(r)
+        keep = not self.training and not torch.is_grad_enabled()
+        needed = len(state) + ids.shape[1] + 1
+        cache = state.cache if keep else None
+        if cache is None or cache.relative[0].shape[1] < needed:
+            cache = self._projected(state, ids.shape[1])
+        hidden, inputs, known = self.drop(self._embedded(ids)), [], []
         for n, layer in enumerate(self.layers):
             inputs.append(hidden)
             own = 0 if self.config.share_biases else n
+            past, r = cache.layers[n], cache.relative[n][:, -needed:]
             read = self._external(n, external, documents)
-            hidden = layer(hidden, state.layers[n], r, self.u[own], self.v[own], hide, read)
-        return self.drop(hidden), state.written(inputs, documents, length=self.mem_len)
+            hidden, both = layer(hidden, past, r, self.u[own], self.v[own], hide, read)
+            known.append(both)
+        written = state.written(inputs, documents, length=self.mem_len)
+        return self.drop(hidden), written.cached(known, cache.relative) if keep else written
+
+    def _embedded(self, ids: Tensor) -> Tensor:
+        embedded: Tensor = self.words(ids)
+        if self.config.positions == "absolute":
+            embedded = embedded + distances(ids.shape[1], self.config.width, device=ids.device)[:-1].flip(0).to(
+                embedded
+            )
+        return embedded
+
+    def _projected(self, state: State, count: int) -> Cache:
+        """What the layers make of the memory and of distances up to that of a full memory and ``count`` more."""
+        r = distances(
+            max(len(state), self.mem_len) + count, self.config.width, clamp=self.config.clamp_len, device=self.u.device
+        )
+        r = self.drop(torch.zeros_like(r) if self.config.positions == "absolute" else r)
+        layers = [layer for layer in self.layers if isinstance(layer, Layer)]
+        return Cache(
+            tuple(layer.project(memory) for layer, memory in zip(layers, state.layers, strict=True)),
+            tuple(layer.attention.by_distance(r) for layer in layers),
+        )
 
     def _external(self, layer: int, external: Sequence[ExternalMemory], documents: Tensor) -> External | None:
         if not external or layer not in self.config.memorizing:

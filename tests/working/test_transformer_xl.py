@@ -72,7 +72,7 @@ def test_attention_equals_the_loop_over_every_query_and_key(queries, memory, cla
     context = torch.cat([past, hidden], dim=1)
     keys = queries + memory
     r = distances(keys, 8, clamp=clamp)
-    ours = part(hidden, context, r, u, v, hidden_keys(queries, keys))
+    ours, _ = part(hidden, part.project(past), part.by_distance(r), u, v, hidden_keys(queries, keys))
     for b in range(2):
         q = part.query(hidden[b]).view(queries, 2, 4)
         k, value = (one.view(keys, 2, 4) for one in part.key_value(context[b]).chunk(2, dim=-1))
@@ -191,6 +191,27 @@ def test_a_stream_goes_on_from_a_saved_state(tmp_path):
         State.load(tmp_path / "state.safetensors")
     with pytest.raises(InputError, match="2 streams"):
         made(words(batch=1), state)
+
+
+@pytest.mark.parametrize("pre_norm", [False, True])
+@pytest.mark.parametrize("length", [6, 40])
+def test_what_is_kept_of_the_memory_says_what_the_memory_says(length, pre_norm):
+    """While nothing learns, keys and values of the memory are not made anew; with gradients they are."""
+    made = model(mem_len=length, pre_norm=pre_norm)
+    cut, state = read(made, words(), [1, 2, 8, 1, 1, 7])
+    again, parts = None, []
+    for part in words().split([1, 2, 8, 1, 1, 7], dim=1):
+        hidden, again = made(part, again)
+        parts.append(hidden)
+    assert torch.allclose(cut, torch.cat(parts, dim=1), atol=1e-9)
+    assert torch.allclose(state.layers, again.layers, atol=1e-9)
+    assert state.cache is not None
+    assert again.cache is None
+    assert state.cache.layers[0].keys.shape[2] == len(state) == min(length, 20)
+    with torch.no_grad():
+        bare, _ = made(words(seed=4), State(state.layers, state.documents))
+        kept, _ = made(words(seed=4), state)
+    assert torch.allclose(bare, kept, atol=1e-9)
 
 
 def test_more_memory_at_evaluation_than_in_training_is_just_set():
