@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from memptm.errors import ExtraMissing, InputError
+from memptm.working.files import read_tensors, write_tensors
 
 LINKS, DEPTH = 16, 64  # of the approximate index's graph: neighbours of a key, and how far it is searched
 EARLIER = -1  # a document's number before anything was stored
@@ -129,9 +128,7 @@ class ExternalMemory:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        half = path.with_name(f"{path.name}.part")
-        save_file(self.tensors(), half)
-        half.replace(path)
+        write_tensors(path, self.tensors())
 
     def load(self, path: Path) -> None:
         """Hold what ``save`` wrote.
@@ -139,12 +136,8 @@ class ExternalMemory:
         Raises:
             InputError: the file is missing, damaged, or of other sizes.
         """
-        try:
-            tensors = load_file(path)
-            fits = tensors["keys/0"].shape[::2] == (self.heads, self.width) and len(tensors["documents"]) == self.rows
-        except (OSError, SafetensorError, KeyError) as error:
-            raise InputError(f"{path} holds no external memory ({error}). Begin the stream anew.") from error
-        if not fits:
+        tensors = read_tensors(path, "documents", "keys/0")
+        if tensors["keys/0"].shape[::2] != (self.heads, self.width) or len(tensors["documents"]) != self.rows:
             raise InputError(f"{path} holds the memory of another model or of other streams. Begin the stream anew.")
         self.take(tensors)
 

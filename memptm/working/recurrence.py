@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
 from memptm.errors import InputError
+from memptm.working.files import read_tensors, write_tensors
 
 FAMILY = ("llama", "mistral", "qwen2")  # the same layers under the same names
 FORGOTTEN = -1  # in place of a document's number: no query sees it
@@ -52,10 +51,8 @@ class DecoderState:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        half = path.with_name(f"{path.name}.part")
-        tensors = {"keys": self.keys, "values": self.values, "documents": self.documents}
-        save_file({**{name: one.contiguous() for name, one in tensors.items()}, "read": torch.tensor(self.read)}, half)
-        half.replace(path)
+        read = torch.tensor(self.read)
+        write_tensors(path, {"keys": self.keys, "values": self.values, "documents": self.documents, "read": read})
 
     @classmethod
     def load(cls, path: Path) -> DecoderState:
@@ -64,11 +61,8 @@ class DecoderState:
         Raises:
             InputError: the file is missing or damaged.
         """
-        try:
-            found = load_file(path)
-            return cls(found["keys"], found["values"], found["documents"], int(found["read"]))
-        except (OSError, SafetensorError, KeyError) as error:
-            raise InputError(f"{path} holds no state of a stream ({error}). Begin the stream anew.") from error
+        found = read_tensors(path, "keys", "values", "documents", "read")
+        return cls(found["keys"], found["values"], found["documents"], int(found["read"]))
 
 
 class RecurrentDecoder:

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from memptm.errors import InputError
+from memptm.working.files import read_tensors, write_tensors
 from memptm.working.relative import KeysValues
 
 FORGOTTEN = -1  # in place of a document's number: no query sees it
@@ -83,9 +81,7 @@ class State:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        half = path.with_name(f"{path.name}.part")
-        save_file({"layers": self.layers.contiguous(), "documents": self.documents.contiguous()}, half)
-        half.replace(path)
+        write_tensors(path, {"layers": self.layers, "documents": self.documents})
 
     @classmethod
     def load(cls, path: Path) -> State:
@@ -94,8 +90,5 @@ class State:
         Raises:
             InputError: the file is missing or damaged.
         """
-        try:
-            tensors = load_file(path)
-            return cls(tensors["layers"], tensors["documents"])
-        except (OSError, SafetensorError, KeyError) as error:
-            raise InputError(f"{path} holds no state of a stream ({error}). Begin the stream anew.") from error
+        tensors = read_tensors(path, "layers", "documents")
+        return cls(tensors["layers"], tensors["documents"])
