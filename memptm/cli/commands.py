@@ -147,7 +147,9 @@ def query(
     if tokens is not None:
         from memptm.generation.knn import attach
 
-        attach(qa.generator, tokens)
+        note = attach(qa.generator, tokens, qa.memory)
+        if not as_json:
+            render.note(note)
     streamed = method in STREAMED and not as_json and sys.stdout.isatty()
     began = time.perf_counter()
     answer = qa(question, k=k, where=where, stream=render.stream if streamed else None)

@@ -96,13 +96,23 @@ def fingerprint(model: LanguageModel) -> str:
     return digest.hexdigest()
 
 
-def attach(generator: Generator, folder: Path) -> None:
+def attach(generator: Generator, folder: Path, memory: Memory | None = None) -> str:
     """Let ``generator`` write with the datastore in ``folder`` from now on.
 
+    Returns:
+        What the user should know: that it is not of ``memory`` as it is now; "" if it is, or no memory is given.
     Raises:
         InputError: there is none, it is damaged, or it was made with another model.
     """
-    generator.language_model.mix = Neighbours(TokenStore.load(folder), generator).mix
+    store = TokenStore.load(folder)
+    generator.language_model.mix = Neighbours(store, generator).mix
+    if memory is None:
+        return ""
+    if store.about.index != memory.manifest.index:
+        return f"{folder} holds tokens of another index than {memory.path}."
+    if store.about.version != memory.info()["version"]:
+        return f"{memory.path} has changed since {folder} was made of it. Make it again with: memptm tokens"
+    return ""
 
 
 def build_tokens(memory: Memory, generator: Generator, out: Path, *, progress: Progress = silent) -> Json:
@@ -120,7 +130,7 @@ def build_tokens(memory: Memory, generator: Generator, out: Path, *, progress: P
         pairs,
         model=generator.name,
         fingerprint=fingerprint(generator.language_model),
-        index=str(memory.path),
+        index=memory.manifest.index,
         version=version,
     )
     store.save(out)

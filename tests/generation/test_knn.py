@@ -127,10 +127,14 @@ def test_a_generator_writes_with_the_datastore_of_its_index_and_refuses_anothers
     assert result["passages"] == 3
     assert result["tokens"] == sum(len(generator.writer.text_ids(text)) - 1 for text in TEXTS)
     before = generator.log_likelihood("Who?", [passage(TEXTS[0])], "Ada")
-    attach(generator, tmp_path / "tokens")
     try:
+        assert attach(generator, tmp_path / "tokens", memory) == ""
         after = generator.log_likelihood("Who?", [passage(TEXTS[0])], "Ada")
         generator.generate("Who?", [passage(TEXTS[0])])
+        memory.add([Document(text="Cas keeps the bridge.")])
+        assert "has changed since" in attach(generator, tmp_path / "tokens", memory)
+        other_index = Memory.open(tmp_path / "other", create=True, encoder=memory.encoder)
+        assert "another index" in attach(generator, tmp_path / "tokens", other_index)
     finally:
         generator.language_model.mix = None
     assert after != pytest.approx(before, abs=1e-6)
