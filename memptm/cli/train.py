@@ -229,7 +229,11 @@ def rag(
 )
 @held_out_option
 @epochs_option
-@steps_option
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Stop each phase after so many steps; ict and masked end after 500 if not given.",
+)
 @seed_option
 @json_option
 def realm(

@@ -46,6 +46,7 @@ from memptm.types import Json, Passage
 Phase = Literal["ict", "masked", "questions", "joint"]
 PHASES: tuple[Phase, ...] = ("ict", "masked", "questions", "joint")
 ON_QUESTIONS = ("questions", "joint")
+STEPS = 500  # of a phase on the index alone, which may hold far more sentences than anyone waits for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,8 @@ class Recipe:
     """How to train.
 
     Attributes:
-        epochs: of the phase on questions; the others go once through their rows. steps: of a phase, at most.
+        epochs: of the phase on questions; the others go once through their rows.
+        steps: of a phase, at most; None: all on questions, STEPS on the index alone.
         pairs: a step's pairs (ict, questions). hard: negatives that each has beside the other pairs' passages. batch: a step's sentences or questions (masked, joint).
         k: documents read for each of them, among them the null document of a masked sentence, if ``null``.
         refresh_every: steps between two refreshes of the keys; 0: never. same_document: see Candidates.
@@ -200,7 +202,7 @@ class _Run:
             rows,
             batch=recipe.batch if phase in ("masked", "joint") else recipe.pairs,
             epochs=recipe.epochs if phase == "questions" else 1,
-            steps=recipe.steps,
+            steps=recipe.steps or (None if phase in ON_QUESTIONS else STEPS),
             seed=recipe.seed,
         )
         try:
