@@ -1,0 +1,133 @@
+"""Transformer-XL on stories: memory off, with absolute and with relative positions; feed-forward against product-key memory.
+
+Trained on FairytaleQA's training stories and four in five of SQuALITY's; tested on the other SQuALITY stories and on
+fairytale_val's, so that no story is in both. All variants read the same tokens in the same order.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from tokenizers import Tokenizer
+from torch import nn
+
+from held_out import rows
+from memptm.evaluation.metrics import bootstrap
+from memptm.memory.slots import ProductKeyMemory, QueryNorm
+from memptm.training.corpus import encoded
+from memptm.training.language_model import Recipe, token_losses, train_language_model
+from memptm.types import Json
+from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig
+from runs import RESULTS, Runs
+
+MEMORY, SEGMENT = 64, 64
+SIZES = TransformerXLConfig(
+    vocabulary=0, width=192, layers=4, heads=4, head_width=48, inner=768, mem_len=MEMORY, dropout=0.1
+)
+RECIPE = Recipe(model=SIZES, size=6000, rows=16, segment=SEGMENT, learning_rate=1e-3)
+REPLACED = 2  # the layer whose feed-forward part gives way
+# Multiplications a token: 192·256 for queries, 4·2·64·32 for sub-keys, 4·16·192 for values = 78k = 2·192·203.
+# Parameters: 64²·192 + 192·256 + 2·4·64·32 = 852k = 2·192·2218.
+EQUAL_COST, EQUAL_PARAMETERS = 203, 2218
+BLOCK = 512  # tokens that a bootstrap draws together
+
+POSITIONS: dict[str, TransformerXLConfig] = {
+    "no memory": replace(SIZES, mem_len=0),
+    "memory, absolute positions": replace(SIZES, positions="absolute"),
+    "memory, relative positions": SIZES,
+}
+
+
+def stories(data: Path) -> tuple[list[str], dict[str, list[str]]]:
+    """Texts to train on, and by name texts to test on."""
+    long = [row["text"] for row in rows(data / "stories.jsonl")]
+    train, held = ["\n".join(row["sections"]) for row in rows(data / "fairytale_train.jsonl")], long[::5]
+    train += [text for n, text in enumerate(long) if n % 5]
+    fairy = ["\n".join(row["sections"]) for row in rows(data / "fairytale_val.jsonl")]
+    return train, {"SQuALITY": held, "FairytaleQA": fairy}
+
+
+def part(name: str) -> nn.Module | None:
+    """What stands in layer ``REPLACED`` instead of its feed-forward part."""
+    norms: dict[str, QueryNorm] = {"product keys, normalised": "batch", "product keys, plain": "none"}
+    if name in norms:
+        return ProductKeyMemory(SIZES.width, sub_keys=64, heads=4, key_width=64, top=16, query_norm=norms[name])
+    inner = {"FFN, equal cost": EQUAL_COST, "FFN, equal parameters": EQUAL_PARAMETERS}.get(name)
+    return None if inner is None else nn.Sequential(nn.Linear(192, inner), nn.ReLU(), nn.Linear(inner, 192))
+
+
+PARTS = ("FFN", "FFN, equal cost", "FFN, equal parameters", "product keys, normalised", "product keys, plain")
+
+
+def perplexity(model: TransformerXL, documents: list[list[int]], *, memory: int) -> Json:
+    """With its 95 % interval, a bootstrap over blocks of tokens, and tokens a second."""
+    losses, seconds = token_losses(model, documents, memory=memory, segment=SEGMENT)
+    low, high = bootstrap(losses.tolist(), groups=[str(n // BLOCK) for n in range(len(losses))])
+    return {
+        "perplexity": math.exp(float(losses.mean())),
+        "95 %": f"{math.exp(low):.2f}–{math.exp(high):.2f}",
+        "tokens/s": round(len(losses) / seconds),
+    }
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
+@click.option("--runs", "folder", type=click.Path(path_type=Path), default=Path("runs/xl"))
+@click.option("--seeds", default=3)
+@click.option("--steps", type=int, help="At most, of a run.")
+@click.option("--only", type=click.Choice(["positions", "parts"]))
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
+def main(data: Path, folder: Path, seeds: int, steps: int | None, only: str | None, out: Path) -> None:
+    """Write OUT/xl.jsonl and OUT/xl_parts.jsonl."""
+    train, test = stories(data)
+    texts = folder / "texts"
+    texts.mkdir(parents=True, exist_ok=True)
+    files = []
+    for n, text in enumerate(train):
+        files.append(texts / f"{n:03}.txt")
+        files[-1].write_text(text, encoding="utf-8")
+    for seed in range(seeds):
+        recipe = replace(RECIPE, seed=seed, steps=steps)
+        if only != "parts":
+            for name, sizes in POSITIONS.items():
+                at = folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+                train_language_model(files, at, recipe=replace(recipe, model=sizes))
+                measure(Runs(out / "xl.jsonl"), {"variant": name}, seed, at, None, test, sizes.mem_len)
+        if only != "positions":
+            for name in PARTS:
+                made = part(name)
+                parts = {REPLACED: made} if made is not None else None
+                at = folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+                train_language_model(files, at, recipe=recipe, parts=parts)
+                measure(Runs(out / "xl_parts.jsonl"), {"part": name}, seed, at, parts, test, None)
+
+
+def measure(
+    results: Runs,
+    settings: Json,
+    seed: int,
+    at: Path,
+    parts: dict[int, nn.Module] | None,
+    test: dict[str, list[str]],
+    memory: int | None,
+) -> None:
+    """Perplexity on each set of stories; by memory lengths of none, once, twice and four times the usual, or of one."""
+    model = TransformerXL.load(at, parts=parts)
+    vocabulary = Tokenizer.from_file(str(at / "tokenizer.json"))
+    lengths = (MEMORY,) if memory is None else (0, MEMORY, 2 * MEMORY, 4 * MEMORY)
+    for name, texts in test.items():
+        documents = encoded(vocabulary, texts)
+        for length in lengths:
+            metrics = perplexity(model, documents, memory=length)
+            replaced = (parts or {}).get(REPLACED)
+            if isinstance(replaced, ProductKeyMemory):
+                metrics |= {"slots used %": 100 * replaced.telemetry()["usage"]}
+            click.echo(f"{settings} {seed} {name} memory {length}: {metrics}")
+            results.append({**settings, "stories": name, "memory": length}, seed, metrics)
+
+
+if __name__ == "__main__":
+    main()
