@@ -146,7 +146,7 @@ def main(
                     "task": task,
                     "retriever": {"questions": "learned", "both": "both sides learned"}[sides],
                     "mode": mode,
-                    "epochs": times,
+                    "epochs": told.get("epochs", times),
                     "learning_rate": rate,
                 }
                 figures = recalls(learned, test, mode, right, intervals=seeds == 1)
@@ -172,7 +172,9 @@ def learn(
         return Memory.open(tested.path, encoder=str(at / "encoder")), told
     both = RealmRecipe(phases=("questions",), epochs=epochs, steps=steps, learning_rate=rate, seed=seed)
     told = train_realm(lines, trained, at, recipe=both)
-    return rekey(tested, at / "tested", load_encoder(told["encoder"])), told["phases"]["questions"]
+    phase = told["phases"]["questions"]
+    read = round(phase["steps"] * both.pairs / phase["rows"], 2)  # of the questions; steps may end it sooner
+    return rekey(tested, at / "tested", load_encoder(told["encoder"])), phase | {"epochs": read}
 
 
 if __name__ == "__main__":
