@@ -63,7 +63,7 @@ class Recipe:
     """
 
     phases: tuple[Phase, ...] = PHASES
-    epochs: int = 3
+    epochs: int = 1
     steps: int | None = None
     pairs: int = 16
     hard: int = 3
@@ -98,7 +98,7 @@ def train_realm(
 
     Args:
         data: JSONL of {question, answers, context?}; a context that is in the index names the right passage.
-        memory: left as it is. out: a folder a phase (log.jsonl, telemetry.png, a checkpoint), and encoder, index and, after
+        recipe: its phases are gone through in the order of PHASES. memory: left as it is. out: a folder a phase (log.jsonl, telemetry.png, a checkpoint), and encoder, index and, after
             the joint phase, reader. A second call goes on where the first stopped, bit for bit on a CPU.
         reader: to start from; the packaged one if None.
         held_out: rows of the same kind; recall on them before and after is in the result.
@@ -115,11 +115,14 @@ def train_realm(
     if questions is not passages_side:
         raise InputError("The index is opened with an encoder of two sides. Open it with the one that keyed it.")
     examples = [row for row in read_examples(data, contexts=False) if row.answers]
-    phases = [phase for phase in recipe.phases if data or phase not in ON_QUESTIONS]
+    phases = [phase for phase in PHASES if phase in recipe.phases and (data or phase not in ON_QUESTIONS)]
     if data and not examples:
         raise InputError('No row has an answer. A line is {"question": "...", "answers": ["..."], "context"?: "..."}.')
     if not phases:
         raise InputError("Training on questions needs some. Give DATA.jsonl, or choose phase ict or masked.")
+    found = Home(out / "index").manifest()
+    if found is not None and not (out / phases[-1] / DONE).is_file():
+        raise InputError(f"{out / 'index'} is there from another run. Move it away, or give another folder.")
     run = _Run(memory, out, recipe, examples, reader, progress)
     told: dict[str, Json] = {}
     for phase in phases:
@@ -155,9 +158,6 @@ class _Run:
                 f"The index holds {len(self.passages)} passages; training with k = {recipe.k} needs more. "
                 "Add documents, or lower -k."
             )
-        found = Home(out / "index").manifest()
-        if found is not None and not (out / recipe.phases[-1] / DONE).is_file():
-            raise InputError(f"{out / 'index'} is there from another run. Move it away, or give another folder.")
         self.texts = [key_text(passage) for passage in self.passages]
         self.cache = KeyCache(out / "keys")
 
@@ -165,7 +165,7 @@ class _Run:
         """Run a phase to its end, and go on with its encoder; one that has ended is not run again."""
         folder, began = self.out / phase, time.monotonic()
         settings = {**asdict(self.recipe), "phases": None, "save_every": None, "passages": len(self.passages)}
-        settings["start"] = self.encoder.fingerprint
+        settings |= {"questions": len(self.examples), "start": self.encoder.fingerprint}
         done = _done(folder, settings)
         if done is None:
             torch.manual_seed(self.recipe.seed)

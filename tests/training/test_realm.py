@@ -292,6 +292,7 @@ def test_without_questions_it_learns_from_the_index_alone(memory, tmp_path):
     assert list(told["phases"]) == ["ict", "masked"]
     assert "reader" not in told
     assert "null" not in logs(tmp_path, "masked")[0]
+    assert train_realm([], memory, tmp_path, recipe=recipe)["phases"] == told["phases"]  # nothing is left to do
 
 
 def test_the_inverse_cloze_task_teaches_a_random_encoder_to_find_passages(encoder, memory, tmp_path):
