@@ -135,7 +135,7 @@ def utility(made: Memory, folder: Path, recipe: Recipe, others: Sequence[Passage
         gains.append(log_p - float(lesson.read(row[1], [NULL])[0]))
         hidden = lesson.clozer.tokenizer.decode(list(row[1].hidden))
         answered.append(any(hidden in passages[one].text.lower() for one in found[0] if one != NULL))
-    return {name: sum(some) / len(some) for name, some in (("log p(y|x)", totals), ("utility", gains))} | {
+    return {name: sum(some) / len(some) for name, some in (("log p of the span", totals), ("utility", gains))} | {
         "span found %": 100 * sum(answered) / len(answered)
     }
 
