@@ -143,7 +143,8 @@ def train_language_model(
         tested = encoded(vocabulary, read_texts(held_out))
         lengths = memories or [model.mem_len]
         result["held_out"] = [
-            evaluate(model, tested, memory=one, segment=recipe.segment, progress=progress) for one in lengths
+            evaluate(model, tested, memory=one, segment=recipe.segment, external=recipe.external, progress=progress)
+            for one in lengths
         ]
     return result
 

@@ -117,6 +117,16 @@ def test_external_memory_reaches_further_back_within_a_document_alone():
     assert torch.equal(short[89:95], without[89:95])  # a new document begins with an empty memory
 
 
+def test_held_out_text_is_read_with_the_external_memory_of_training(files, tmp_path):
+    model = TransformerXLConfig(**{**vars(SIZES), "memorizing": (1,), "retrieved": 4})
+    recipe = Recipe(**{**vars(RECIPE), "external": 20, "model": model})
+    told = train_language_model(files, tmp_path, recipe=recipe, held_out=[files[0]])
+    vocabulary = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    documents, made = encoded(vocabulary, read_texts([files[0]])), TransformerXL.load(tmp_path)
+    with_it, without = (evaluate(made, documents, memory=12, segment=8, external=n)["perplexity"] for n in (20, 0))
+    assert told["held_out"][0]["perplexity"] == with_it != without
+
+
 def test_losses_do_not_depend_on_the_segment_while_the_memory_holds_all(files):
     torch.manual_seed(0)
     made = TransformerXL(TransformerXLConfig(**{**vars(SIZES), "vocabulary": 40, "dropout": 0.0})).eval()
