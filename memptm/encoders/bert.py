@@ -141,6 +141,11 @@ class Bert(nn.Module):
         """Write model.safetensors under transformers' names, float32; config.json is the caller's."""
         save_file(to_transformers(self.state_dict(), self.config), folder / "model.safetensors", {"format": "pt"})
 
+    def freeze_embeddings(self) -> None:
+        """Let them not be trained: they are half of the weights and learn little from few words."""
+        for part in (self.words, self.positions, self.segments):
+            part.requires_grad_(False)
+
     def halve(self) -> Bert:
         """Put the linear layers in bfloat16 (the stream, norms and embeddings stay float32); for inference."""
         for layer in self._own_layers():

@@ -63,8 +63,8 @@ def fit(
     """Go through ``plan``, a batch of row numbers a step, with AdamW; a second call goes on from ``out``'s checkpoint.
 
     Args:
-        settings: what a run that goes on must share. clip: the norm that gradients are cut to. documents: retrieved a question. remedy: the setting to lower where
-            memory runs out. saved: called after each checkpoint, with its step.
+        settings: what a run that goes on must share. clip: the norm that gradients are cut to. documents: retrieved a question.
+        remedy: the setting to lower where memory runs out. saved: called after each checkpoint, with its step.
     Raises:
         InputError: a checkpoint of other settings. MemptmError: the loss is no number; the last checkpoint is kept.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.

@@ -80,8 +80,7 @@ class MaskedReader(nn.Module):
         super().__init__()
         width = trunk.config.hidden_size
         self.trunk = trunk
-        for part in (trunk.words, trunk.positions, trunk.segments):
-            part.requires_grad_(False)
+        trunk.freeze_embeddings()
         self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
         self.bias = nn.Parameter(torch.zeros(trunk.config.vocab_size))
         self.pointer, self.pointed = nn.Linear(width, width), nn.Linear(width, width, bias=False)

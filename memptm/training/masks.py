@@ -17,7 +17,6 @@ from memptm.training.pairs import SHORTEST, sentences
 from memptm.types import Passage
 
 Masks = Literal["salient", "random"]
-MASKS: tuple[Masks, ...] = ("salient", "random")
 LONGEST = 8  # words of a span
 RANDOM_WORDS = (1, 2, 3)  # of a random span: as names and dates have, most times
 REPORT_EVERY = 200  # passages

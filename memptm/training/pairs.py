@@ -121,7 +121,8 @@ class PairLesson:
         keys, stale = self.keys.at(step)
         asked = [self._queries[row] for row in rows]
         queries = self.tower(asked)
-        hard = self.hard(rows, queries.detach() @ keys.t(), step)
+        near = queries.detach() @ keys.t()
+        hard = self.hard(rows, near, step)
         passages = self.tower([self._right[row] for row in rows] + [self._passages[one] for one in hard])
         scores = queries @ passages.t() / self.temperature
         right, ignored = self._known(rows, hard)
@@ -129,7 +130,7 @@ class PairLesson:
         loss.backward()  # type: ignore[no-untyped-call]
         against = float((~(right | ignored)).sum(dim=1).float().mean())
         with torch.no_grad():
-            top = (queries @ keys.t()).topk(min(SHOWN, len(keys)), dim=1)
+            top = near.topk(min(SHOWN, len(keys)), dim=1)
             log_prior = (top.values / self.temperature).log_softmax(dim=1)
             numbers = retrieval_numbers(log_prior, top.indices, queries, self.tower.of(self._before, asked))
         return {"loss": float(loss.detach()), **numbers, "negatives": against, "stale": stale}

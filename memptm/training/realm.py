@@ -197,10 +197,10 @@ class _Run:
         self, phase: Phase, lesson: Lesson, keys: Versions, tower: Tower, rows: int, folder: Path, settings: Json
     ) -> Json:
         """Run the lesson and save the encoder."""
-        recipe = self.recipe
+        recipe, read = self.recipe, phase in ("masked", "joint")
         plan = shuffled(
             rows,
-            batch=recipe.batch if phase in ("masked", "joint") else recipe.pairs,
+            batch=recipe.batch if read else recipe.pairs,
             epochs=recipe.epochs if phase == "questions" else 1,
             steps=recipe.steps or (None if phase in ON_QUESTIONS else STEPS),
             seed=recipe.seed,
@@ -213,8 +213,8 @@ class _Run:
                 settings=settings,
                 warm_up=recipe.warm_up,
                 save_every=recipe.save_every,
-                documents=recipe.k if phase in ("masked", "joint") else SHOWN,
-                remedy="Lower --pairs." if phase in ("ict", "questions") else "Lower --batch or -k.",
+                documents=recipe.k if read else SHOWN,
+                remedy="Lower --batch or -k." if read else "Lower --pairs.",
                 stage=phase,
                 saved=keys.saved,
                 progress=self.progress,
@@ -305,8 +305,7 @@ def _joint(run: _Run, folder: Path, settings: Json) -> Json:
 
     recipe, reader = run.recipe, Reader.load(run.reader)
     scorer = SpanScorer.load(reader.folder)
-    for part in (scorer.trunk.words, scorer.trunk.positions, scorer.trunk.segments):
-        part.requires_grad_(False)
+    scorer.trunk.freeze_embeddings()
     tower = run.tower()
     keys = run.versions(tower, folder)
     lesson = JointLesson(

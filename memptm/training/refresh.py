@@ -23,6 +23,7 @@ from torch import Tensor
 
 from memptm.encoders.base import Keys
 from memptm.errors import MemptmError
+from memptm.memory.home import replace
 
 ATTEMPTS = 3  # of a process that dies
 NICE = 10
@@ -39,7 +40,7 @@ class Refresh:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._texts = folder / "texts.json"
-        _publish(self._texts, json.dumps(list(texts)).encode())
+        replace(self._texts, json.dumps(list(texts)).encode())
         self._running: tuple[int, subprocess.Popen[bytes]] | None = None
 
     def start(self, step: int, write: Callable[[Path], None]) -> None:
@@ -187,12 +188,6 @@ def refresh(parent: int, encoder: Path, texts: Path, parts: Path, out: Path) -> 
         np.save(file, keys)
     half.replace(out)
     cache.forget()
-
-
-def _publish(path: Path, data: bytes) -> None:
-    half = path.with_suffix(".part")
-    half.write_bytes(data)
-    half.replace(path)
 
 
 if __name__ == "__main__":

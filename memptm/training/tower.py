@@ -15,14 +15,13 @@ PAD_TO = 32  # tokens; oneDNN keeps a kernel for each length it meets
 
 
 class Tower(nn.Module):
-    """The weights of ``encoder``, to be trained; its embeddings stay: half of all, they learn little from few words."""
+    """The weights of ``encoder``, to be trained; its embeddings stay."""
 
     def __init__(self, encoder: BertEncoder, *, dropout: float) -> None:
         super().__init__()
         self.encoder = encoder
         self.bert = Bert.load(encoder.folder)
-        for part in (self.bert.words, self.bert.positions, self.bert.segments):
-            part.requires_grad_(False)
+        self.bert.freeze_embeddings()
         for layer in self.bert.layers:
             layer.dropout = dropout  # type: ignore[assignment]
 
