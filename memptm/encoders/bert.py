@@ -77,12 +77,20 @@ class Layer(nn.Module):
 
     def forward(self, hidden: Tensor, visible: Tensor | None) -> Tensor:
         """(b t c) → (b t c), float32. ``visible``: (b 1 1 t) booleans, or None where nothing is padding."""
-        precision = self.qkv.weight.dtype
-        batch, length, width = hidden.shape
-        qkv = self.qkv(hidden.to(precision)).view(batch, length, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        query, key, value = self.project(hidden).permute(2, 0, 3, 1, 4)
         attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
-        attended = self.out(attended.transpose(1, 2).reshape(batch, length, width))
+        return self.finish(hidden, attended)
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """(b t c) → (b, t, 3, heads, c / heads): queries, keys and values."""
+        batch, length, width = hidden.shape
+        qkv: Tensor = self.qkv(hidden.to(self.qkv.weight.dtype))
+        return qkv.view(batch, length, 3, self.heads, width // self.heads)
+
+    def finish(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        """What follows attention: ``hidden`` (b t c) and ``attended`` (b, heads, t, c / heads) → (b t c), float32."""
+        precision = self.qkv.weight.dtype
+        attended = self.out(attended.transpose(1, 2).reshape(hidden.shape))
         hidden = self.attention_norm(hidden + self._drop(attended))
         fed = self.down(functional.gelu(self.up(hidden.to(precision))))
         normed: Tensor = self.output_norm(hidden + self._drop(fed))
@@ -196,12 +204,17 @@ class Bert(nn.Module):
         Returns:
             (batch, tokens, width), float32.
         """
-        embedded = self.words(ids) + self.positions.weight[: ids.shape[1]]
-        embedded = embedded + (self.segments.weight[0] if segments is None else self.segments(segments))
-        hidden: Tensor = self.norm(embedded)
+        hidden = self.embed(ids, segments)
         visible = None if mask is None else mask[:, None, None, :]
         for layer in self.layers:
             hidden = layer(hidden, visible)
+        return hidden
+
+    def embed(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
+        """The first layer's input, (batch, tokens, width)."""
+        embedded = self.words(ids) + self.positions.weight[: ids.shape[1]]
+        embedded = embedded + (self.segments.weight[0] if segments is None else self.segments(segments))
+        hidden: Tensor = self.norm(embedded)
         return hidden
 
 

@@ -115,12 +115,22 @@ class Int8Layer(nn.Module):
 
     def forward(self, hidden: Tensor, visible: Tensor | None) -> Tensor:
         """(b t c) → (b t c), as bert.Layer's."""
+        query, key, value = self.project(hidden).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        return self.finish(hidden, attended)
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """As bert.Layer's; the next call writes over the result."""
         batch, length, width = hidden.shape
         rows = batch * length
-        flat = hidden.view(rows, width)
-        qkv = self.qkv(flat, self.scratch.take("qkv", rows, 3 * width))
-        query, key, value = qkv.view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        qkv = self.qkv(hidden.reshape(rows, width), self.scratch.take("qkv", rows, 3 * width))
+        return qkv.view(batch, length, 3, self.heads, width // self.heads)
+
+    def finish(self, hidden: Tensor, attended: Tensor) -> Tensor:
+        """As bert.Layer's."""
+        batch, length, width = hidden.shape
+        rows = batch * length
+        flat = hidden.reshape(rows, width)
         branch = self.scratch.take("branch", rows, width)
         self.out(attended.transpose(1, 2).reshape(rows, width), branch).add_(flat)
         flat = self.attention_norm(branch)

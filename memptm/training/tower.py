@@ -9,19 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from memptm.encoders.bert import Bert
+from memptm.encoders.low_rank import add_low_rank
 from memptm.encoders.sentence import BertEncoder, batches, padded, pooled
 
 PAD_TO = 32  # tokens; oneDNN keeps a kernel for each length it meets
 
 
 class Tower(nn.Module):
-    """The weights of ``encoder``, to be trained; its embeddings stay."""
+    """The weights of ``encoder``, to be trained; its embeddings stay. With ``rank``, low-rank updates alone are."""
 
-    def __init__(self, encoder: BertEncoder, *, dropout: float) -> None:
+    def __init__(self, encoder: BertEncoder, *, dropout: float, rank: int = 0) -> None:
         super().__init__()
         self.encoder = encoder
         self.bert = Bert.load(encoder.folder)
         self.bert.freeze_embeddings()
+        if rank:
+            add_low_rank(self.bert, rank)
         for layer in self.bert.layers:
             layer.dropout = dropout  # type: ignore[assignment]
 

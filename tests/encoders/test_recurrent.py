@@ -1,0 +1,127 @@
+"""The recurrent encoder: nothing changes while its gates are shut, and a stream gives the keys that the whole document gives."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memptm.encoders.bert import Bert, BertConfig
+from memptm.encoders.recurrent import Piece, RecurrentBert
+from memptm.encoders.sentence import padded, pooled
+from memptm.working.passages import PassageMemory
+
+CONFIG = BertConfig(
+    vocab_size=50, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24
+)
+CLOSE = {"atol": 1e-5}
+lines = st.lists(st.lists(st.integers(1, 49), min_size=2, max_size=9), min_size=1, max_size=7)
+
+
+def model(*, passages=2, opened=True, seed=0):
+    torch.manual_seed(seed)
+    bert = Bert(CONFIG).eval()
+    paths = [PassageMemory(16, 2, passages=passages, rank=4) for _ in range(3)]
+    for path in paths if opened else []:
+        for parameter in path.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return RecurrentBert(bert, paths, passages=passages, pooling="mean").eval()
+
+
+def alone(made, row):
+    ids, mask = padded([row])
+    return pooled(made.bert(ids, mask), mask, "mean")[0]
+
+
+@pytest.fixture
+def document():
+    return [[1, 7, 8, 2], [1, 9, 2], [1, 7, 3, 4, 5, 2], [1, 2], [1, 11, 12, 2]]
+
+
+@torch.inference_mode()
+def test_with_gates_shut_the_keys_are_the_encoders_bit_for_bit(document):
+    made = model(opened=False)
+    keys, _ = made([Piece(document)])
+    ids, mask = padded(sorted(document, key=len, reverse=True))
+    expected = pooled(made.bert(ids, mask), mask, "mean")
+    order = sorted(range(len(document)), key=lambda n: -len(document[n]))
+    assert torch.equal(keys[order], expected)
+
+
+@torch.inference_mode()
+def test_a_passage_without_a_past_keeps_its_key(document):
+    made = model()
+    keys, _ = made([Piece([row]) for row in document])
+    for key, row in zip(keys, document, strict=True):
+        assert torch.allclose(key, alone(made, row), **CLOSE)
+
+
+@torch.inference_mode()
+def test_open_gates_let_the_past_be_seen(document):
+    made = model()
+    keys, _ = made([Piece(document)])
+    assert torch.allclose(keys[0], alone(made, document[0]), **CLOSE)
+    assert all((key - alone(made, row)).abs().max() > 1e-3 for key, row in zip(keys[1:], document[1:], strict=True))
+
+
+@settings(deadline=None, max_examples=25)
+@given(lines=lines, cut=st.integers(0, 7), passages=st.integers(1, 3))
+@torch.inference_mode()
+def test_a_stream_gives_the_documents_keys(lines, cut, passages):
+    """Identity (b) of Transformer-XL: in one pass, passage by passage, or cut anywhere."""
+    made = model(passages=passages)
+    whole, last = made([Piece(lines)])
+    past, one_by_one = None, []
+    for row in lines:
+        key, (past,) = made([Piece([row], past)])
+        one_by_one.append(key)
+    assert torch.allclose(whole, torch.cat(one_by_one), **CLOSE)
+    assert torch.allclose(last[0].states, past.states, **CLOSE)
+    assert torch.equal(last[0].lengths, past.lengths)
+    if 0 < cut < len(lines):
+        first, (past,) = made([Piece(lines[:cut])])
+        rest, _ = made([Piece(lines[cut:], past)])
+        assert torch.allclose(whole, torch.cat([first, rest]), **CLOSE)
+
+
+@settings(deadline=None, max_examples=15)
+@given(lines=lines, others=lines)
+@torch.inference_mode()
+def test_documents_beside_one_another_do_not_see_each_other(lines, others):
+    made = model()
+    together, _ = made([Piece(lines), Piece(others)])
+    first, _ = made([Piece(lines)])
+    second, _ = made([Piece(others)])
+    assert torch.allclose(together, torch.cat([first, second]), **CLOSE)
+
+
+@torch.inference_mode()
+def test_the_past_reaches_as_far_as_layers_times_passages():
+    made = model(passages=1)
+    document = [[1, n, 2] for n in range(5, 12)]
+    keys, _ = made([Piece(document)])
+    for changed in range(len(document) - 1):
+        other = [[1, 40, 2] if n == changed else row for n, row in enumerate(document)]
+        apart = (made([Piece(other)])[0][-1] - keys[-1]).abs().max() > 1e-6
+        assert apart == (len(document) - 1 - changed <= 3)
+
+
+@torch.inference_mode()
+def test_reading_itself_needs_no_past(document):
+    """The control: the same path, and no context."""
+    made = model(passages=0)
+    made.paths = model(passages=1).paths
+    keys, pasts = made([Piece(document)])
+    turned, _ = made([Piece(document[::-1])])
+    assert torch.allclose(keys, turned.flip(0), **CLOSE)
+    assert (keys[1] - alone(made, document[1])).abs().max() > 1e-3
+    assert pasts[0].lengths.numel() == 0
+
+
+def test_memory_is_detached():
+    made = model()
+    made.bert.requires_grad_(False)
+    words = made.bert.words.weight.requires_grad_(True)
+    keys, _ = made([Piece([[1, 7, 2], [1, 9, 2]])])
+    keys[1].sum().backward()
+    assert words.grad[9].abs().sum() > 0
+    assert words.grad[7].abs().sum() == 0
