@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,21 @@ class Encoder(Protocol):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special tokens and prefix included, not truncated."""
+        ...
+
+
+@runtime_checkable
+class ReadsDocuments(Protocol):
+    """An encoder whose key of a passage depends on the passages before it in its document.
+
+    Attributes:
+        reach: how many passages back a key can depend on any.
+    """
+
+    reach: int
+
+    def encode_documents(self, documents: Sequence[Sequence[str]], *, progress: Progress = silent) -> Keys:
+        """(all passages, dimension) float32: keys of each document's passages, given in reading order."""
         ...
 
 

@@ -123,7 +123,7 @@ class Int8Layer(nn.Module):
         """As bert.Layer's; the next call writes over the result."""
         batch, length, width = hidden.shape
         rows = batch * length
-        qkv = self.qkv(hidden.reshape(rows, width), self.scratch.take("qkv", rows, 3 * width))
+        qkv: Tensor = self.qkv(hidden.reshape(rows, width), self.scratch.take("qkv", rows, 3 * width))
         return qkv.view(batch, length, 3, self.heads, width // self.heads)
 
     def finish(self, hidden: Tensor, attended: Tensor) -> Tensor:

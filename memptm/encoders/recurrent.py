@@ -1,185 +1,145 @@
-"""The recurrent encoder: a pre-trained sentence encoder in which each layer also reads the passages before.
-
-Layer l of a passage needs of the passages before it their inputs of layer l alone. So the passages of many documents go
-through a layer together, whatever their order, and the next layer follows: a document costs no serial steps. A stream goes
-passage by passage with the keys and values it kept; both give the same keys.
-"""
+"""The recurrent encoder: a passage's key knows the passages before it, a question's the conversation so far."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
-from memptm.encoders.bert import Bert
-from memptm.encoders.sentence import batches, padded, pooled
-from memptm.working.passages import Before, PassageMemory
+from memptm.encoders.adapted import ADAPTER, MEMORY, AdaptedEncoder, base_of, settings_of, tensors_of, together
+from memptm.encoders.base import Keys
+from memptm.encoders.sentence import BertEncoder
+from memptm.errors import ModelMissing
+from memptm.progress import Event, Progress, silent
 
-Row = Sequence[int]  # token ids of a passage, special tokens included
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from memptm.encoders.recurrent_bert import Past, RecurrentBert
+
+CHUNK = 4096  # tokens that go through the layers together
 
 
-@dataclass(frozen=True)
-class Past:
-    """What a stream's next passage reads of the ones before, nearest last.
+class RecurrentEncoder:
+    """A BERT encoder, adapted or as it comes, whose layers also read the passages before (SEEDS: the heart of memptm).
+
+    A text without a past has exactly the key that the encoder alone gives it.
 
     Attributes:
-        states: (layers, 2, m, heads, d_head): keys and values of m tokens. lengths: (passages,), tokens of each; they sum to m.
+        alone: the encoder without its memory. reach: how many passages back a key can depend on any.
+    Raises:
+        ModelMissing: the folder is damaged, or its base is not the encoder that it was trained on.
     """
 
-    states: Tensor
-    lengths: Tensor
+    def __init__(self, name: str, folder: Path) -> None:
+        settings = settings_of(folder)
+        adapted = (folder / ADAPTER).is_file()
+        self.alone: BertEncoder = AdaptedEncoder(name, folder) if adapted else base_of(name, settings)
+        self.name, self._folder = name, folder
+        self.dimension, self.max_tokens = self.alone.dimension, self.alone.max_tokens
+        self.fingerprint = together(self.alone.fingerprint, folder / MEMORY)
+        try:
+            self._passages, self._rank = int(settings["passages"]), int(settings["rank"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelMissing(f"{name} does not say how its memory was made ({error}). Train it again.") from error
+        self.reach = self._passages * self.alone.layers
+        self._models: dict[str, RecurrentBert] = {}
 
-    def tensors(self) -> dict[str, Tensor]:
-        """To be kept in a file."""
-        return {"states": self.states.contiguous(), "lengths": self.lengths}
+    def encode_passages(self, texts: Sequence[str], *, progress: Progress = silent) -> Keys:
+        """Keys of texts that stand alone."""
+        return self.alone.encode_passages(texts, progress=progress)
 
+    def encode_questions(self, texts: Sequence[str]) -> Keys:
+        return self.alone.encode_questions(texts)
 
-@dataclass(frozen=True)
-class Piece:
-    """Passages in reading order, and what came before the first of them."""
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self.alone.count_tokens(texts)
 
-    rows: Sequence[Row]
-    past: Past | None = None
+    def encode_documents(self, documents: Sequence[Sequence[str]], *, progress: Progress = silent) -> Keys:
+        """(all passages, dimension): keys of each document's passages, given in reading order."""
+        import torch
 
+        from memptm.encoders.recurrent_bert import Piece
 
-class RecurrentBert(nn.Module):
-    """A BERT with a PassageMemory beside the attention of each layer.
+        rows = [self.alone.token_ids(texts) for texts in documents]
+        total, made = sum(map(len, rows)), []
+        pasts: dict[int, Past | None] = {}
+        done = 0
+        with torch.inference_mode():
+            for chunk in _chunks(rows):
+                pieces = [
+                    Piece(rows[n][start:end], pasts.pop(n, None), kept=end < len(rows[n])) for n, start, end in chunk
+                ]
+                keys, found = self._model("bulk")(pieces)
+                pasts |= {n: past for (n, _, _), past in zip(chunk, found, strict=True) if past is not None}
+                made.append(keys.numpy())
+                done += len(keys)
+                progress(Event(stage="encode", done=done, total=total))
+        return np.concatenate(made) if made else np.zeros((0, self.dimension), np.float32)
 
-    Args:
-        bert: of which nothing is changed. paths: one a layer. passages: how many are read back, in each layer; 0: none, a
-            passage reads itself again (the control of what memory is worth).
-    """
+    def read(self, text: str, past: Past | None) -> tuple[Keys, Past]:
+        """(1, dimension) key of a passage or turn that comes after ``past``, and what comes after it."""
+        keys, found = self._one(text, past, kept=True)
+        if found is None:
+            raise AssertionError("a kept piece has a past")
+        return keys, found
 
-    def __init__(self, bert: Bert, paths: Sequence[PassageMemory], *, passages: int, pooling: str) -> None:
-        super().__init__()
-        self.bert, self.paths = bert, nn.ModuleList(paths)
-        self.passages, self.pooling = passages, pooling
+    def ask(self, question: str, past: Past | None) -> Keys:
+        """(1, dimension) query of a question that comes after ``past``."""
+        return self._one(question, past, kept=False)[0]
 
-    def forward(self, pieces: Sequence[Piece]) -> tuple[Tensor, list[Past]]:
-        """(all passages, width) unit keys, in order, and for each piece what its next passage would read."""
-        layout = _Layout(pieces, back=self.passages)
-        hidden = [self.bert.embed(bucket.ids) for bucket in layout.buckets]
-        kept = []
-        for number, (layer, path) in enumerate(zip(self.bert.layers, self.paths, strict=True)):
-            memory, own = self._projected(layer, hidden, layout, number)
-            hidden = [
-                layer.finish(states, _attended(path, states, qkv, memory, bucket))
-                for states, qkv, bucket in zip(hidden, own, layout.buckets, strict=True)
-            ]
-            kept.append(memory)
-        made = [pooled(one, bucket.mask, self.pooling) for one, bucket in zip(hidden, layout.buckets, strict=True)]
-        order = torch.tensor([n for bucket in layout.buckets for n in bucket.rows])
-        return torch.cat(made)[order.argsort()], layout.pasts(kept)
+    def past(self, tensors: dict[str, Tensor]) -> Past:
+        """What ``Past.tensors`` gave.
 
-    def _projected(self, layer: nn.Module, hidden: list[Tensor], layout: _Layout, number: int) -> tuple[Tensor, list[Tensor]]:
-        """Keys and values of all tokens, (2, tokens, heads, d_head), without gradient; and each bucket's (b, t, 3, heads, d_head)."""
-        own: list[Tensor] = []
-        flat: Tensor | None = None
-        at = layout.carried
-        for states in hidden:
-            part = layer.project(states)  # type: ignore[operator]
-            if flat is None:
-                flat = part.new_empty(layout.tokens, *part.shape[2:])
-                for past, start in layout.starts:
-                    flat[start : start + past.states.shape[2], 1:] = past.states[number].transpose(0, 1)
-            count = part.shape[0] * part.shape[1]
-            flat[at : at + count] = part.detach().reshape(count, *part.shape[2:])
-            own.append(part if part.requires_grad else flat[at : at + count].view(part.shape))
-            at += count
-        if flat is None:
-            raise AssertionError("no passages")
-        return flat[:, 1:].transpose(0, 1), own
+        Raises:
+            ModelMissing: it is another encoder's.
+        """
+        from memptm.encoders.recurrent_bert import Past
 
+        model = self._model("exact")
+        states, lengths = tensors.get("states"), tensors.get("lengths")
+        heads = model.memories[0].heads
+        shape = (len(model.memories), 2, heads, self.dimension // heads)
+        if states is None or lengths is None or states.ndim != 5 or (*states.shape[:2], *states.shape[3:]) != shape:
+            raise ModelMissing(f"The state is not one of {self.name}. Begin anew.")
+        return Past(states, lengths)
 
-@dataclass(frozen=True)
-class _Bucket:
-    """Passages of like length. ``rows``: their numbers. ``visible``: (b, 1, 1, t), or None where nothing is padding."""
+    def _one(self, text: str, past: Past | None, *, kept: bool) -> tuple[Keys, Past | None]:
+        import torch
 
-    rows: Sequence[int]
-    ids: Tensor
-    mask: Tensor
-    before: Before | None
+        from memptm.encoders.recurrent_bert import Piece
 
-    @property
-    def visible(self) -> Tensor | None:
-        return None if bool(self.mask.all()) else self.mask[:, None, None]
+        with torch.inference_mode():
+            keys, (found,) = self._model("exact")([Piece(self.alone.token_ids([text]), past, kept=kept)])
+        return np.asarray(keys.numpy()), found
 
+    def _model(self, kind: str) -> RecurrentBert:
+        """The model for single texts ("exact"), or for many ("bulk", where its encoder has that)."""
+        if kind not in self._models:
+            from memptm.encoders.recurrent_bert import RecurrentBert, load_paths
 
-class _Layout:
-    """Where the tokens of all passages stand: first those carried over, then the buckets', a bucket behind another."""
-
-    def __init__(self, pieces: Sequence[Piece], *, back: int) -> None:
-        self.back = back
-        rows = [row for piece in pieces for row in piece.rows]
-        self.starts: list[tuple[Past, int]] = []
-        self._spans: list[list[tuple[int, int]]] = []  # for each piece (place, tokens) of its passages, carried ones first
-        self.carried = 0
-        for piece in pieces:
-            spans = []
-            if piece.past is not None:
-                self.starts.append((piece.past, self.carried))
-                for length in piece.past.lengths.tolist():
-                    spans.append((self.carried, length))
-                    self.carried += length
-            self._spans.append(spans)
-        groups = batches([len(row) for row in rows])
-        places, at, tensors = [0] * len(rows), self.carried, []
-        for group in groups:
-            ids, mask = padded([rows[n] for n in group])
-            tensors.append((ids, mask))
-            for n, row in enumerate(group):
-                places[row] = at + n * ids.shape[1]
-            at += ids.numel()
-        self.tokens = at
-        before: list[list[tuple[int, int]]] = []
-        for piece, spans in zip(pieces, self._spans, strict=True):
-            for row in piece.rows:
-                own = (places[len(before)], len(row))
-                before.append(spans[-back:][::-1] if back else [own])
-                spans.append(own)
-        self.buckets = [
-            _Bucket(group, ids, mask, _before([before[n] for n in group]))
-            for group, (ids, mask) in zip(groups, tensors, strict=True)
-        ]
-
-    def pasts(self, kept: Sequence[Tensor]) -> list[Past]:
-        """For each piece its last passages' keys and values. ``kept``: a layer each, (2, tokens, heads, d_head)."""
-        found = []
-        for spans in self._spans:
-            last = spans[-self.back :] if self.back else []
-            places = torch.tensor([n for start, length in last for n in range(start, start + length)], dtype=torch.long)
-            states = torch.stack([layer[:, places] for layer in kept])
-            found.append(Past(states, torch.tensor([length for _, length in last])))
-        return found
+            bert = self.alone.model(bulk=kind == "bulk")
+            paths = load_paths(tensors_of(self._folder / MEMORY), bert.config, passages=self._passages, rank=self._rank)
+            made = RecurrentBert(bert, paths, passages=self._passages, pooling=self.alone.pooling)
+            self._models[kind] = made.eval().fitted()
+        return self._models[kind]
 
 
-def _before(found: Sequence[Sequence[tuple[int, int]]]) -> Before | None:
-    """Of spans (place, tokens) that stand before each passage, nearest first."""
-    widest = max(sum(length for _, length in spans) for spans in found)
-    if widest == 0:
-        return None
-    places, tokens, passages = (np.zeros((len(found), widest), np.int64) for _ in range(3))
-    for n, spans in enumerate(found):
-        at = 0
-        for back, (start, length) in enumerate(spans, 1):
-            inside = slice(at, at + length)
-            places[n, inside] = np.arange(start, start + length)[::-1]
-            tokens[n, inside] = np.arange(at, at + length)
-            passages[n, inside] = back
-            at += length
-    return Before(*(torch.from_numpy(one) for one in (places, tokens, passages)))
-
-
-def _attended(path: nn.Module, hidden: Tensor, qkv: Tensor, memory: Tensor, bucket: _Bucket) -> Tensor:
-    """A layer's own attention and what it reads of the passages before, (b, heads, t, d_head)."""
-    query, key, value = qkv.permute(2, 0, 3, 1, 4)
-    attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bucket.visible)
-    if bucket.before is None:
-        return attended
-    keys, values = memory[:, bucket.before.places].transpose(2, 3)
-    added: Tensor = path(hidden, query, keys, values, bucket.before)
-    return attended + added
+def _chunks(rows: Sequence[Sequence[Sequence[int]]]) -> Iterator[list[tuple[int, int, int]]]:
+    """Parts of documents (number, start, end) of about CHUNK tokens together; a document goes on in the next chunk."""
+    chunk: list[tuple[int, int, int]] = []
+    used = 0
+    for n, document in enumerate(rows):
+        start = 0
+        for end, row in enumerate(document, 1):
+            used += len(row)
+            if used >= CHUNK or end == len(document):
+                chunk.append((n, start, end))
+                start = end
+            if used >= CHUNK:
+                yield chunk
+                chunk, used = [], 0
+    if chunk:
+        yield chunk

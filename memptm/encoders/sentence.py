@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 TWO_SIDED = "two_sided.json"  # in a folder whose encoder reads questions with other weights than passages
+SETTINGS = "encoder.json"  # in a folder that holds what was trained of another encoder (adapted.py)
 BATCH_TOKENS = 1024  # the states of larger batches leave the processor's cache: 8,192 took 1.5 times as long
 SHORT = 8  # tokens; up to here a passage is never encoded in integers
 CLOSE = 0.999  # mean cosine of PROBE's keys from which on 8-bit integers are good enough for a model
@@ -46,6 +47,10 @@ def load_encoder(name: str | None = None) -> Encoder:
     """
     name = name or DEFAULT
     folder = resolve(name)
+    if (folder / SETTINGS).is_file():
+        from memptm.encoders.adapted import load_adapted
+
+        return load_adapted(name, folder)
     if (folder / TWO_SIDED).is_file():
         from memptm.encoders.two_sided import TwoSidedEncoder
 
@@ -90,8 +95,9 @@ class BertEncoder:
     def __init__(self, name: str, folder: Path, pooling: str) -> None:
         from memptm.encoders.bert import BertConfig
 
+        config = BertConfig.read(folder)
         self.name, self.folder, self.pooling = name, folder, pooling
-        self.dimension = BertConfig.read(folder).hidden_size
+        self.dimension, self.layers = config.hidden_size, config.num_hidden_layers
         self.max_tokens = int(_json(folder / "sentence_bert_config.json").get("max_seq_length", 512))
         self.fingerprint = fingerprint(folder)
         self._loaded: tuple[Any, Any] | None = None
@@ -141,6 +147,17 @@ class BertEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(encoding.ids) for encoding in self._load()[1].encode_batch_fast(list(texts))]
 
+    def bert(self) -> Bert:
+        """Its weights, anew, in float32."""
+        from memptm.encoders.bert import Bert
+
+        return Bert.load(self.folder)
+
+    def model(self, *, bulk: bool) -> Bert:
+        """What it runs: for single texts, or for many."""
+        made: Bert = self._bulk() if bulk else self._load()[0]
+        return made
+
     def write(self, model: Bert, folder: Path) -> None:
         """Write ``model`` into ``folder`` with this encoder's settings; sentence-transformers loads it too."""
         for path in [path for path in self.folder.rglob("*.json") if path.name != TWO_SIDED]:
@@ -153,14 +170,13 @@ class BertEncoder:
         if self._loaded is None:
             from tokenizers import Tokenizer
 
-            from memptm.encoders.bert import Bert
             from memptm.encoders.precision import bfloat16_is_faster
 
             tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
             tokenizer.no_padding()
             tokenizer.no_truncation()
             tokenizer.encode_special_tokens = True
-            model = Bert.load(self.folder)
+            model = self.bert()
             self._loaded = (model.halve() if bfloat16_is_faster() else model.lay_out(), tokenizer)
         return self._loaded
 

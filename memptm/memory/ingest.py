@@ -18,8 +18,9 @@ from memptm.documents.find import Refusal, find
 from memptm.documents.load import Refused, load
 from memptm.documents.split import split
 from memptm.encoders.base import Encoder, Keys, key_text
-from memptm.errors import InputError, MemptmError
+from memptm.errors import InputError
 from memptm.memory import home as folder
+from memptm.memory.encode import Texts, digest
 from memptm.memory.home import Home
 from memptm.memory.values import Ids, Row, Values
 from memptm.progress import Event, Progress
@@ -271,27 +272,22 @@ class Ingest:
         self._finished.clear()
 
     def _keys(self, passages: Sequence[Passage]) -> tuple[list[str], Keys]:
-        """Hashes of what the encoder reads, and (n, dimension) unit keys; known ones are not encoded again."""
-        texts = [key_text(passage) for passage in passages]
-        hashes = [digest(text) for text in texts]
-        unknown = dict(zip(hashes, texts, strict=True))
-        known: dict[str, Any] = {}
-        wanted = ",".join(f"'{one}'" for one in unknown)
+        """Digests of what the encoder reads, and (n, dimension) unit keys; known ones are not encoded again."""
+        texts = Texts(passages, self.encoder)
+        known: dict[str, Keys] = {}
+        wanted = ",".join(f"'{one}'" for one in dict.fromkeys(texts.digests))
         stored = self.values.scan("id", "key_hash", where=f"key_hash IN ({wanted})")
         if stored.num_rows:
             first = dict(zip(stored["key_hash"].to_pylist(), stored["id"].to_pylist(), strict=True))
             known = dict(zip(first, self.values.keys(np.array(list(first.values()), np.int64)), strict=True))
-        new = {one: text for one, text in unknown.items() if one not in known}
-        if new:
-            before = self.encoded
+        before = self.encoded
 
-            def report(event: Event) -> None:
-                self.progress(replace(event, done=before + event.done, total=None))
+        def report(event: Event) -> None:
+            self.progress(replace(event, done=before + event.done, total=None))
 
-            made = unit(self.encoder().encode_passages(list(new.values()), progress=report))
-            known |= dict(zip(new, made, strict=True))
-            self.encoded += len(new)
-        return hashes, np.stack([known[one] for one in hashes])
+        new = texts.encode(known, progress=report)
+        self.encoded += len(new)
+        return texts.digests, np.stack([(known | new)[one] for one in texts.digests])
 
     def _ids_of(self, owners: set[str]) -> Ids:
         if not owners:
@@ -314,28 +310,6 @@ class Ingest:
             return
         with suppress(OSError):
             folder.replace(self.home / folder.FILES, json.dumps(self._files).encode())
-
-
-def unit(vectors: Keys) -> Keys:
-    """Each row divided by its length, so that inner products are cosines whatever the encoder's scale.
-
-    Raises:
-        MemptmError: a vector that is not finite.
-    """
-    if not np.isfinite(vectors).all():
-        raise MemptmError("The encoder made a key that is not finite; another encoder or precision is needed.")
-    vectors = np.asarray(vectors, np.float32)
-    lengths: Keys = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
-
-
-def digest(*parts: str) -> str:
-    """32 hexadecimal digits that stand for these texts, in this order."""
-    made = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        made.update(len(data).to_bytes(8, "little") + data)
-    return made.hexdigest()
 
 
 def _content_hash(document: Document) -> str:

@@ -18,8 +18,9 @@ import numpy as np
 from memptm.encoders.base import Encoder, Keys
 from memptm.errors import EncoderMismatch, IndexMissing, InputError, MemptmError
 from memptm.memory import home as folder
+from memptm.memory.encode import unit
 from memptm.memory.home import Home, Manifest
-from memptm.memory.ingest import Added, Ingest, unit
+from memptm.memory.ingest import Added, Ingest
 from memptm.memory.keys import Damaged, KeyIndex
 from memptm.memory.search import MODES, Mode, find
 from memptm.memory.values import MOST_VERSIONS, Ids, Snapshot, Values

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from memptm.encoders.base import Encoder, Keys, key_text
+from memptm.encoders.base import Encoder, Keys, ReadsDocuments, key_text
 from memptm.errors import InputError
+from memptm.memory.encode import Texts, digest, unit
 from memptm.memory.home import Home
-from memptm.memory.ingest import digest, unit
 from memptm.memory.memory import Memory
 from memptm.progress import Event, Progress, silent
+from memptm.types import Passage
 
 PART = 512  # texts that are encoded and kept at once
 
@@ -62,6 +63,23 @@ class KeyCache:
             progress(Event(stage="encode", done=min(start + PART, len(names)), total=len(names)))
         return np.array([known[one] for one in hashes], np.float32).reshape(len(hashes), encoder.dimension)
 
+    def document_keys(self, passages: Sequence[Passage], encoder: Encoder, *, progress: Progress = silent) -> Keys:
+        """(n, dimension) unit keys of passages, a document's in reading order, by an encoder that reads documents."""
+        place = self.folder / encoder.fingerprint
+        known, texts = _read(place), Texts(passages, lambda: encoder)
+        waiting: list[Passage] = []
+        for n, document in enumerate(texts.documents):
+            waiting += [passages[one] for one in document]
+            if len(waiting) >= PART or n + 1 == len(texts.documents):
+                new = Texts(waiting, lambda: encoder).encode(known)
+                if new:
+                    _write(place, list(new), np.stack(list(new.values())))
+                known |= new
+                self.encoded += len(new)
+                waiting = []
+                progress(Event(stage="encode", done=document.stop, total=len(passages)))
+        return np.array([known[one] for one in texts.digests], np.float32).reshape(len(passages), encoder.dimension)
+
     def forget(self) -> None:
         """Remove the files."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -103,7 +121,10 @@ def rekey(
         raise InputError(f"{path} holds an index of another encoder. Move it away, or give another folder.")
     half, cache = path.with_name(f"{path.name}.part"), cache or KeyCache(path.with_name(f"{path.name}.keys"))
     passages, _ = memory.keys()
-    keys = cache.keys([key_text(passage) for passage in passages], encoder, progress=progress)
+    if isinstance(encoder, ReadsDocuments):
+        keys = cache.document_keys(passages, encoder, progress=progress)
+    else:
+        keys = cache.keys([key_text(passage) for passage in passages], encoder, progress=progress)
     shutil.rmtree(half, ignore_errors=True)
     with Memory.open(half, create=True, encoder=encoder) as made:
         made.take_over(memory, keys)

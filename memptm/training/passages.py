@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memptm.encoders.recurrent import Piece, RecurrentBert
+from memptm.encoders.recurrent_bert import Piece, RecurrentBert
 from memptm.encoders.sentence import batches, padded, pooled
 from memptm.types import Json
 
@@ -114,13 +114,16 @@ class PassageLesson:
         cosine = (keys * targets)[behind].sum(-1).mean()
         scores = keys[behind] @ targets.t() / self.temperature
         loss = 1 - cosine + functional.cross_entropy(scores, torch.arange(len(keys))[behind])
-        told = {"cosine": float(cosine.detach()), "alone": float((self.alone[numbers] * targets)[behind].sum(-1).mean())}
+        told = {
+            "cosine": float(cosine.detach()),
+            "alone": float((self.alone[numbers] * targets)[behind].sum(-1).mean()),
+        }
         queries, right = self._questions(numbers, behind.tolist(), step)
         if len(right):
             asked = functional.cross_entropy(queries @ keys.t() / self.temperature, right)
             loss = loss + asked
             told["asked"] = float(asked.detach())
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return {"loss": float(loss.detach()), **told}
 
     def _questions(self, numbers: Sequence[int], behind: Sequence[bool], step: int) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ class Tower(nn.Module):
     def __init__(self, encoder: BertEncoder, *, dropout: float, rank: int = 0) -> None:
         super().__init__()
         self.encoder = encoder
-        self.bert = Bert.load(encoder.folder)
+        self.bert = encoder.bert()
         self.bert.freeze_embeddings()
         if rank:
             add_low_rank(self.bert, rank)

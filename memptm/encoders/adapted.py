@@ -1,0 +1,128 @@
+"""Encoders kept as what was trained: low-rank updates of another encoder's weights, and a memory of passages.
+
+A folder of a few megabytes:
+
+    encoder.json         {"base": name, "fingerprint": the base's, "passages"?: read back, "rank"?: of the memory's updates}
+    adapter.safetensors  low-rank updates (low_rank.py)
+    memory.safetensors   a PassageMemory for each layer, where there is a memory
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from memptm.encoders.base import Encoder
+from memptm.encoders.sentence import SETTINGS, BertEncoder, load_encoder
+from memptm.errors import ModelMissing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from memptm.encoders.bert import Bert
+
+ADAPTER, MEMORY = "adapter.safetensors", "memory.safetensors"
+
+
+class AdaptedEncoder(BertEncoder):
+    """A BERT encoder with low-rank updates added to its weights: as fast as without them.
+
+    Raises:
+        ModelMissing: the folder is damaged, or its base is not the encoder that was adapted.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        base = base_of(name, settings_of(folder))
+        super().__init__(name, base.folder, base.pooling)
+        self._adapter = folder / ADAPTER
+        self.fingerprint = together(base.fingerprint, self._adapter)
+
+    def bert(self) -> Bert:
+        from memptm.encoders.low_rank import merge
+
+        return merge(super().bert(), tensors_of(self._adapter))
+
+
+def load_adapted(name: str, folder: Path) -> Encoder:
+    """The encoder in ``folder``, which holds SETTINGS.
+
+    Raises:
+        ModelMissing: the folder is damaged, or its base is not the encoder that was trained.
+    """
+    if not (folder / MEMORY).is_file():
+        return AdaptedEncoder(name, folder)
+    from memptm.encoders.recurrent import RecurrentEncoder
+
+    return RecurrentEncoder(name, folder)
+
+
+def save_settings(folder: Path, base: BertEncoder, **more: int) -> None:
+    """Write SETTINGS for an encoder made from ``base``."""
+    settings = {"base": base.name, "fingerprint": base.fingerprint, **more}
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def save_adapter(folder: Path, base: BertEncoder, updates: dict[str, Tensor]) -> None:
+    """Write an AdaptedEncoder's folder; ``updates`` in bfloat16."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: one.detach().bfloat16().contiguous() for name, one in updates.items()}, folder / ADAPTER)
+    save_settings(folder, base)
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """Of an encoder's folder.
+
+    Raises:
+        ModelMissing: they cannot be read.
+    """
+    try:
+        found = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        return {"base": str(found["base"]), "fingerprint": str(found["fingerprint"]), **found}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelMissing(f"{folder / SETTINGS} cannot be read ({error}). Train the encoder again.") from error
+
+
+def base_of(name: str, settings: dict[str, Any]) -> BertEncoder:
+    """The encoder that was trained.
+
+    Raises:
+        ModelMissing: it is not to be had, or is another now.
+    """
+    base = load_encoder(settings["base"])
+    if not isinstance(base, BertEncoder) or base.fingerprint != settings["fingerprint"]:
+        raise ModelMissing(f"{name} was made from another {settings['base']}. Put that one back, or train again.")
+    return base
+
+
+def together(base: str, *paths: Path) -> str:
+    """A fingerprint of the base's and of these files.
+
+    Raises:
+        ModelMissing: one is not there.
+    """
+    digest = hashlib.sha256(base.encode())
+    for path in paths:
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise ModelMissing(f"{path} cannot be read ({error.strerror}). Train the encoder again.") from error
+    return digest.hexdigest()[:16]
+
+
+def tensors_of(path: Path) -> dict[str, Tensor]:
+    """Of a safetensors file.
+
+    Raises:
+        ModelMissing: it cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelMissing(f"{path} cannot be read ({error}). Train the encoder again.") from error

@@ -1,0 +1,229 @@
+"""The recurrent encoder: a pre-trained sentence encoder in which each layer also reads the passages before.
+
+Layer l of a passage needs of the passages before it their inputs of layer l alone. So the passages of many documents go
+through a layer together, whatever their order, and the next layer follows: a document costs no serial steps. A stream goes
+passage by passage with the keys and values it kept; both give the same keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from memptm.encoders.bert import Bert, BertConfig, Layer
+from memptm.encoders.int8 import Int8Layer
+from memptm.encoders.sentence import batches, padded, pooled
+from memptm.errors import ModelMissing
+from memptm.working.passages import Before, PassageMemory
+
+Row = Sequence[int]  # token ids of a passage, special tokens included
+
+
+@dataclass(frozen=True)
+class Past:
+    """What a stream's next passage reads of the ones before, nearest last.
+
+    Attributes:
+        states: (layers, 2, m, heads, d_head): keys and values of m tokens. lengths: (passages,), tokens of each; they sum to m.
+    """
+
+    states: Tensor
+    lengths: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """To be kept in a file."""
+        return {"states": self.states.contiguous(), "lengths": self.lengths}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Passages in reading order, and what came before the first of them. ``kept``: what its next passage would read is wanted."""
+
+    rows: Sequence[Row]
+    past: Past | None = None
+    kept: bool = True
+
+
+class RecurrentBert(nn.Module):
+    """A BERT with a PassageMemory beside the attention of each layer.
+
+    Args:
+        bert: of which nothing is changed. paths: one a layer. passages: how many are read back, in each layer; 0: none, a
+            passage reads itself again (the control of what memory is worth).
+    """
+
+    def __init__(self, bert: Bert, paths: Sequence[PassageMemory], *, passages: int, pooling: str) -> None:
+        super().__init__()
+        self.bert, self.paths = bert, nn.ModuleList(paths)
+        self.passages, self.pooling = passages, pooling
+
+    @property
+    def memories(self) -> list[PassageMemory]:
+        """The paths, one a layer."""
+        return [path for path in self.paths if isinstance(path, PassageMemory)]
+
+    @property
+    def _layers(self) -> list[Layer | Int8Layer]:
+        return [layer for layer in self.bert.layers if isinstance(layer, Layer | Int8Layer)]
+
+    def fitted(self) -> RecurrentBert:
+        """The paths in the arithmetic of the bert; for inference."""
+        if self._layers[0].qkv.weight.dtype == torch.bfloat16:
+            for path in self.memories:
+                path.halve()
+        return self
+
+    def forward(self, pieces: Sequence[Piece]) -> tuple[Tensor, list[Past | None]]:
+        """(all passages, width) unit keys, in order, and for each piece that is kept what its next passage would read."""
+        layout = _Layout(pieces, back=self.passages)
+        hidden = [self.bert.embed(bucket.ids) for bucket in layout.buckets]
+        kept = []
+        for number, (layer, path) in enumerate(zip(self._layers, self.memories, strict=True)):
+            memory, own = self._projected(layer, hidden, layout, number)
+            hidden = [
+                layer.finish(states, _attended(path, states, qkv, memory, bucket))
+                for states, qkv, bucket in zip(hidden, own, layout.buckets, strict=True)
+            ]
+            kept.append(memory if layout.kept else memory[:, :0])
+        made = [pooled(one, bucket.mask, self.pooling) for one, bucket in zip(hidden, layout.buckets, strict=True)]
+        order = torch.tensor([n for bucket in layout.buckets for n in bucket.rows])
+        return torch.cat(made)[order.argsort()], layout.pasts(kept)
+
+    def _projected(
+        self, layer: Layer | Int8Layer, hidden: list[Tensor], layout: _Layout, number: int
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Keys and values of all tokens, (2, tokens, heads, d_head), without gradient; and each bucket's (b, t, 3, heads, d_head)."""
+        own: list[Tensor] = []
+        flat: Tensor | None = None
+        at = layout.carried
+        for states in hidden:
+            part = layer.project(states)
+            if flat is None:
+                flat = part.new_empty(layout.tokens, *part.shape[2:])
+                for past, start in layout.starts:
+                    flat[start : start + past.states.shape[2], 1:] = past.states[number].transpose(0, 1)
+            count = part.shape[0] * part.shape[1]
+            flat[at : at + count] = part.detach().reshape(count, *part.shape[2:])
+            own.append(part if part.requires_grad else flat[at : at + count].view(part.shape))
+            at += count
+        if flat is None:
+            raise AssertionError("no passages")
+        return flat[:, 1:].transpose(0, 1), own
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """Passages of like length. ``rows``: their numbers. ``visible``: (b, 1, 1, t), or None where nothing is padding."""
+
+    rows: Sequence[int]
+    ids: Tensor
+    mask: Tensor
+    before: Before | None
+
+    @property
+    def visible(self) -> Tensor | None:
+        return None if bool(self.mask.all()) else self.mask[:, None, None]
+
+
+class _Layout:
+    """Where the tokens of all passages stand: first those carried over, then the buckets', a bucket behind another."""
+
+    def __init__(self, pieces: Sequence[Piece], *, back: int) -> None:
+        self.back, self._pieces = back, pieces
+        self.kept = any(piece.kept for piece in pieces)
+        rows = [row for piece in pieces for row in piece.rows]
+        self.starts: list[tuple[Past, int]] = []
+        self._spans: list[
+            list[tuple[int, int]]
+        ] = []  # for each piece (place, tokens) of its passages, carried ones first
+        self.carried = 0
+        for piece in pieces:
+            spans = []
+            if piece.past is not None:
+                self.starts.append((piece.past, self.carried))
+                for length in piece.past.lengths.tolist():
+                    spans.append((self.carried, length))
+                    self.carried += length
+            self._spans.append(spans)
+        groups = batches([len(row) for row in rows])
+        places, at, tensors = [0] * len(rows), self.carried, []
+        for group in groups:
+            ids, mask = padded([rows[n] for n in group])
+            tensors.append((ids, mask))
+            for n, number in enumerate(group):
+                places[number] = at + n * ids.shape[1]
+            at += ids.numel()
+        self.tokens = at
+        before: list[list[tuple[int, int]]] = []
+        for piece, spans in zip(pieces, self._spans, strict=True):
+            for row in piece.rows:
+                own = (places[len(before)], len(row))
+                before.append(spans[-back:][::-1] if back else [own])
+                spans.append(own)
+        self.buckets = [
+            _Bucket(group, ids, mask, _before([before[n] for n in group]))
+            for group, (ids, mask) in zip(groups, tensors, strict=True)
+        ]
+
+    def pasts(self, kept: Sequence[Tensor]) -> list[Past | None]:
+        """For each kept piece its last passages' keys and values. ``kept``: a layer each, (2, tokens, heads, d_head)."""
+        found: list[Past | None] = []
+        for piece, spans in zip(self._pieces, self._spans, strict=True):
+            if not piece.kept:
+                found.append(None)
+                continue
+            last = spans[-self.back :] if self.back else []
+            places = torch.tensor([n for start, length in last for n in range(start, start + length)], dtype=torch.long)
+            states = torch.stack([layer[:, places] for layer in kept])
+            found.append(Past(states, torch.tensor([length for _, length in last])))
+        return found
+
+
+def _before(found: Sequence[Sequence[tuple[int, int]]]) -> Before | None:
+    """Of spans (place, tokens) that stand before each passage, nearest first."""
+    widest = max(sum(length for _, length in spans) for spans in found)
+    if widest == 0:
+        return None
+    places, tokens, passages = (np.zeros((len(found), widest), np.int64) for _ in range(3))
+    for n, spans in enumerate(found):
+        at = 0
+        for back, (start, length) in enumerate(spans, 1):
+            inside = slice(at, at + length)
+            places[n, inside] = np.arange(start, start + length)[::-1]
+            tokens[n, inside] = np.arange(at, at + length)
+            passages[n, inside] = back
+            at += length
+    return Before(*(torch.from_numpy(one) for one in (places, tokens, passages)))
+
+
+def _attended(path: PassageMemory, hidden: Tensor, qkv: Tensor, memory: Tensor, bucket: _Bucket) -> Tensor:
+    """A layer's own attention and what it reads of the passages before, (b, heads, t, d_head)."""
+    query, key, value = qkv.permute(2, 0, 3, 1, 4)
+    attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bucket.visible)
+    if bucket.before is None:
+        return attended
+    keys, values = memory[:, bucket.before.places].transpose(2, 3)
+    added: Tensor = path(hidden, query, keys, values, bucket.before)
+    return attended + added
+
+
+def load_paths(tensors: dict[str, Tensor], config: BertConfig, *, passages: int, rank: int) -> list[PassageMemory]:
+    """A PassageMemory for each layer, from ``save_paths``' tensors.
+
+    Raises:
+        ModelMissing: they are of a model of another size.
+    """
+    paths = nn.ModuleList(
+        PassageMemory(config.hidden_size, config.num_attention_heads, passages=passages, rank=rank)
+        for _ in range(config.num_hidden_layers)
+    )
+    try:
+        paths.load_state_dict({name: one.float() for name, one in tensors.items()})
+    except RuntimeError as error:
+        raise ModelMissing("The memory's weights are of a model of another size. Train the encoder again.") from error
+    return [path for path in paths if isinstance(path, PassageMemory)]

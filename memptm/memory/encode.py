@@ -1,0 +1,97 @@
+"""Keys of passages that stand in documents, and what a key is known by, so that none is made twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Container, Sequence
+from typing import cast
+
+import numpy as np
+
+from memptm.encoders.base import Encoder, Keys, ReadsDocuments, key_text
+from memptm.errors import MemptmError
+from memptm.progress import Progress, silent
+from memptm.types import Passage
+
+
+class Texts:
+    """What an encoder reads for passages, and the digest that each passage's key is known by.
+
+    An encoder that reads documents makes a key of a passage and of those up to its ``reach`` before it; the digest is of all
+    these. Any other reads a passage by itself, and equal texts are encoded once.
+
+    Args:
+        passages: those of a document in reading order, one document behind another.
+    """
+
+    def __init__(self, passages: Sequence[Passage], encoder: Callable[[], Encoder]) -> None:
+        self._encoder = encoder
+        self.texts = [key_text(passage) for passage in passages]
+        self.documents: list[range] = []
+        start = 0
+        for n in range(1, len(passages) + 1):
+            if n == len(passages) or _document(passages[n]) != _document(passages[start]):
+                self.documents.append(range(start, n))
+                start = n
+        own = [digest(text) for text in self.texts]
+        self._reach = _reach(encoder())
+        self.digests = own
+        if self._reach:
+            self.digests = [
+                digest(*own[max(document.start, n - self._reach) : n + 1])
+                for document in self.documents
+                for n in document
+            ]
+
+    def encode(self, known: Container[str], *, progress: Progress = silent) -> dict[str, Keys]:
+        """Digest → (dimension,) unit key, of those that are not ``known``."""
+        encoder = self._encoder()
+        if not self._reach:
+            new = {one: text for one, text in zip(self.digests, self.texts, strict=True) if one not in known}
+            if not new:
+                return {}
+            made = unit(encoder.encode_passages(list(new.values()), progress=progress))
+            return dict(zip(new, made, strict=True))
+        wanted: list[range] = []
+        for document in self.documents:
+            first = next((n for n in document if self.digests[n] not in known), None)
+            if first is not None:  # what is further back than the reach changes no key from there on
+                wanted.append(range(max(document.start, first - self._reach), document.stop))
+        if not wanted:
+            return {}
+        reader = cast("ReadsDocuments", encoder)
+        keys = unit(reader.encode_documents([[self.texts[n] for n in some] for some in wanted], progress=progress))
+        numbers = [n for some in wanted for n in some]
+        found = zip(numbers, keys, strict=True)
+        # a passage before the first unknown one was read for its successors; its own key would lack its past
+        return {self.digests[n]: key for n, key in found if self.digests[n] not in known}
+
+
+def _reach(encoder: Encoder) -> int:
+    return encoder.reach if isinstance(encoder, ReadsDocuments) else 0
+
+
+def _document(passage: Passage) -> tuple[str, str]:
+    return passage.source, passage.document
+
+
+def unit(vectors: Keys) -> Keys:
+    """Each row divided by its length, so that inner products are cosines whatever the encoder's scale.
+
+    Raises:
+        MemptmError: a vector that is not finite.
+    """
+    if not np.isfinite(vectors).all():
+        raise MemptmError("The encoder made a key that is not finite; another encoder or precision is needed.")
+    vectors = np.asarray(vectors, np.float32)
+    lengths: Keys = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
+
+
+def digest(*parts: str) -> str:
+    """32 hexadecimal digits that stand for these texts, in this order."""
+    made = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        made.update(len(data).to_bytes(8, "little") + data)
+    return made.hexdigest()
