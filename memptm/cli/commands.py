@@ -16,6 +16,7 @@ from memptm.cli import render
 from memptm.cli.group import OneLineErrors, index_option, json_option
 from memptm.cli.progress import drawn
 from memptm.cli.train import train
+from memptm.cli.train_encoder import encoder as train_encoder
 from memptm.errors import InputError
 from memptm.pipeline import METHODS, QA, STREAMED, check_question
 
@@ -298,6 +299,7 @@ def evaluate(
     return None
 
 
+train.add_command(train_encoder)
 main.add_command(train)
 
 

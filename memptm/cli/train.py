@@ -74,7 +74,7 @@ def reader(
         result = train_reader(
             data, out, start=start, recipe=replace(recipe, epochs=epochs or recipe.epochs), progress=progress
         )
-    return _shown(result, out, as_json)
+    return shown(result, out, as_json)
 
 
 @train.command()
@@ -113,7 +113,7 @@ def generator(
             recipe=replace(recipe, epochs=epochs or recipe.epochs),
             progress=progress,
         )
-    return _shown(result, out, as_json)
+    return shown(result, out, as_json)
 
 
 @train.command()
@@ -184,7 +184,7 @@ def rag(
     if not as_json:
         render.table(result.pop("telemetry"))
         render.note(result.pop("warning"))
-    return _shown(result, out, as_json)
+    return shown(result, out, as_json)
 
 
 @train.command()
@@ -281,7 +281,7 @@ def realm(
             render.table(told.pop("telemetry"))
             render.note(told.pop("warning"))
         render.table([{"phase": phase, **told} for phase, told in phases_told.items()])
-    return _shown(result, out, as_json)
+    return shown(result, out, as_json)
 
 
 @train.command()
@@ -362,10 +362,11 @@ def lm(
     if not as_json:
         render.table(result.pop("telemetry"))
         render.table(result.pop("held_out", []))
-    return _shown(result, out, as_json)
+    return shown(result, out, as_json)
 
 
-def _shown(result: dict[str, Any], out: Path, as_json: bool) -> Result:
+def shown(result: dict[str, Any], out: Path, as_json: bool) -> Result:
+    """What a recipe told, for the user or as JSON."""
     if not as_json:
         render.info({**result, "out": str(out)})
     return result

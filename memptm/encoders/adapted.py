@@ -73,6 +73,21 @@ def save_adapter(folder: Path, base: BertEncoder, updates: dict[str, Tensor]) ->
     save_settings(folder, base)
 
 
+def save_memory(folder: Path, base: BertEncoder, paths: dict[str, Tensor], *, passages: int, rank: int) -> None:
+    """Write a RecurrentEncoder's folder, of ``base`` and the state of its paths, in bfloat16."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: one.detach().bfloat16().contiguous() for name, one in paths.items()}, folder / MEMORY)
+    save_settings(folder, base, passages=passages, rank=rank)
+
+
+def rebase(folder: Path, base: BertEncoder) -> None:
+    """Name another base in ``folder``: the one that the adapter beside it was trained on."""
+    settings = settings_of(folder)
+    save_settings(folder, base, passages=settings["passages"], rank=settings["rank"])
+
+
 def settings_of(folder: Path) -> dict[str, Any]:
     """Of an encoder's folder.
 

@@ -212,18 +212,21 @@ def _attended(path: PassageMemory, hidden: Tensor, qkv: Tensor, memory: Tensor, 
     return attended + added
 
 
+def new_paths(config: BertConfig, *, passages: int, rank: int) -> list[PassageMemory]:
+    """One for each layer, gates shut. ``passages``: as RecurrentBert's."""
+    width, heads = config.hidden_size, config.num_attention_heads
+    return [PassageMemory(width, heads, passages=max(passages, 1), rank=rank) for _ in range(config.num_hidden_layers)]
+
+
 def load_paths(tensors: dict[str, Tensor], config: BertConfig, *, passages: int, rank: int) -> list[PassageMemory]:
-    """A PassageMemory for each layer, from ``save_paths``' tensors.
+    """One for each layer, with these weights.
 
     Raises:
         ModelMissing: they are of a model of another size.
     """
-    paths = nn.ModuleList(
-        PassageMemory(config.hidden_size, config.num_attention_heads, passages=passages, rank=rank)
-        for _ in range(config.num_hidden_layers)
-    )
+    paths = new_paths(config, passages=passages, rank=rank)
     try:
-        paths.load_state_dict({name: one.float() for name, one in tensors.items()})
+        nn.ModuleList(paths).load_state_dict({name: one.float() for name, one in tensors.items()})
     except RuntimeError as error:
         raise ModelMissing("The memory's weights are of a model of another size. Train the encoder again.") from error
-    return [path for path in paths if isinstance(path, PassageMemory)]
+    return paths

@@ -27,6 +27,9 @@ COLUMNS = {
     "drift": "drift",
     "negatives": "negatives a question",
     "stale": "steps since the keys",
+    "cosine": "cosine to the target",
+    "alone": "the same without memory",
+    "asked": "loss on questions",
 }
 
 

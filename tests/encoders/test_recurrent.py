@@ -10,9 +10,7 @@ from memptm.encoders.recurrent import Piece, RecurrentBert
 from memptm.encoders.sentence import padded, pooled
 from memptm.working.passages import PassageMemory
 
-CONFIG = BertConfig(
-    vocab_size=50, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24
-)
+CONFIG = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24)
 CLOSE = {"atol": 1e-5}
 lines = st.lists(st.lists(st.integers(1, 49), min_size=2, max_size=9), min_size=1, max_size=7)
 

@@ -1,0 +1,83 @@
+"""``memptm train encoder``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from memptm.cli import render
+from memptm.cli.group import Command, index_option, json_option
+from memptm.cli.progress import drawn
+from memptm.cli.train import Result, held_out_option, out_option, seed_option, shown, steps_option
+
+
+@click.command(cls=Command)
+@click.argument(
+    "data", metavar="[DATA.jsonl...]", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@out_option
+@index_option
+@click.option(
+    "--phase",
+    "phases",
+    multiple=True,
+    type=click.Choice(["adapt", "memory"]),
+    help="Only this phase. adapt: questions find the passages that answer them; needs DATA. memory: a passage's key learns to "
+    "know the passages before it.",
+)
+@click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Of the updates.")
+@click.option("--pairs", type=click.IntRange(min=2), default=16, show_default=True, help="Questions of a step (adapt).")
+@click.option("--hard", type=click.IntRange(min=0), default=3, show_default=True, help="Hard negatives of a question.")
+@click.option(
+    "--passages",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="That a layer reads back; 0: a passage reads itself instead, the control of what memory is worth.",
+)
+@click.option(
+    "--tokens", type=click.IntRange(min=16), default=2400, show_default=True, help="Of a step, about (memory)."
+)
+@held_out_option
+@steps_option
+@seed_option
+@json_option
+def encoder(
+    data: tuple[Path, ...],
+    out: Path,
+    index: Path,
+    phases: tuple[Any, ...],
+    rank: int,
+    pairs: int,
+    hard: int,
+    passages: int,
+    tokens: int,
+    held_out: tuple[Path, ...],
+    steps: int | None,
+    seed: int,
+    as_json: bool,
+) -> Result:
+    """Train an encoder for an index: adapted to its questions, with a memory of the passages before.
+
+    A line of DATA.jsonl is {"question", "answers": [...], "context"?}: a context that is in the index names the right
+    passage. Without DATA the memory alone learns, from the documents of the index. OUT/encoder is a few megabytes beside the
+    encoder that the index has; OUT/index is the same passages under it. Run again with the same --out, it goes on where it
+    stopped.
+    """
+    from memptm.memory.memory import Memory
+    from memptm.training.encoder import Recipe, train_encoder
+
+    recipe = Recipe(rank=rank, pairs=pairs, hard=hard, passages=passages, tokens=tokens, steps=steps, seed=seed)
+    recipe = replace(recipe, phases=phases or recipe.phases)
+    with drawn(hidden=as_json) as progress:
+        result = train_encoder(data, Memory.open(index), out, recipe=recipe, held_out=held_out, progress=progress)
+    if not as_json:
+        told = result.pop("phases")
+        for phase, numbers in told.items():
+            click.echo(f"{phase}:")
+            render.table(numbers.pop("telemetry"))
+        render.table([{"phase": phase, **numbers} for phase, numbers in told.items()])
+    return shown(result, out, as_json)

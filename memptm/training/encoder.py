@@ -1,0 +1,305 @@
+"""Train an encoder for an index, a few megabytes beside the one it has: `memptm train encoder`.
+
+In two phases, each a run of its own that goes on where it stopped:
+
+    adapt    low-rank updates of the encoder: questions find the passages known to answer them (pairs.py)
+    memory   the encoder is left as it is, and a memory of the passages before learns (passages.py)
+
+Adapting is not remembering: what the first phase gives is had without the second, and what memory is worth is what the second
+adds. The index given is left as it is; the result is a new encoder and a new index keyed by it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memptm.encoders.adapted import ADAPTER, rebase, save_adapter, save_memory
+from memptm.encoders.base import Encoder, Keys, key_text
+from memptm.encoders.low_rank import low_rank
+from memptm.encoders.recurrent_bert import RecurrentBert, new_paths
+from memptm.encoders.sentence import BertEncoder, load_encoder
+from memptm.encoders.two_sided import sides
+from memptm.errors import InputError
+from memptm.memory.encode import Texts
+from memptm.memory.home import Home
+from memptm.memory.memory import Memory
+from memptm.memory.rekey import rekey
+from memptm.progress import Progress, silent
+from memptm.training.evaluate import compare
+from memptm.training.examples import Example, read_examples
+from memptm.training.loop import fit, shuffled
+from memptm.training.pairs import SHOWN, Pair, PairLesson
+from memptm.training.passages import PassageLesson, by_tokens, stretches
+from memptm.training.refresh import Versions
+from memptm.training.targets import Target, find_targets
+from memptm.training.telemetry import Telemetry
+from memptm.training.tower import Tower
+from memptm.types import Json
+
+Phase = Literal["adapt", "memory"]
+PHASES: tuple[Phase, ...] = ("adapt", "memory")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        steps: of a phase, at most; None: once through the questions, MEMORY_STEPS of memory.
+        rank: of the updates, and of the memory's. pairs, hard: see realm.Recipe.
+        passages: that the memory reads back, a layer; 0: a passage reads itself, the control of what memory is worth.
+        before: passages written before one for its target. stretch: passages that are read in a row. tokens: of a step.
+        labels: questions teach the memory, too, where there are any.
+    """
+
+    phases: tuple[Phase, ...] = PHASES
+    steps: int | None = None
+    rank: int = 16
+    pairs: int = 16
+    hard: int = 3
+    passages: int = 2
+    before: int = 2
+    stretch: int = 5
+    tokens: int = 2400
+    labels: bool = True
+    temperature: float = 0.05
+    learning_rate: float = 5e-4
+    memory_learning_rate: float = 2e-3
+    dropout: float = 0.1
+    warm_up: float = 0.1
+    save_every: int = 50
+    seed: int = 0
+
+
+MEMORY_STEPS = 300
+
+
+def train_encoder(
+    data: Sequence[Path],
+    memory: Memory,
+    out: Path,
+    *,
+    recipe: Recipe | None = None,
+    held_out: Sequence[Path] = (),
+    progress: Progress = silent,
+) -> Json:
+    """Train on questions and on the documents of ``memory``; without questions its memory learns from the texts alone.
+
+    Args:
+        data: JSONL of {question, answers, context?}; a context that is in the index names the right passage.
+        memory: left as it is; of its encoder nothing is changed either.
+        out: a folder a phase (log.jsonl, telemetry.png, a checkpoint), and encoder and index. A second call goes on.
+        held_out: rows of the same kind; recall on them before and after is in the result.
+    Returns:
+        {"encoder", "index": folders, "phases": {name: {"steps", "loss", "seconds", "telemetry"}}, "seconds"} and, with
+        ``held_out``, {"n", "recall", "frozen"}.
+    Raises:
+        InputError: no usable rows, a malformed one, an encoder that cannot be trained, no document of two passages, other
+            settings than those of the run in ``out``. MemptmError: the loss is no number.
+        KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
+    """
+    recipe, began = recipe or Recipe(), time.monotonic()
+    base, other = sides(memory.encoder)
+    if base is not other:
+        raise InputError("The index is opened with an encoder of two sides. Open it with the one that keyed it.")
+    examples = [row for row in read_examples(data, contexts=False) if row.answers]
+    if data and not examples:
+        raise InputError('No row has an answer. A line is {"question": "...", "answers": ["..."], "context"?: "..."}.')
+    phases = [phase for phase in PHASES if phase in recipe.phases and (examples or phase != "adapt")]
+    if not phases:
+        raise InputError("Adapting needs questions. Give DATA.jsonl, or choose phase memory.")
+    run = _Run(memory, base, out, recipe, examples, progress)
+    told: dict[str, Json] = {}
+    if "adapt" in phases:
+        told["adapt"] = run.adapt()
+    if "memory" in phases:
+        told["memory"] = run.remember()
+    encoder = run.publish()
+    found = Home(out / "index").manifest()
+    if found is not None and found.fingerprint != encoder.fingerprint:
+        shutil.rmtree(out / "index")  # of a shorter run in this folder
+    made = rekey(memory, out / "index", encoder, progress=progress)
+    result: Json = {"encoder": str(out / "encoder"), "index": str(made.path), "phases": told}
+    result["seconds"] = round(time.monotonic() - began, 1)
+    if held_out:
+        passages, first = memory.keys()
+        result |= compare(held_out, passages, before=(base, first), after=(encoder, made.keys()[1]))
+    return result
+
+
+class _Run:
+    """The encoder as the phases so far made it."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        base: BertEncoder,
+        out: Path,
+        recipe: Recipe,
+        examples: Sequence[Example],
+        progress: Progress,
+    ) -> None:
+        self.base, self.out, self.recipe, self.examples, self.progress = base, out, recipe, examples, progress
+        self.passages, self.first = memory.keys()
+        if len(self.passages) < 2:
+            raise InputError(f"The index holds {len(self.passages)} passages; training needs more. Add documents.")
+        self.texts = [key_text(passage) for passage in self.passages]
+        self.encoder: BertEncoder = base
+        self._remembers = False
+
+    def adapt(self) -> Json:
+        """Low-rank updates learn from questions."""
+        recipe, folder, began = self.recipe, self.out / "adapt", time.monotonic()
+        pairs = [
+            Pair(example.question, self.texts[target.right[0]], target.right, target.doubtful)
+            for example, target in zip(self.examples, self._targets(), strict=True)
+            if target.right
+        ]
+        if not pairs:
+            raise InputError(
+                "No row's context is in the index, and no passage near a question holds its answer: there is nothing to "
+                "learn from. Build the index from the documents that the questions are about."
+            )
+        torch.manual_seed(recipe.seed)
+        tower = Tower(self.base, dropout=recipe.dropout, rank=recipe.rank).train()
+        lesson = PairLesson(
+            tower,
+            pairs,
+            self.texts,
+            Versions(torch.from_numpy(self.first)),
+            hard=recipe.hard,
+            temperature=recipe.temperature,
+            learning_rate=recipe.learning_rate,
+            seed=recipe.seed,
+        )
+        plan = shuffled(len(pairs), batch=recipe.pairs, epochs=1, steps=recipe.steps, seed=recipe.seed)
+        telemetry = fit(
+            lesson,
+            plan,
+            folder,
+            settings=self._settings(),
+            warm_up=recipe.warm_up,
+            save_every=recipe.save_every,
+            documents=SHOWN,
+            remedy="Lower --pairs.",
+            stage="adapt",
+            progress=self.progress,
+        )
+        save_adapter(folder / "encoder", self.base, low_rank(tower.bert))
+        self.encoder = _bert(folder / "encoder")
+        return _told(telemetry, len(plan), began)
+
+    def remember(self) -> Json:
+        """The memory of passages learns."""
+        recipe, folder, began = self.recipe, self.out / "memory", time.monotonic()
+        rows = self.encoder.token_ids(self.texts)
+        documents = Texts(self.passages, lambda: self.encoder).documents
+        items = stretches(documents, length=recipe.stretch, seed=recipe.seed)
+        if not items:
+            raise InputError(
+                "No document of the index has two passages; there is nothing to remember. Add longer ones."
+            )
+        plan = by_tokens(items, [len(row) for row in rows], tokens=recipe.tokens, seed=recipe.seed)
+        plan = plan[: recipe.steps or MEMORY_STEPS]
+        torch.manual_seed(recipe.seed)
+        bert = self.encoder.bert()
+        paths = new_paths(bert.config, passages=recipe.passages, rank=recipe.rank)
+        model = RecurrentBert(bert, paths, passages=recipe.passages, pooling=self.encoder.pooling)
+        used = sorted({n for batch in plan for item in batch for n in range(items[item].start, items[item].end)})
+        lesson = PassageLesson(
+            model,
+            rows,
+            torch.from_numpy(self._alone(used)),
+            items,
+            self._asked(used) if recipe.labels else {},
+            before=recipe.before,
+            window=self.encoder.max_tokens,
+            temperature=recipe.temperature,
+            learning_rate=recipe.memory_learning_rate,
+            seed=recipe.seed,
+        )
+        telemetry = fit(
+            lesson,
+            plan,
+            folder,
+            settings=self._settings() | {"start": self.encoder.fingerprint},
+            warm_up=recipe.warm_up,
+            save_every=recipe.save_every,
+            documents=SHOWN,
+            remedy="Lower --tokens.",
+            stage="memory",
+            progress=self.progress,
+        )
+        save_memory(
+            folder / "encoder", self.encoder, model.paths.state_dict(), passages=recipe.passages, rank=recipe.rank
+        )
+        self._remembers = True
+        return _told(telemetry, len(plan), began)
+
+    def publish(self) -> Encoder:
+        """OUT/encoder: what the phases made, of the encoder that the index had."""
+        half = self.out / "encoder.part"
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        last = self.out / ("memory" if self._remembers else "adapt") / "encoder"
+        for path in last.iterdir():
+            shutil.copyfile(path, half / path.name)
+        if self._remembers and self.encoder is not self.base:
+            shutil.copyfile(self.out / "adapt" / "encoder" / ADAPTER, half / ADAPTER)
+            rebase(half, self.base)
+        shutil.rmtree(self.out / "encoder", ignore_errors=True)
+        half.replace(self.out / "encoder")
+        return load_encoder(str((self.out / "encoder").resolve()))
+
+    def _targets(self) -> list[Target]:
+        queries = self.base.encode_questions([example.question for example in self.examples])
+        return find_targets(self.examples, self.passages, self.first, queries)
+
+    def _alone(self, used: Sequence[int]) -> Keys:
+        """(passages, dimension): keys of those ``used`` by themselves; the others' are zeros."""
+        if self.encoder is self.base:
+            return self.first
+        keys = np.zeros_like(self.first)
+        keys[list(used)] = self.encoder.encode_passages([self.texts[n] for n in used], progress=self.progress)
+        return keys
+
+    def _asked(self, used: Sequence[int]) -> dict[int, Tensor]:
+        """For passages, the queries that they answer."""
+        wanted = set(used)
+        known = [
+            (example.question, n)
+            for example, target in zip(self.examples, self._targets() if self.examples else [], strict=True)
+            for n in target.right[:1]
+            if n in wanted
+        ]
+        queries = torch.from_numpy(self.encoder.encode_questions([question for question, _ in known]))
+        found: dict[int, list[Tensor]] = {}
+        for (_, n), query in zip(known, queries, strict=True):
+            found.setdefault(n, []).append(query)
+        return {n: torch.stack(some) for n, some in found.items()}
+
+    def _settings(self) -> Json:
+        fixed = {"phases": None, "save_every": None, "start": self.base.fingerprint}
+        return {**asdict(self.recipe), **fixed, "passages": len(self.passages), "questions": len(self.examples)}
+
+
+def _bert(folder: Path) -> BertEncoder:
+    encoder = load_encoder(str(folder.resolve()))
+    if not isinstance(encoder, BertEncoder):
+        raise AssertionError(f"{folder} was written by this recipe")
+    return encoder
+
+
+def _told(telemetry: Telemetry, steps: int, began: float) -> Json:
+    telemetry.plot()
+    seconds = round(time.monotonic() - began, 1)
+    return {"steps": steps, "loss": telemetry.mean("loss"), "seconds": seconds, "telemetry": telemetry.table()}
