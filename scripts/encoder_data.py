@@ -76,9 +76,7 @@ def hops(data: Path, chance: random.Random) -> Iterator[tuple[Document, list[Jso
                 continue
             seen.add(title)
             wanted = [" ".join(lines[n].split()) for n in facts[title] if n < len(lines)]
-            asked = [
-                {"question": row["question"], "answers": [row["answer"]], "context": one} for one in wanted if one
-            ]
+            asked = [{"question": row["question"], "answers": [row["answer"]], "context": one} for one in wanted if one]
             yield (
                 document(f"hop-{title}", parts, title=title if chance.random() < TITLED else "", kind="hotpotqa"),
                 asked,

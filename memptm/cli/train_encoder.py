@@ -11,7 +11,7 @@ import click
 from memptm.cli import render
 from memptm.cli.group import Command, index_option, json_option
 from memptm.cli.progress import drawn
-from memptm.cli.train import Result, held_out_option, out_option, seed_option, shown, steps_option
+from memptm.cli.train import Result, held_out_option, out_option, seed_option, shown
 
 
 @click.command(cls=Command)
@@ -42,7 +42,11 @@ from memptm.cli.train import Result, held_out_option, out_option, seed_option, s
     "--tokens", type=click.IntRange(min=16), default=2400, show_default=True, help="Of a step, about (memory)."
 )
 @held_out_option
-@steps_option
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    help="Stop each phase after so many; adapt goes once through DATA and memory ends after 300 if not given.",
+)
 @seed_option
 @json_option
 def encoder(
@@ -71,7 +75,7 @@ def encoder(
     from memptm.training.encoder import Recipe, train_encoder
 
     recipe = Recipe(rank=rank, pairs=pairs, hard=hard, passages=passages, tokens=tokens, steps=steps, seed=seed)
-    recipe = replace(recipe, phases=phases or recipe.phases)
+    recipe = replace(recipe, phases=phases or recipe.phases, memory_steps=steps or recipe.memory_steps)
     with drawn(hidden=as_json) as progress:
         result = train_encoder(data, Memory.open(index), out, recipe=recipe, held_out=held_out, progress=progress)
     if not as_json:

@@ -54,7 +54,7 @@ class Recipe:
     """How to train.
 
     Attributes:
-        steps: of a phase, at most; None: once through the questions, MEMORY_STEPS of memory.
+        steps, memory_steps: of a phase, at most; None: once through the questions.
         rank: of the updates, and of the memory's. pairs, hard: see realm.Recipe.
         passages: that the memory reads back, a layer; 0: a passage reads itself, the control of what memory is worth.
         before: passages written before one for its target. stretch: passages that are read in a row. tokens: of a step.
@@ -63,6 +63,7 @@ class Recipe:
 
     phases: tuple[Phase, ...] = PHASES
     steps: int | None = None
+    memory_steps: int = 300
     rank: int = 16
     pairs: int = 16
     hard: int = 3
@@ -80,7 +81,8 @@ class Recipe:
     seed: int = 0
 
 
-MEMORY_STEPS = 300
+# What of a recipe the first phase depends on.
+ADAPTING = ("steps", "rank", "pairs", "hard", "temperature", "learning_rate", "dropout", "warm_up", "seed")
 
 
 def train_encoder(
@@ -186,7 +188,7 @@ class _Run:
             lesson,
             plan,
             folder,
-            settings=self._settings(),
+            settings=self._settings(*ADAPTING),
             warm_up=recipe.warm_up,
             save_every=recipe.save_every,
             documents=SHOWN,
@@ -209,7 +211,7 @@ class _Run:
                 "No document of the index has two passages; there is nothing to remember. Add longer ones."
             )
         plan = by_tokens(items, [len(row) for row in rows], tokens=recipe.tokens, seed=recipe.seed)
-        plan = plan[: recipe.steps or MEMORY_STEPS]
+        plan = plan[: recipe.memory_steps]
         torch.manual_seed(recipe.seed)
         bert = self.encoder.bert()
         paths = new_paths(bert.config, passages=recipe.passages, rank=recipe.rank)
@@ -231,7 +233,7 @@ class _Run:
             lesson,
             plan,
             folder,
-            settings=self._settings() | {"start": self.encoder.fingerprint},
+            settings=self._settings(*asdict(recipe)) | {"start": self.encoder.fingerprint},
             warm_up=recipe.warm_up,
             save_every=recipe.save_every,
             documents=SHOWN,
@@ -287,9 +289,10 @@ class _Run:
             found.setdefault(n, []).append(query)
         return {n: torch.stack(some) for n, some in found.items()}
 
-    def _settings(self) -> Json:
+    def _settings(self, *names: str) -> Json:
+        chosen = {name: value for name, value in asdict(self.recipe).items() if name in names}
         fixed = {"phases": None, "save_every": None, "start": self.base.fingerprint}
-        return {**asdict(self.recipe), **fixed, "passages": len(self.passages), "questions": len(self.examples)}
+        return {**chosen, **fixed, "indexed": len(self.passages), "questions": len(self.examples)}
 
 
 def _bert(folder: Path) -> BertEncoder:

@@ -19,7 +19,7 @@ from memptm.training.passages import PassageLesson, Stretch, by_tokens, stretche
 from memptm.types import Block
 from tests.encoders.tiny import encoder as tiny
 
-RECIPE = Recipe(pairs=4, hard=1, rank=2, tokens=50, stretch=3, steps=4, save_every=2)
+RECIPE = Recipe(pairs=4, hard=1, rank=2, tokens=50, stretch=3, steps=4, memory_steps=4, save_every=2)
 NAMES = ["Hove", "Lyme", "Deal", "Rye", "Ware", "Bude"]
 
 
@@ -116,7 +116,12 @@ def test_without_questions_the_memory_alone_learns(memory, tmp_path):
 def test_other_settings_than_those_of_the_run_are_refused(made, memory, questions):
     out, _ = made
     with pytest.raises(InputError, match="rank"):
-        train_encoder([questions], memory, out, recipe=Recipe(pairs=4, hard=1, rank=3, tokens=50, stretch=3, steps=4))
+        train_encoder(
+            [questions],
+            memory,
+            out,
+            recipe=Recipe(pairs=4, hard=1, rank=3, tokens=50, stretch=3, steps=4, memory_steps=4),
+        )
 
 
 def test_what_cannot_be_trained_on_is_refused(memory, tmp_path, made):
@@ -124,7 +129,7 @@ def test_what_cannot_be_trained_on_is_refused(memory, tmp_path, made):
         train_encoder([], memory, tmp_path, recipe=Recipe(phases=("adapt",)))
     single = Memory.open(tmp_path / "single", create=True, encoder=memory.encoder)
     single.add([Document(text="One town."), Document(text="Another town.")])
-    with pytest.raises(InputError, match="no document of the index has two passages|No document"):
+    with pytest.raises(InputError, match="No document"):
         train_encoder([], single, tmp_path / "out", recipe=RECIPE)
     with pytest.raises(InputError, match="cannot be trained"):
         train_encoder([], Memory.open(made[1]["index"]), tmp_path / "again", recipe=RECIPE)

@@ -1,0 +1,36 @@
+"""Train the packaged encoder: adapted to questions, then with a memory of the passages before; and the control of that.
+
+After it: scripts/measure_encoder.py, and RUNS/memory/encoder is what memptm/weights/encoder holds.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+from encoder_data import make
+from memptm.training.encoder import Recipe, train_encoder
+
+ADAPT_STEPS, MEMORY_STEPS = 400, 300
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
+@click.option("--runs", "folder", type=click.Path(path_type=Path), default=Path("runs/encoder"))
+@click.option("--adapt-steps", default=ADAPT_STEPS)
+@click.option("--memory-steps", default=MEMORY_STEPS)
+@click.option("--seed", default=0)
+def main(data: Path, folder: Path, adapt_steps: int, memory_steps: int, seed: int) -> None:
+    """Write RUNS/memory and RUNS/itself, each with encoder and index."""
+    memory, lines = make(data, folder)
+    for name, passages in (("memory", 2), ("itself", 0)):
+        if name == "itself":  # both begin with the same adapted encoder
+            shutil.copytree(folder / "memory" / "adapt", folder / name / "adapt", dirs_exist_ok=True)
+        recipe = Recipe(steps=adapt_steps, memory_steps=memory_steps, passages=passages, seed=seed)
+        click.echo(train_encoder([lines], memory, folder / name, recipe=recipe))
+
+
+if __name__ == "__main__":
+    main()
