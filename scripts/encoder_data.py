@@ -110,6 +110,21 @@ def personal(data: Path) -> Iterator[tuple[Document, list[Json]]]:
             yield document(f"ikat-{n}", [" ".join(part.split()) for part in parts], kind="ikat"), []
 
 
+def follow_ups(data: Path) -> list[Json]:
+    """Questions of CANARD's and iKAT's conversations with what was said before, and rewritten to stand alone."""
+    found = [
+        {name: row[name] for name in ("history", "question", "rewrite")}
+        for row in rows(data / "canard.jsonl")
+        if not held_out_passage(row["dialog"])
+    ]
+    for row in rows(data / "ikat.jsonl"):
+        said: list[str] = []
+        for turn in row["turns"] if not held_out_passage(row["title"]) else []:
+            found.append({"history": list(said), "question": turn["utterance"], "rewrite": turn["resolved"]})
+            said += [turn["utterance"], turn["response"]]
+    return found
+
+
 def _cut(text: str, chance: random.Random) -> list[str]:
     parts: list[str] = []
     group: list[str] = []
@@ -121,8 +136,8 @@ def _cut(text: str, chance: random.Random) -> list[str]:
     return [*parts, " ".join(group)] if group else parts
 
 
-def make(data: Path, folder: Path) -> tuple[Memory, Path]:
-    """The index and the questions, in ``folder``; made once."""
+def make(data: Path, folder: Path) -> tuple[Memory, Path, Path]:
+    """The index, the questions and the follow-ups, in ``folder``."""
     chance = random.Random(0)
     documents, asked = [], []
     for one, questions in (
@@ -136,6 +151,7 @@ def make(data: Path, folder: Path) -> tuple[Memory, Path]:
         asked += questions
     memory = Memory.open(folder / "index", create=True)
     memory.add(documents)
-    lines = folder / "questions.jsonl"
-    lines.write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
-    return memory, lines
+    lines, turns = folder / "questions.jsonl", folder / "follow_ups.jsonl"
+    for path, found in ((lines, asked), (turns, follow_ups(data))):
+        path.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
+    return memory, lines, turns

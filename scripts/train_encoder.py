@@ -24,12 +24,12 @@ ADAPT_STEPS, MEMORY_STEPS = 400, 300
 @click.option("--seed", default=0)
 def main(data: Path, folder: Path, adapt_steps: int, memory_steps: int, seed: int) -> None:
     """Write RUNS/memory and RUNS/itself, each with encoder and index."""
-    memory, lines = make(data, folder)
+    memory, lines, follow_ups = make(data, folder)
     for name, passages in (("memory", 2), ("itself", 0)):
         if name == "itself":  # both begin with the same adapted encoder
             shutil.copytree(folder / "memory" / "adapt", folder / name / "adapt", dirs_exist_ok=True)
         recipe = Recipe(steps=adapt_steps, memory_steps=memory_steps, passages=passages, seed=seed)
-        click.echo(train_encoder([lines], memory, folder / name, recipe=recipe))
+        click.echo(train_encoder([lines], memory, folder / name, recipe=recipe, follow_ups=[follow_ups]))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,13 @@ from memptm.cli.train import Result, held_out_option, out_option, seed_option, s
 @click.option(
     "--tokens", type=click.IntRange(min=16), default=2400, show_default=True, help="Of a step, about (memory)."
 )
+@click.option(
+    "--follow-ups",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help='Questions in conversations, a line {"history": [...], "question", "rewrite"}; may be given more than once.',
+)
 @held_out_option
 @click.option(
     "--steps",
@@ -59,6 +66,7 @@ def encoder(
     hard: int,
     passages: int,
     tokens: int,
+    follow_ups: tuple[Path, ...],
     held_out: tuple[Path, ...],
     steps: int | None,
     seed: int,
@@ -77,7 +85,9 @@ def encoder(
     recipe = Recipe(rank=rank, pairs=pairs, hard=hard, passages=passages, tokens=tokens, steps=steps, seed=seed)
     recipe = replace(recipe, phases=phases or recipe.phases, memory_steps=steps or recipe.memory_steps)
     with drawn(hidden=as_json) as progress:
-        result = train_encoder(data, Memory.open(index), out, recipe=recipe, held_out=held_out, progress=progress)
+        result = train_encoder(
+            data, Memory.open(index), out, recipe=recipe, follow_ups=follow_ups, held_out=held_out, progress=progress
+        )
     if not as_json:
         told = result.pop("phases")
         for phase, numbers in told.items():

@@ -35,10 +35,10 @@ from memptm.memory.memory import Memory
 from memptm.memory.rekey import rekey
 from memptm.progress import Progress, silent
 from memptm.training.evaluate import compare
-from memptm.training.examples import Example, read_examples
+from memptm.training.examples import Example, Turns, read_examples, read_follow_ups
 from memptm.training.loop import fit, shuffled
 from memptm.training.pairs import SHOWN, Pair, PairLesson
-from memptm.training.passages import PassageLesson, by_tokens, stretches
+from memptm.training.passages import FollowUp, PassageLesson, by_tokens, stretches
 from memptm.training.refresh import Versions
 from memptm.training.targets import Target, find_targets
 from memptm.training.telemetry import Telemetry
@@ -81,6 +81,7 @@ class Recipe:
     seed: int = 0
 
 
+RECENT = 4  # turns before a follow-up question that are read in training
 # What of a recipe the first phase depends on.
 ADAPTING = ("steps", "rank", "pairs", "hard", "temperature", "learning_rate", "dropout", "warm_up", "seed")
 
@@ -91,6 +92,7 @@ def train_encoder(
     out: Path,
     *,
     recipe: Recipe | None = None,
+    follow_ups: Sequence[Path] = (),
     held_out: Sequence[Path] = (),
     progress: Progress = silent,
 ) -> Json:
@@ -100,7 +102,8 @@ def train_encoder(
         data: JSONL of {question, answers, context?}; a context that is in the index names the right passage.
         memory: left as it is; of its encoder nothing is changed either.
         out: a folder a phase (log.jsonl, telemetry.png, a checkpoint), and encoder and index. A second call goes on.
-        held_out: rows of the same kind; recall on them before and after is in the result.
+        follow_ups: JSONL of {history: [text], question, rewrite}: the memory learns to ask what the rewrite asks.
+        held_out: rows of data's kind; recall on them before and after is in the result.
     Returns:
         {"encoder", "index": folders, "phases": {name: {"steps", "loss", "seconds", "telemetry"}}, "seconds"} and, with
         ``held_out``, {"n", "recall", "frozen"}.
@@ -119,7 +122,7 @@ def train_encoder(
     phases = [phase for phase in PHASES if phase in recipe.phases and (examples or phase != "adapt")]
     if not phases:
         raise InputError("Adapting needs questions. Give DATA.jsonl, or choose phase memory.")
-    run = _Run(memory, base, out, recipe, examples, progress)
+    run = _Run(memory, base, out, recipe, examples, read_follow_ups(follow_ups), progress)
     told: dict[str, Json] = {}
     if "adapt" in phases:
         told["adapt"] = run.adapt()
@@ -148,9 +151,11 @@ class _Run:
         out: Path,
         recipe: Recipe,
         examples: Sequence[Example],
+        asked_after: Sequence[Turns],
         progress: Progress,
     ) -> None:
-        self.base, self.out, self.recipe, self.examples, self.progress = base, out, recipe, examples, progress
+        self.base, self.out, self.recipe, self.progress = base, out, recipe, progress
+        self.examples, self.asked_after = examples, asked_after
         self.passages, self.first = memory.keys()
         if len(self.passages) < 2:
             raise InputError(f"The index holds {len(self.passages)} passages; training needs more. Add documents.")
@@ -223,6 +228,7 @@ class _Run:
             torch.from_numpy(self._alone(used)),
             items,
             self._asked(used) if recipe.labels else {},
+            self._follow_ups(),
             before=recipe.before,
             window=self.encoder.max_tokens,
             temperature=recipe.temperature,
@@ -289,10 +295,16 @@ class _Run:
             found.setdefault(n, []).append(query)
         return {n: torch.stack(some) for n, some in found.items()}
 
+    def _follow_ups(self) -> list[FollowUp]:
+        targets = torch.from_numpy(self.encoder.encode_questions([one.rewrite for one in self.asked_after]))
+        rows = [self.encoder.token_ids([*one.history[-RECENT:], one.question]) for one in self.asked_after]
+        return [FollowUp(row, target) for row, target in zip(rows, targets, strict=True)]
+
     def _settings(self, *names: str) -> Json:
         chosen = {name: value for name, value in asdict(self.recipe).items() if name in names}
         fixed = {"phases": None, "save_every": None, "start": self.base.fingerprint}
-        return {**chosen, **fixed, "indexed": len(self.passages), "questions": len(self.examples)}
+        counts = {"questions": len(self.examples), "follow_ups": len(self.asked_after)}
+        return {**chosen, **fixed, "indexed": len(self.passages), **counts}
 
 
 def _bert(folder: Path) -> BertEncoder:

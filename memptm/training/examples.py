@@ -24,19 +24,57 @@ class Example:
     title: str = ""
 
 
+@dataclass(frozen=True)
+class Turns:
+    """What was said before a question, nearest last; the question; and the question able to stand alone."""
+
+    history: tuple[str, ...]
+    question: str
+    rewrite: str
+
+
+def read_follow_ups(paths: Iterable[Path]) -> list[Turns]:
+    """Rows {history: [text], question, rewrite}; those without a history stand alone and are left out.
+
+    Raises:
+        InputError: a file is missing, or a line is not such a row; the message names file and line.
+    """
+    found = []
+    for where, line in _lines(paths, "follow-up questions"):
+        try:
+            row = json.loads(line)
+            history, question, rewrite = row["history"], row["question"], row["rewrite"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f'{where}: not a row {{"history", "question", "rewrite"}} ({error}). Mend or remove the line.'
+            ) from error
+        if not isinstance(history, list) or not all(isinstance(one, str) for one in [*history, question, rewrite]):
+            raise InputError(f"{where}: history must be a list of texts, question and rewrite text. Mend or remove it.")
+        said = tuple(one for one in history if one.strip())
+        if said and question.strip() and rewrite.strip():
+            found.append(Turns(said, question, rewrite))
+    return found
+
+
+def _lines(paths: Iterable[Path], kind: str) -> Iterator[tuple[str, str]]:
+    """(file and line, its text) of every line that is not blank."""
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file. Give JSONL files of {kind}.")
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield f"{path} line {number}", line
+
+
 def read_examples(paths: Iterable[Path], *, contexts: bool = True) -> Iterator[Example]:
     """Rows {question, context, answers, title?}; blank lines are skipped. ``contexts``: a row must have one.
 
     Raises:
         InputError: a file is missing, or a line is not such a row; the message names file and line.
     """
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file. Give JSONL files of questions with their context and answers.")
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _example(line, f"{path} line {number}", contexts=contexts)
+    for where, line in _lines(paths, "questions with their context and answers"):
+        yield _example(line, where, contexts=contexts)
 
 
 def _example(line: str, where: str, *, contexts: bool) -> Example:

@@ -2,7 +2,8 @@
 
 Two things are asked of a passage's key. Without labels: that it comes near the mean of the key that the passage has alone
 and the key it has with its predecessors written before it, nearer than the other passages' keys do. With questions: that
-the question's query finds it among the passages beside it and those of other documents.
+the question's query finds it among the passages beside it and those of other documents. And one of a follow-up question's
+query: that it comes near the query of the same question rewritten to stand alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from memptm.types import Json
 
 PAD_TO = 32  # tokens; oneDNN keeps a kernel for each length it meets
 ASKED = 2  # questions of a passage in a step, at most
+FOLLOWED = 12  # follow-up questions of a step
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,14 @@ class Stretch:
 
     start: int
     end: int
+
+
+@dataclass(frozen=True)
+class FollowUp:
+    """Token ids of the turns before a question and of the question, and the query it should have: (width,)."""
+
+    rows: Sequence[Sequence[int]]
+    target: Tensor
 
 
 def stretches(documents: Sequence[Sequence[int]], *, length: int, seed: int) -> list[Stretch]:
@@ -72,6 +82,7 @@ class PassageLesson:
     Args:
         model: its bert is frozen. rows: token ids of all passages. alone: (passages, width) keys of each by itself.
         items: what a batch's numbers stand for. asked: for a passage's number, (n, width) queries that it answers.
+        follow_ups: of which a step takes FOLLOWED.
         window: tokens of the text that has its predecessors before it. temperature: of the softmax over keys.
     """
 
@@ -82,6 +93,7 @@ class PassageLesson:
         alone: Tensor,
         items: Sequence[Stretch],
         asked: dict[int, Tensor],
+        follow_ups: Sequence[FollowUp] = (),
         *,
         before: int,
         window: int,
@@ -93,7 +105,7 @@ class PassageLesson:
         model.paths.requires_grad_(True)
         self.model: nn.Module = model
         self._encoder = model
-        self.rows, self.alone, self.items, self.asked = rows, alone, items, asked
+        self.rows, self.alone, self.items, self.asked, self.follow_ups = rows, alone, items, asked, follow_ups
         self.before, self.window, self.temperature = before, window, temperature
         self.learning_rate, self.seed = learning_rate, seed
 
@@ -108,7 +120,11 @@ class PassageLesson:
     def learn(self, step: int, rows: Sequence[int]) -> Json:
         spans = [self.items[row] for row in rows]
         numbers = [n for span in spans for n in range(span.start, span.end)]
-        keys, _ = self._encoder([Piece(self.rows[span.start : span.end]) for span in spans])
+        followed = self._followed(step)
+        pieces = [Piece(self.rows[span.start : span.end], kept=False) for span in spans]
+        pieces += [Piece(one.rows, kept=False) for one in followed]
+        made, _ = self._encoder(pieces)
+        keys = made[: len(numbers)]
         behind = torch.tensor([n > span.start for span in spans for n in range(span.start, span.end)])
         targets = functional.normalize(self.alone[numbers] + self._in_context(spans), dim=-1)
         cosine = (keys * targets)[behind].sum(-1).mean()
@@ -123,8 +139,24 @@ class PassageLesson:
             asked = functional.cross_entropy(queries @ keys.t() / self.temperature, right)
             loss = loss + asked
             told["asked"] = float(asked.detach())
+        if followed:
+            ends = torch.tensor([len(one.rows) for one in followed]).cumsum(0) - 1
+            loss_of, told["follow"] = self._matched(
+                made[len(numbers) :][ends], torch.stack([one.target for one in followed])
+            )
+            loss = loss + loss_of
         loss.backward()
         return {"loss": float(loss.detach()), **told}
+
+    def _matched(self, queries: Tensor, targets: Tensor) -> tuple[Tensor, float]:
+        """The loss of (n, width) queries that should be near their own targets, and how near they are."""
+        cosine = (queries * targets).sum(-1).mean()
+        shares = functional.cross_entropy(queries @ targets.t() / self.temperature, torch.arange(len(queries)))
+        return 1 - cosine + shares, float(cosine.detach())
+
+    def _followed(self, step: int) -> list[FollowUp]:
+        chance = random.Random(f"follow-{self.seed}-{step}")
+        return chance.sample(self.follow_ups, min(FOLLOWED, len(self.follow_ups)))
 
     def _questions(self, numbers: Sequence[int], behind: Sequence[bool], step: int) -> tuple[Tensor, Tensor]:
         """Queries (q, width), and for each the place of its passage among ``numbers``."""

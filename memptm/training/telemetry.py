@@ -30,6 +30,7 @@ COLUMNS = {
     "cosine": "cosine to the target",
     "alone": "the same without memory",
     "asked": "loss on questions",
+    "follow": "cosine of follow-ups",
 }
 
 

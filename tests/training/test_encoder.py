@@ -15,7 +15,7 @@ from memptm.encoders.recurrent_bert import RecurrentBert, new_paths
 from memptm.encoders.sentence import load_encoder
 from memptm.errors import InputError, ModelMissing
 from memptm.training.encoder import Recipe, train_encoder
-from memptm.training.passages import PassageLesson, Stretch, by_tokens, stretches
+from memptm.training.passages import FollowUp, PassageLesson, Stretch, by_tokens, stretches
 from memptm.types import Block
 from tests.encoders.tiny import encoder as tiny
 
@@ -78,6 +78,25 @@ def test_both_phases_make_an_index_that_is_asked_like_any_other(made, memory):
     assert QA(index)("When was the mill of Hove built?", k=3).method == "reader"
     weights = sum(path.stat().st_size for path in (out / "encoder").iterdir())
     assert weights < 60_000  # the encoder itself is not copied
+
+
+def test_follow_ups_teach_the_query_that_their_rewrite_has(memory, questions, tmp_path):
+    path = tmp_path / "follow_ups.jsonl"
+    rows = [
+        {
+            "history": ["Tell me of Hove.", "It is a town."],
+            "question": "When was its mill built?",
+            "rewrite": f"When was {n}?",
+        }
+        for n in NAMES
+    ]
+    rows.append({"history": [], "question": "Who?", "rewrite": "Who?"})  # stands alone, teaches nothing
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = train_encoder([questions], memory, tmp_path / "out", recipe=RECIPE, follow_ups=[path])
+    assert all("follow" in row for row in told["phases"]["memory"]["telemetry"])
+    path.write_text('{"history": "Hove", "question": "When?", "rewrite": "When was Hove?"}\n')
+    with pytest.raises(InputError, match="follow_ups.jsonl line 1: history must be a list"):
+        train_encoder([questions], memory, tmp_path / "other", recipe=RECIPE, follow_ups=[path])
 
 
 def test_the_memory_leaves_the_adapted_encoder_as_it_is(made):
@@ -201,12 +220,24 @@ def test_the_target_is_the_mean_of_the_key_alone_and_in_context(memory):
         cosine = (alone * targets)[1:].sum(1).mean()
         shares = (alone[1:] @ targets.t() / 0.1).log_softmax(1)[[0, 1], [1, 2]].mean()
         question = (alone[:1] @ alone.t() / 0.1).log_softmax(1)[0, 2]
+    follow = FollowUp(rows[:2], alone[0])
     lesson = PassageLesson(
-        model, rows, alone, [Stretch(0, 3)], asked, before=2, window=64, temperature=0.1, learning_rate=1.0, seed=0
+        model,
+        rows,
+        alone,
+        [Stretch(0, 3)],
+        asked,
+        [follow],
+        before=2,
+        window=64,
+        temperature=0.1,
+        learning_rate=1.0,
+        seed=0,
     )
     told = lesson.learn(1, [0])  # gates are shut: the keys are the keys alone
     assert told["cosine"] == pytest.approx(float(cosine), abs=1e-5)
     assert told["alone"] == pytest.approx(float(cosine), abs=1e-5)
-    assert told["loss"] == pytest.approx(float(1 - cosine - shares - question), abs=1e-4)
+    assert told["follow"] == pytest.approx(float(alone[1] @ alone[0]), abs=1e-5)
+    assert told["loss"] == pytest.approx(float(1 - cosine - shares - question) + 1 - told["follow"], abs=1e-4)
     assert all(parameter.grad is None for parameter in bert.parameters())
     assert model.memories[0].gate.weight.grad.abs().sum() > 0
