@@ -12,6 +12,7 @@ import click
 
 from encoder_data import make
 from memptm.training.encoder import Recipe, train_encoder
+from memptm.working.passages import MemorySizes
 
 ADAPT_STEPS, MEMORY_STEPS = 400, 300
 
@@ -28,7 +29,7 @@ def main(data: Path, folder: Path, adapt_steps: int, memory_steps: int, seed: in
     for name, passages in (("memory", 2), ("itself", 0)):
         if name == "itself":  # both begin with the same adapted encoder
             shutil.copytree(folder / "memory" / "adapt", folder / name / "adapt", dirs_exist_ok=True)
-        recipe = Recipe(steps=adapt_steps, memory_steps=memory_steps, passages=passages, seed=seed)
+        recipe = Recipe(steps=adapt_steps, memory_steps=memory_steps, memory=MemorySizes(passages=passages), seed=seed)
         click.echo(train_encoder([lines], memory, folder / name, recipe=recipe, follow_ups=[follow_ups]))
 
 

@@ -32,6 +32,9 @@ from memptm.cli.train import Result, held_out_option, out_option, seed_option, s
 @click.option("--pairs", type=click.IntRange(min=2), default=16, show_default=True, help="Questions of a step (adapt).")
 @click.option("--hard", type=click.IntRange(min=0), default=3, show_default=True, help="Hard negatives of a question.")
 @click.option(
+    "--layers", type=click.IntRange(min=1), default=2, show_default=True, help="Topmost ones, that have a memory."
+)
+@click.option(
     "--passages",
     type=click.IntRange(min=0),
     default=2,
@@ -64,6 +67,7 @@ def encoder(
     rank: int,
     pairs: int,
     hard: int,
+    layers: int,
     passages: int,
     tokens: int,
     follow_ups: tuple[Path, ...],
@@ -81,8 +85,12 @@ def encoder(
     """
     from memptm.memory.memory import Memory
     from memptm.training.encoder import Recipe, train_encoder
+    from memptm.working.passages import MemorySizes
 
-    recipe = Recipe(rank=rank, pairs=pairs, hard=hard, passages=passages, tokens=tokens, steps=steps, seed=seed)
+    recipe = Recipe(
+        rank=rank, pairs=pairs, hard=hard, memory=MemorySizes(layers=layers, passages=passages), tokens=tokens,
+        steps=steps, seed=seed,
+    )  # fmt: skip
     recipe = replace(recipe, phases=phases or recipe.phases, memory_steps=steps or recipe.memory_steps)
     with drawn(hidden=as_json) as progress:
         result = train_encoder(

@@ -2,7 +2,7 @@
 
 A folder of a few megabytes:
 
-    encoder.json         {"base": name, "fingerprint": the base's, "passages"?: read back, "rank"?: of the memory's updates}
+    encoder.json         {"base": name, "fingerprint": the base's, "layers"?, "passages"?, "pool"?, "rank"?: MemorySizes}
     adapter.safetensors  low-rank updates (low_rank.py)
     memory.safetensors   a PassageMemory for each layer, where there is a memory
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from memptm.encoders.bert import Bert
+    from memptm.working.passages import MemorySizes
 
 ADAPTER, MEMORY = "adapter.safetensors", "memory.safetensors"
 
@@ -73,19 +75,32 @@ def save_adapter(folder: Path, base: BertEncoder, updates: dict[str, Tensor]) ->
     save_settings(folder, base)
 
 
-def save_memory(folder: Path, base: BertEncoder, paths: dict[str, Tensor], *, passages: int, rank: int) -> None:
+def save_memory(folder: Path, base: BertEncoder, paths: dict[str, Tensor], sizes: MemorySizes) -> None:
     """Write a RecurrentEncoder's folder, of ``base`` and the state of its paths, in bfloat16."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: one.detach().bfloat16().contiguous() for name, one in paths.items()}, folder / MEMORY)
-    save_settings(folder, base, passages=passages, rank=rank)
+    save_settings(folder, base, **asdict(sizes))
 
 
 def rebase(folder: Path, base: BertEncoder) -> None:
     """Name another base in ``folder``: the one that the adapter beside it was trained on."""
-    settings = settings_of(folder)
-    save_settings(folder, base, passages=settings["passages"], rank=settings["rank"])
+    save_settings(folder, base, **asdict(sizes_of(base.name, settings_of(folder))))
+
+
+def sizes_of(name: str, settings: dict[str, Any]) -> MemorySizes:
+    """Of the memory of an encoder.
+
+    Raises:
+        ModelMissing: its settings do not say.
+    """
+    from memptm.working.passages import MemorySizes
+
+    try:
+        return MemorySizes(**{one: int(settings[one]) for one in ("layers", "passages", "pool", "rank")})
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelMissing(f"{name} does not say how its memory was made ({error}). Train it again.") from error
 
 
 def settings_of(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from memptm.encoders.adapted import ADAPTER, MEMORY, AdaptedEncoder, base_of, settings_of, tensors_of, together
+from memptm.encoders.adapted import (
+    ADAPTER,
+    MEMORY,
+    AdaptedEncoder,
+    base_of,
+    settings_of,
+    sizes_of,
+    tensors_of,
+    together,
+)
 from memptm.encoders.base import Keys
 from memptm.encoders.sentence import BertEncoder
 from memptm.errors import ModelMissing
@@ -40,11 +49,8 @@ class RecurrentEncoder:
         self.name, self._folder = name, folder
         self.dimension, self.max_tokens = self.alone.dimension, self.alone.max_tokens
         self.fingerprint = together(self.alone.fingerprint, folder / MEMORY)
-        try:
-            self._passages, self._rank = int(settings["passages"]), int(settings["rank"])
-        except (KeyError, ValueError, TypeError) as error:
-            raise ModelMissing(f"{name} does not say how its memory was made ({error}). Train it again.") from error
-        self.reach = self._passages * self.alone.layers
+        self._sizes = sizes_of(name, settings)
+        self.reach = self._sizes.passages * min(self._sizes.layers, self.alone.layers)
         self._models: dict[str, RecurrentBert] = {}
 
     def encode_passages(self, texts: Sequence[str], *, progress: Progress = silent) -> Keys:
@@ -121,8 +127,8 @@ class RecurrentEncoder:
             from memptm.encoders.recurrent_bert import RecurrentBert, load_paths
 
             bert = self.alone.model(bulk=kind == "bulk")
-            paths = load_paths(tensors_of(self._folder / MEMORY), bert.config, passages=self._passages, rank=self._rank)
-            made = RecurrentBert(bert, paths, passages=self._passages, pooling=self.alone.pooling)
+            paths = load_paths(tensors_of(self._folder / MEMORY), bert.config, self._sizes)
+            made = RecurrentBert(bert, paths, self._sizes, pooling=self.alone.pooling)
             self._models[kind] = made.eval().fitted()
         return self._models[kind]
 

@@ -19,9 +19,10 @@ from memptm.encoders.bert import Bert, BertConfig, Layer
 from memptm.encoders.int8 import Int8Layer
 from memptm.encoders.sentence import batches, padded, pooled
 from memptm.errors import ModelMissing
-from memptm.working.passages import Before, PassageMemory
+from memptm.working.passages import Before, MemorySizes, PassageMemory
 
 Row = Sequence[int]  # token ids of a passage, special tokens included
+_Span = tuple[int, int]  # where a passage's slots begin, and how many they are
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Past:
     """What a stream's next passage reads of the ones before, nearest last.
 
     Attributes:
-        states: (layers, 2, m, heads, d_head): keys and values of m tokens. lengths: (passages,), tokens of each; they sum to m.
+        states: (layers, 2, m, heads, d_head): keys and values of m slots. lengths: (passages,), slots of each; they sum to m.
     """
 
     states: Tensor
@@ -50,17 +51,16 @@ class Piece:
 
 
 class RecurrentBert(nn.Module):
-    """A BERT with a PassageMemory beside the attention of each layer.
+    """A BERT with a PassageMemory beside the attention of its topmost layers.
 
     Args:
-        bert: of which nothing is changed. paths: one a layer. passages: how many are read back, in each layer; 0: none, a
-            passage reads itself again (the control of what memory is worth).
+        bert: of which nothing is changed. paths: one for each of these layers.
     """
 
-    def __init__(self, bert: Bert, paths: Sequence[PassageMemory], *, passages: int, pooling: str) -> None:
+    def __init__(self, bert: Bert, paths: Sequence[PassageMemory], sizes: MemorySizes, *, pooling: str) -> None:
         super().__init__()
         self.bert, self.paths = bert, nn.ModuleList(paths)
-        self.passages, self.pooling = passages, pooling
+        self.sizes, self.pooling = sizes, pooling
 
     @property
     def memories(self) -> list[PassageMemory]:
@@ -80,10 +80,16 @@ class RecurrentBert(nn.Module):
 
     def forward(self, pieces: Sequence[Piece]) -> tuple[Tensor, list[Past | None]]:
         """(all passages, width) unit keys, in order, and for each piece that is kept what its next passage would read."""
-        layout = _Layout(pieces, back=self.passages)
-        hidden = [self.bert.embed(bucket.ids) for bucket in layout.buckets]
+        layout = _Layout(pieces, back=self.sizes.passages, pool=self.sizes.pool)
+        below = len(self._layers) - len(self.paths)
+        hidden = []
+        for bucket in layout.buckets:
+            states = self.bert.embed(bucket.ids)
+            for layer in self._layers[:below]:
+                states = layer(states, bucket.visible)
+            hidden.append(states)
         kept = []
-        for number, (layer, path) in enumerate(zip(self._layers, self.memories, strict=True)):
+        for number, (layer, path) in enumerate(zip(self._layers[below:], self.memories, strict=True)):
             memory, own = self._projected(layer, hidden, layout, number)
             hidden = [
                 layer.finish(states, _attended(path, states, qkv, memory, bucket))
@@ -97,23 +103,14 @@ class RecurrentBert(nn.Module):
     def _projected(
         self, layer: Layer | Int8Layer, hidden: list[Tensor], layout: _Layout, number: int
     ) -> tuple[Tensor, list[Tensor]]:
-        """Keys and values of all tokens, (2, tokens, heads, d_head), without gradient; and each bucket's (b, t, 3, heads, d_head)."""
-        own: list[Tensor] = []
-        flat: Tensor | None = None
-        at = layout.carried
-        for states in hidden:
+        """Keys and values of all slots, (2, slots, heads, d_head), without gradient; and each bucket's (b, t, 3, heads, d_head)."""
+        carried = [past.states[number] for past in layout.pasts_before]
+        own, slots = [], []
+        for states, bucket in zip(hidden, layout.buckets, strict=True):
             part = layer.project(states)
-            if flat is None:
-                flat = part.new_empty(layout.tokens, *part.shape[2:])
-                for past, start in layout.starts:
-                    flat[start : start + past.states.shape[2], 1:] = past.states[number].transpose(0, 1)
-            count = part.shape[0] * part.shape[1]
-            flat[at : at + count] = part.detach().reshape(count, *part.shape[2:])
-            own.append(part if part.requires_grad else flat[at : at + count].view(part.shape))
-            at += count
-        if flat is None:
-            raise AssertionError("no passages")
-        return flat[:, 1:].transpose(0, 1), own
+            slots.append(bucket.slots_of(part.detach()[:, :, 1:], self.sizes.pool))
+            own.append(part.clone() if isinstance(layer, Int8Layer) else part)  # the next call writes over it
+        return torch.cat([*carried, *slots], dim=1), own
 
 
 @dataclass(frozen=True)
@@ -129,49 +126,57 @@ class _Bucket:
     def visible(self) -> Tensor | None:
         return None if bool(self.mask.all()) else self.mask[:, None, None]
 
+    def slots_of(self, states: Tensor, pool: int) -> Tensor:
+        """Keys and values (b, t, 2, heads, d_head) → (2, b · slots, heads, d_head), means over ``pool`` tokens each."""
+        mask = functional.pad(self.mask, (0, -self.mask.shape[1] % pool)).view(len(self.mask), -1, pool)
+        states = functional.pad(states, (0, 0, 0, 0, 0, 0, 0, -states.shape[1] % pool))
+        shares = (mask / mask.sum(-1, keepdim=True).clamp(min=1)).to(states.dtype)
+        means = torch.einsum("bsp,bspkhd->kbshd", shares, states.view(*mask.shape, *states.shape[2:]))
+        return means.flatten(1, 2)
+
 
 class _Layout:
-    """Where the tokens of all passages stand: first those carried over, then the buckets', a bucket behind another."""
+    """Where the slots of all passages stand: first those carried over, then the buckets', a bucket behind another.
 
-    def __init__(self, pieces: Sequence[Piece], *, back: int) -> None:
+    Args:
+        back: passages that are read back; 0: a passage reads itself. pool: tokens of a slot.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], *, back: int, pool: int) -> None:
         self.back, self._pieces = back, pieces
         self.kept = any(piece.kept for piece in pieces)
+        self.pasts_before = [piece.past for piece in pieces if piece.past is not None]
         rows = [row for piece in pieces for row in piece.rows]
-        self.starts: list[tuple[Past, int]] = []
-        self._spans: list[
-            list[tuple[int, int]]
-        ] = []  # for each piece (place, tokens) of its passages, carried ones first
-        self.carried = 0
+        self._spans: list[list[_Span]] = []  # of each piece's passages, carried ones first
+        at = 0
         for piece in pieces:
             spans = []
-            if piece.past is not None:
-                self.starts.append((piece.past, self.carried))
-                for length in piece.past.lengths.tolist():
-                    spans.append((self.carried, length))
-                    self.carried += length
+            for count in piece.past.lengths.tolist() if piece.past is not None else ():
+                spans.append((at, count))
+                at += count
             self._spans.append(spans)
         groups = batches([len(row) for row in rows])
-        places, at, tensors = [0] * len(rows), self.carried, []
+        places, tensors = [0] * len(rows), []
         for group in groups:
             ids, mask = padded([rows[n] for n in group])
             tensors.append((ids, mask))
+            wide = -(-ids.shape[1] // pool)
             for n, number in enumerate(group):
-                places[number] = at + n * ids.shape[1]
-            at += ids.numel()
-        self.tokens = at
-        before: list[list[tuple[int, int]]] = []
+                places[number] = at + n * wide
+            at += len(group) * wide
+        before: list[list[_Span]] = []
         for piece, spans in zip(pieces, self._spans, strict=True):
             for row in piece.rows:
-                own = (places[len(before)], len(row))
+                own = (places[len(before)], -(-len(row) // pool))
                 before.append(spans[-back:][::-1] if back else [own])
                 spans.append(own)
         self.buckets = [
-            _Bucket(group, ids, mask, _before([before[n] for n in group]))
+            _Bucket(group, ids, mask, _before([before[n] for n in group], pool))
             for group, (ids, mask) in zip(groups, tensors, strict=True)
         ]
 
     def pasts(self, kept: Sequence[Tensor]) -> list[Past | None]:
-        """For each kept piece its last passages' keys and values. ``kept``: a layer each, (2, tokens, heads, d_head)."""
+        """For each kept piece its last passages' keys and values. ``kept``: a layer each, (2, slots, heads, d_head)."""
         found: list[Past | None] = []
         for piece, spans in zip(self._pieces, self._spans, strict=True):
             if not piece.kept:
@@ -184,8 +189,8 @@ class _Layout:
         return found
 
 
-def _before(found: Sequence[Sequence[tuple[int, int]]]) -> Before | None:
-    """Of spans (place, tokens) that stand before each passage, nearest first."""
+def _before(found: Sequence[Sequence[_Span]], pool: int) -> Before | None:
+    """Of spans that stand before each passage, nearest first."""
     widest = max(sum(length for _, length in spans) for spans in found)
     if widest == 0:
         return None
@@ -195,7 +200,7 @@ def _before(found: Sequence[Sequence[tuple[int, int]]]) -> Before | None:
         for back, (start, length) in enumerate(spans, 1):
             inside = slice(at, at + length)
             places[n, inside] = np.arange(start, start + length)[::-1]
-            tokens[n, inside] = np.arange(at, at + length)
+            tokens[n, inside] = pool * np.arange(at, at + length)
             passages[n, inside] = back
             at += length
     return Before(*(torch.from_numpy(one) for one in (places, tokens, passages)))
@@ -212,19 +217,19 @@ def _attended(path: PassageMemory, hidden: Tensor, qkv: Tensor, memory: Tensor, 
     return attended + added
 
 
-def new_paths(config: BertConfig, *, passages: int, rank: int) -> list[PassageMemory]:
-    """One for each layer, gates shut. ``passages``: as RecurrentBert's."""
-    width, heads = config.hidden_size, config.num_attention_heads
-    return [PassageMemory(width, heads, passages=max(passages, 1), rank=rank) for _ in range(config.num_hidden_layers)]
+def new_paths(config: BertConfig, sizes: MemorySizes) -> list[PassageMemory]:
+    """One for each of the topmost layers that have a memory, gates shut."""
+    width, heads, count = config.hidden_size, config.num_attention_heads, min(sizes.layers, config.num_hidden_layers)
+    return [PassageMemory(width, heads, passages=max(sizes.passages, 1), rank=sizes.rank) for _ in range(count)]
 
 
-def load_paths(tensors: dict[str, Tensor], config: BertConfig, *, passages: int, rank: int) -> list[PassageMemory]:
-    """One for each layer, with these weights.
+def load_paths(tensors: dict[str, Tensor], config: BertConfig, sizes: MemorySizes) -> list[PassageMemory]:
+    """As ``new_paths``, with these weights.
 
     Raises:
         ModelMissing: they are of a model of another size.
     """
-    paths = new_paths(config, passages=passages, rank=rank)
+    paths = new_paths(config, sizes)
     try:
         nn.ModuleList(paths).load_state_dict({name: one.float() for name, one in tensors.items()})
     except RuntimeError as error:

@@ -44,6 +44,7 @@ from memptm.training.targets import Target, find_targets
 from memptm.training.telemetry import Telemetry
 from memptm.training.tower import Tower
 from memptm.types import Json
+from memptm.working.passages import MemorySizes
 
 Phase = Literal["adapt", "memory"]
 PHASES: tuple[Phase, ...] = ("adapt", "memory")
@@ -55,8 +56,8 @@ class Recipe:
 
     Attributes:
         steps, memory_steps: of a phase, at most; None: once through the questions.
-        rank: of the updates, and of the memory's. pairs, hard: see realm.Recipe.
-        passages: that the memory reads back, a layer; 0: a passage reads itself, the control of what memory is worth.
+        rank: of the encoder's updates. pairs, hard: see realm.Recipe.
+        memory: its sizes.
         before: passages written before one for its target. stretch: passages that are read in a row. tokens: of a step.
         labels: questions teach the memory, too, where there are any.
     """
@@ -67,7 +68,7 @@ class Recipe:
     rank: int = 16
     pairs: int = 16
     hard: int = 3
-    passages: int = 2
+    memory: MemorySizes = MemorySizes()  # noqa: RUF009 (frozen)
     before: int = 2
     stretch: int = 5
     tokens: int = 2400
@@ -219,8 +220,8 @@ class _Run:
         plan = plan[: recipe.memory_steps]
         torch.manual_seed(recipe.seed)
         bert = self.encoder.bert()
-        paths = new_paths(bert.config, passages=recipe.passages, rank=recipe.rank)
-        model = RecurrentBert(bert, paths, passages=recipe.passages, pooling=self.encoder.pooling)
+        paths = new_paths(bert.config, recipe.memory)
+        model = RecurrentBert(bert, paths, recipe.memory, pooling=self.encoder.pooling)
         used = sorted({n for batch in plan for item in batch for n in range(items[item].start, items[item].end)})
         lesson = PassageLesson(
             model,
@@ -248,7 +249,10 @@ class _Run:
             progress=self.progress,
         )
         save_memory(
-            folder / "encoder", self.encoder, model.paths.state_dict(), passages=recipe.passages, rank=recipe.rank
+            folder / "encoder",
+            self.encoder,
+            model.paths.state_dict(),
+            recipe.memory,
         )
         self._remembers = True
         return _told(telemetry, len(plan), began)

@@ -1,6 +1,6 @@
 """What a layer reads of the passages before: Transformer-XL's recurrence between passages instead of segments.
 
-A query i of passage t and a token j of a passage before it score
+A query i of passage t and a slot j of a passage before it (a token, or the mean of a few) score
 
     [ (q_i + Δq_i + u)·k_j + (q_i + Δq_i + v)·(r_d + e_p) ] / √d_head
 
@@ -25,13 +25,27 @@ FREQUENCIES = 32  # of the sinusoids of a distance
 LONGEST = 10_000.0  # tokens; the wavelength of the slowest sinusoid is 2π times this
 
 
+@dataclass(frozen=True, kw_only=True)
+class MemorySizes:
+    """Attributes:
+    layers: the topmost ones, that have a memory. passages: that each reads back; 0: a passage reads itself again instead (the
+        control of what memory is worth). pool: tokens of which the means of keys and of values are remembered, as one slot (Rae
+        et al. 2019, arXiv 1911.05507, compress old memory so). rank: of the updates.
+    """
+
+    layers: int = 2
+    passages: int = 2
+    pool: int = 4
+    rank: int = 16
+
+
 @dataclass(frozen=True)
 class Before:
-    """Tokens of the passages before each of n passages; all (n, m).
+    """Slots of the passages before each of n passages; all (n, m).
 
     Attributes:
-        places: where a token's key and value are kept; of one that is not there, any. tokens: d of the formula.
-        passages: p of the formula, from 1; 0 where no token is.
+        places: where a slot's key and value are kept; of one that is not there, any. tokens: d of the formula.
+        passages: p of the formula, from 1; 0 where no slot is.
     """
 
     places: Tensor
@@ -43,7 +57,7 @@ class PassageMemory(nn.Module):
     """One layer's attention to the passages before.
 
     Args:
-        width, heads: of the layer. passages: how many it reads back. rank: of the updates.
+        width, heads: of the layer. passages: how many it reads back, at most. rank: of the updates.
     """
 
     def __init__(self, width: int, heads: int, *, passages: int, rank: int) -> None:
@@ -69,7 +83,7 @@ class PassageMemory(nn.Module):
 
         Args:
             hidden: (n, t, width), the layer's input. query: (n, heads, t, d_head), its own.
-            keys, values: (n, heads, m, d_head) of the tokens before. before: what they are.
+            keys, values: (n, heads, m, d_head) of the slots before. before: what they are.
         """
         kind, (n, heads, length, size) = query.dtype, query.shape
         hidden = hidden.to(kind)

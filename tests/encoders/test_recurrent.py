@@ -6,23 +6,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memptm.encoders.bert import Bert, BertConfig
-from memptm.encoders.recurrent import Piece, RecurrentBert
+from memptm.encoders.recurrent_bert import Piece, RecurrentBert, new_paths
 from memptm.encoders.sentence import padded, pooled
-from memptm.working.passages import PassageMemory
+from memptm.working.passages import MemorySizes
 
 CONFIG = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24)
 CLOSE = {"atol": 1e-5}
 lines = st.lists(st.lists(st.integers(1, 49), min_size=2, max_size=9), min_size=1, max_size=7)
 
 
-def model(*, passages=2, opened=True, seed=0):
+def model(*, layers=3, passages=2, pool=1, opened=True, seed=0):
     torch.manual_seed(seed)
     bert = Bert(CONFIG).eval()
-    paths = [PassageMemory(16, 2, passages=passages, rank=4) for _ in range(3)]
+    sizes = MemorySizes(layers=layers, passages=passages, pool=pool, rank=4)
+    paths = new_paths(CONFIG, sizes)
     for path in paths if opened else []:
         for parameter in path.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
-    return RecurrentBert(bert, paths, passages=passages, pooling="mean").eval()
+    return RecurrentBert(bert, paths, sizes, pooling="mean").eval()
 
 
 def alone(made, row):
@@ -62,11 +63,11 @@ def test_open_gates_let_the_past_be_seen(document):
 
 
 @settings(deadline=None, max_examples=25)
-@given(lines=lines, cut=st.integers(0, 7), passages=st.integers(1, 3))
+@given(lines=lines, cut=st.integers(0, 7), passages=st.integers(1, 3), pool=st.integers(1, 4))
 @torch.inference_mode()
-def test_a_stream_gives_the_documents_keys(lines, cut, passages):
+def test_a_stream_gives_the_documents_keys(lines, cut, passages, pool):
     """Identity (b) of Transformer-XL: in one pass, passage by passage, or cut anywhere."""
-    made = model(passages=passages)
+    made = model(passages=passages, pool=pool)
     whole, last = made([Piece(lines)])
     past, one_by_one = None, []
     for row in lines:
@@ -92,15 +93,16 @@ def test_documents_beside_one_another_do_not_see_each_other(lines, others):
     assert torch.allclose(together, torch.cat([first, second]), **CLOSE)
 
 
+@pytest.mark.parametrize("layers", [1, 3])
 @torch.inference_mode()
-def test_the_past_reaches_as_far_as_layers_times_passages():
-    made = model(passages=1)
+def test_the_past_reaches_as_far_as_layers_times_passages(layers):
+    made = model(layers=layers, passages=1)
     document = [[1, n, 2] for n in range(5, 12)]
     keys, _ = made([Piece(document)])
     for changed in range(len(document) - 1):
         other = [[1, 40, 2] if n == changed else row for n, row in enumerate(document)]
         apart = (made([Piece(other)])[0][-1] - keys[-1]).abs().max() > 1e-6
-        assert apart == (len(document) - 1 - changed <= 3)
+        assert apart == (len(document) - 1 - changed <= layers)
 
 
 @torch.inference_mode()
@@ -123,3 +125,16 @@ def test_memory_is_detached():
     keys[1].sum().backward()
     assert words.grad[9].abs().sum() > 0
     assert words.grad[7].abs().sum() == 0
+
+
+@torch.inference_mode()
+def test_a_slot_is_the_mean_of_its_tokens_and_of_no_padding(document):
+    made = model(pool=2)
+    _, (past,) = made([Piece(document)])
+    fine = model(pool=1)
+    _, (alone,) = made([Piece(document[1:2])])  # three tokens: two slots, the second of one token
+    _, (each,) = fine([Piece(document[1:2])])
+    assert past.lengths.tolist() == [1, 2]
+    assert alone.lengths.tolist() == [2]
+    assert torch.allclose(alone.states[:, :, 0], each.states[:, :, :2].mean(2), **CLOSE)
+    assert torch.allclose(alone.states[:, :, 1], each.states[:, :, 2], **CLOSE)

@@ -10,6 +10,7 @@ from memptm.encoders.adapted import save_memory
 from memptm.encoders.recurrent import RecurrentEncoder
 from memptm.encoders.recurrent_bert import new_paths
 from memptm.encoders.sentence import load_encoder
+from memptm.working.passages import MemorySizes
 from tests.encoders.tiny import encoder
 
 
@@ -17,10 +18,11 @@ def recurrent(folder: Path, *, passages: int = 2, layers: int = 2) -> RecurrentE
     """On ``tests.encoders.tiny``'s encoder, which is saved in ``folder``, too."""
     base = encoder(folder / "base", layers=layers)
     torch.manual_seed(1)
-    paths = torch.nn.ModuleList(new_paths(base.bert().config, passages=passages, rank=2))
+    sizes = MemorySizes(layers=layers, passages=passages, pool=2, rank=2)
+    paths = torch.nn.ModuleList(new_paths(base.bert().config, sizes))
     for parameter in paths.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    save_memory(folder / "recurrent", base, paths.state_dict(), passages=passages, rank=2)
+    save_memory(folder / "recurrent", base, paths.state_dict(), sizes)
     made = load_encoder(str(folder / "recurrent"))
     assert isinstance(made, RecurrentEncoder)
     return made

@@ -17,6 +17,7 @@ from memptm.errors import InputError, ModelMissing
 from memptm.training.encoder import Recipe, train_encoder
 from memptm.training.passages import FollowUp, PassageLesson, Stretch, by_tokens, stretches
 from memptm.types import Block
+from memptm.working.passages import MemorySizes
 from tests.encoders.tiny import encoder as tiny
 
 RECIPE = Recipe(pairs=4, hard=1, rank=2, tokens=50, stretch=3, steps=4, memory_steps=4, save_every=2)
@@ -95,7 +96,7 @@ def test_follow_ups_teach_the_query_that_their_rewrite_has(memory, questions, tm
     told = train_encoder([questions], memory, tmp_path / "out", recipe=RECIPE, follow_ups=[path])
     assert all("follow" in row for row in told["phases"]["memory"]["telemetry"])
     path.write_text('{"history": "Hove", "question": "When?", "rewrite": "When was Hove?"}\n')
-    with pytest.raises(InputError, match="follow_ups.jsonl line 1: history must be a list"):
+    with pytest.raises(InputError, match=r"follow_ups\.jsonl line 1: history must be a list"):
         train_encoder([questions], memory, tmp_path / "other", recipe=RECIPE, follow_ups=[path])
 
 
@@ -205,8 +206,8 @@ def test_the_target_is_the_mean_of_the_key_alone_and_in_context(memory):
     """And a lesson's loss by hand: cosine, and the share of the right target among all."""
     encoder = memory.encoder
     rows = encoder.token_ids(["First town.", "It burnt down.", "Nobody came."])
-    bert = encoder.bert()
-    model = RecurrentBert(bert, new_paths(bert.config, passages=2, rank=2), passages=2, pooling="mean").eval()
+    bert, sizes = encoder.bert(), MemorySizes(rank=2)
+    model = RecurrentBert(bert, new_paths(bert.config, sizes), sizes, pooling="mean").eval()
 
     def key(ids):
         return torch.nn.functional.normalize(bert(torch.tensor([ids]))[0].mean(0), dim=0)
