@@ -14,7 +14,7 @@ from encoder_data import make
 from memptm.training.encoder import Recipe, train_encoder
 from memptm.working.passages import MemorySizes
 
-ADAPT_STEPS, MEMORY_STEPS = 400, 300
+ADAPT_STEPS, MEMORY_STEPS = 120, 120
 
 
 @click.command()

@@ -51,7 +51,7 @@ class RecurrentEncoder:
         self.fingerprint = together(self.alone.fingerprint, folder / MEMORY)
         self._sizes = sizes_of(name, settings)
         self.reach = self._sizes.passages * min(self._sizes.layers, self.alone.layers)
-        self._models: dict[str, RecurrentBert] = {}
+        self._models: dict[bool, RecurrentBert] = {}
 
     def encode_passages(self, texts: Sequence[str], *, progress: Progress = silent) -> Keys:
         """Keys of texts that stand alone."""
@@ -78,7 +78,7 @@ class RecurrentEncoder:
                 pieces = [
                     Piece(rows[n][start:end], pasts.pop(n, None), kept=end < len(rows[n])) for n, start, end in chunk
                 ]
-                keys, found = self._model("bulk")(pieces)
+                keys, found = self.model(bulk=True)(pieces)
                 pasts |= {n: past for (n, _, _), past in zip(chunk, found, strict=True) if past is not None}
                 made.append(keys.numpy())
                 done += len(keys)
@@ -104,7 +104,7 @@ class RecurrentEncoder:
         """
         from memptm.encoders.recurrent_bert import Past
 
-        model = self._model("exact")
+        model = self.model(bulk=False)
         states, lengths = tensors.get("states"), tensors.get("lengths")
         heads = model.memories[0].heads
         shape = (len(model.memories), 2, heads, self.dimension // heads)
@@ -118,19 +118,18 @@ class RecurrentEncoder:
         from memptm.encoders.recurrent_bert import Piece
 
         with torch.inference_mode():
-            keys, (found,) = self._model("exact")([Piece(self.alone.token_ids([text]), past, kept=kept)])
+            keys, (found,) = self.model(bulk=False)([Piece(self.alone.token_ids([text]), past, kept=kept)])
         return np.asarray(keys.numpy()), found
 
-    def _model(self, kind: str) -> RecurrentBert:
-        """The model for single texts ("exact"), or for many ("bulk", where its encoder has that)."""
-        if kind not in self._models:
+    def model(self, *, bulk: bool) -> RecurrentBert:
+        """What it runs: for single texts, or for many."""
+        if bulk not in self._models:
             from memptm.encoders.recurrent_bert import RecurrentBert, load_paths
 
-            bert = self.alone.model(bulk=kind == "bulk")
+            bert = self.alone.model(bulk=bulk)
             paths = load_paths(tensors_of(self._folder / MEMORY), bert.config, self._sizes)
-            made = RecurrentBert(bert, paths, self._sizes, pooling=self.alone.pooling)
-            self._models[kind] = made.eval().fitted()
-        return self._models[kind]
+            self._models[bulk] = RecurrentBert(bert, paths, self._sizes, pooling=self.alone.pooling).eval().fitted()
+        return self._models[bulk]
 
 
 def _chunks(rows: Sequence[Sequence[Sequence[int]]]) -> Iterator[list[tuple[int, int, int]]]:
