@@ -27,6 +27,8 @@ COLUMNS = {
     "drift": "drift",
     "negatives": "negatives a question",
     "stale": "steps since the keys",
+    "apart": "relevant − other blocks",
+    "changed": "labels changed a question",
 }
 
 
