@@ -143,6 +143,14 @@ def passages_by_recall(
     return [runs[n] for n in best], [math.log(scores[n]) - total for n in best]
 
 
+def fits(reader: Reader, question: str, passages: Sequence[Passage]) -> bool:
+    """Whether the reader's window holds everything, so that there is nothing to choose."""
+    left, longest = room(reader, question, passages), 20  # characters of a token, rarely more
+    if len(passages) > 1 or len(passages[0].text) > longest * left:
+        return False
+    return len(reader.windower.tokenizer.encode(passages[0].text, add_special_tokens=False).ids) <= left
+
+
 def room(reader: Reader, question: str, passages: Sequence[Passage]) -> int:
     """Tokens that the reader's window has for blocks beside the question, and the title of a single passage."""
     title = around(passages[0]) if len(passages) == 1 else ""
