@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from held_out import rows
-from memptm.training.long_texts import LongExample, answered, read_long
+from memptm.training.long_texts import LongExample, answered, hotpot
 from memptm.types import Json
 
 
@@ -17,6 +17,6 @@ def covid(data: Path) -> tuple[list[Json], list[Json]]:
 
 def measured(data: Path) -> dict[str, list[tuple[str, LongExample]]]:
     """Name → (group, question) pairs that no judge is trained on; questions of a group share a text."""
-    hotpot = list(read_long([data / "hotpotqa_dev.jsonl"]))
+    hotpots = [hotpot(row) for row in rows(data / "hotpotqa_dev.jsonl") if row["context"]]  # one has no paragraphs
     papers = [(str(paper["id"]), answered(one, paper["text"])) for paper in covid(data)[1] for one in paper["qa"]]
-    return {"hotpotqa_dev": [(str(n), one) for n, one in enumerate(hotpot)], "covid_papers, a third": papers}
+    return {"hotpotqa_dev": [(str(n), one) for n, one in enumerate(hotpots)], "covid_papers, a third": papers}

@@ -7,6 +7,7 @@ linear head: some hundred kilobytes beside the reader's weights.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -20,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from memptm.encoders.low_rank import add_low_rank, merge_low_rank
-from memptm.encoders.precision import bfloat16_is_faster
-from memptm.encoders.sentence import batches, padded
+from memptm.encoders.precision import bfloat16_is_faster, bulk_precision
+from memptm.encoders.sentence import PROBE, batches, padded
 from memptm.errors import ModelMissing
 from memptm.generation.config import ReaderConfig
 from memptm.generation.reader import SHIPPED as SHIPPED_READER
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "judge"
 QUESTION_TOKENS = 64  # a longer question keeps its first and last 32
+COARSE_WINDOW = 256
 PAD_TO = 32
 _TOKENISED = 4096  # blocks at once
+PROBED = "When was the lighthouse rebuilt, and of what?"  # asked of the encoder's PROBE
+CLOSE = 0.01  # mean difference of PROBE's scores up to which 8-bit integers are good enough
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +60,7 @@ class JudgeConfig:
     fingerprint: str = ""
     rank: int = 8
     window: int = 512
-    coarse_window: int = 256
+    coarse_window: int = COARSE_WINDOW
 
     @classmethod
     def read(cls, path: Path) -> JudgeConfig:
@@ -121,52 +125,49 @@ class TrainedJudge:
         return scorer.eval()
 
     @cached_property
+    def quick(self) -> BlockScorer:
+        """For many blocks at once: in 8-bit integers where those are fastest and change little."""
+        if bulk_precision() != "int8":
+            return self.scorer
+        packer = self.packer
+        packed = packer.pack(packer.question(PROBED), packer.blocks(PROBE), range(len(PROBE)), window=COARSE_WINDOW)
+        ids, mask, segments = collate(packed)
+        quick = copy.copy(self.scorer)
+        quick._modules = {**self.scorer._modules, "trunk": self.scorer.trunk.quantised(ids, mask)}
+        with torch.inference_mode():
+            exact, rounded = (one(ids, mask, segments).sigmoid()[mask] for one in (self.scorer, quick))
+        return quick if float((exact - rounded).abs().mean()) <= CLOSE else self.scorer
+
+    @cached_property
     def packer(self) -> Packer:
         """Makes model inputs."""
         return Packer(reader_tokenizer(self.config.reader))
 
     def look(self, question: str, texts: Sequence[str]) -> TrainedView:
         """At the blocks of a text."""
-        return TrainedView(self.scorer, self.packer, self.config, question, texts)
+        return TrainedView(self, question, texts)
 
 
 class TrainedView:
     """A trained judge's view of one text."""
 
-    def __init__(
-        self, scorer: BlockScorer, packer: Packer, config: JudgeConfig, question: str, texts: Sequence[str]
-    ) -> None:
-        self.scorer, self.packer, self.config = scorer, packer, config
-        self._question = packer.question(question)
-        self._ids = packer.blocks(texts)
+    def __init__(self, judge: TrainedJudge, question: str, texts: Sequence[str]) -> None:
+        self.judge, self.packer, self.config = judge, judge.packer, judge.config
+        self._question = self.packer.question(question)
+        self._ids = self.packer.blocks(texts)
 
     def coarse(self, blocks: Sequence[int], kept: Sequence[int] = (), *, progress: Progress = silent) -> list[float]:
         """Blocks that follow each other are read together, as many as fit, the kept ones with them in the text's order."""
         window = self.config.window if kept else self.config.coarse_window
         packed = self.packer.pack(self._question, self._ids, blocks, kept, window=window)
-        scores = self._score(packed, progress)
+        scores = _scores(self.judge.quick, packed, progress)
         return [scores[n] for n in blocks]
 
     def fine(self, blocks: Sequence[int]) -> list[float]:
         """In one window; in several, the next going on where the last was full, where they do not fit one."""
         packed = self.packer.pack(self._question, self._ids, blocks, window=self.config.window)
-        scores = self._score(packed, silent)
+        scores = _scores(self.judge.scorer, packed, silent)
         return [scores[n] for n in blocks]
-
-    def _score(self, packed: Sequence[Packed], progress: Progress) -> dict[int, float]:
-        """Mean token score of each block; of one that is in several inputs (it was kept), the mean of these."""
-        total, count, done = dict[int, float](), dict[int, int](), 0
-        for group in batches([len(one.ids) for one in packed]):
-            some = [packed[n] for n in group]
-            with torch.inference_mode():
-                scores = self.scorer(*collate(some)).sigmoid()
-            for one, row in zip(some, scores, strict=True):
-                for n, first, last in one.blocks:
-                    total[n] = total.get(n, 0.0) + float(row[first:last].mean())
-                    count[n] = count.get(n, 0) + 1
-            done += len(some)
-            progress(Event(stage="judge", done=done, total=len(packed), unit="windows"))
-        return {n: total[n] / count[n] for n in total}
 
 
 class Packer:
@@ -237,6 +238,22 @@ def collate(packed: Sequence[Packed]) -> tuple[Tensor, Tensor, Tensor]:
     for n, one in enumerate(packed):
         segments[n, one.question : len(one.ids)] = 1
     return ids, mask, segments
+
+
+def _scores(scorer: BlockScorer, packed: Sequence[Packed], progress: Progress) -> dict[int, float]:
+    """Mean token score of each block; of one that is in several inputs (it was kept), the mean of these."""
+    total, count, done = dict[int, float](), dict[int, int](), 0
+    for group in batches([len(one.ids) for one in packed]):
+        some = [packed[n] for n in group]
+        with torch.inference_mode():
+            scores = scorer(*collate(some)).sigmoid()
+        for one, row in zip(some, scores, strict=True):
+            for n, first, last in one.blocks:
+                total[n] = total.get(n, 0.0) + float(row[first:last].mean())
+                count[n] = count.get(n, 0) + 1
+        done += len(some)
+        progress(Event(stage="judge", done=done, total=len(packed), unit="windows"))
+    return {n: total[n] / count[n] for n in total}
 
 
 def new_scorer(config: JudgeConfig) -> BlockScorer:

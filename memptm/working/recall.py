@@ -63,7 +63,7 @@ class MemRecall:
     judge: Judge
     rounds: int = 2
     keep: int = 2
-    again: int = 16
+    again: int = 8
     rehearse: bool = True
 
     def __post_init__(self) -> None:
