@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from tokenizers import Tokenizer
 
@@ -40,7 +41,7 @@ class Chosen:
     def runs(self) -> list[tuple[int, int]]:
         """(first, behind the last) of the blocks that follow each other without a break."""
         starts = [n for n, gap in enumerate(self.gaps) if gap is None]
-        return list(zip(starts, [*starts[1:], len(self.gaps)], strict=True))
+        return list(pairwise([*starts, len(self.gaps)]))
 
 
 def choose(
@@ -247,4 +248,4 @@ def _merged(count: int, touched: Sequence[tuple[int, int]]) -> Iterator[tuple[in
     """(first, behind the last) blocks, in order, so that every pair of ``touched`` is within one."""
     crossed = {n for first, last in touched for n in range(first + 1, last + 1)}
     starts = [n for n in range(count) if n not in crossed]
-    yield from zip(starts, [*starts[1:], count], strict=True)
+    return pairwise([*starts, count])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memptm.generation.judge import TrainedJudge
 
 SATURATION, LENGTH = 1.2, 0.75  # BM25's k1 and b
+NO_WORD = 0.01  # score of a block that holds none of the question's words
 UNTRAINED = ("embedding", "bm25")
 _ENCODED = 1024  # blocks between two reports of progress
 
@@ -53,7 +54,7 @@ def _trained(folder: Path) -> TrainedJudge:
 
 
 class LexicalJudge:
-    """BM25 (Robertson and Zaragoza 2009) of a text's blocks; scores s as s / (1 + s)."""
+    """BM25 (Robertson and Zaragoza 2009) of a text's blocks; scores s as (s + 0.01) / (s + 1)."""
 
     def look(self, question: str, texts: Sequence[str]) -> LexicalView:
         """At the blocks of a text."""
@@ -146,4 +147,5 @@ class EmbeddingView:
 
 
 def _squashed(score: float) -> float:
-    return score / (1 + score)
+    """Into (0, 1); one that no word is found in is not impossible."""
+    return (score + NO_WORD) / (score + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -131,7 +132,7 @@ def test_a_generator_reads_neighbours_as_one_passage_best_first(reader):
     assert log_prior == sorted(log_prior, reverse=True)
     assert all(TEXT[one.start : one.end] == one.text for one in found)
     ends = sorted((one.start, one.end) for one in found)
-    assert all(a[1] < b[0] for a, b in zip(ends, ends[1:], strict=False))
+    assert all(a[1] < b[0] for a, b in pairwise(ends))
 
 
 def test_very_many_blocks_are_sieved_by_words_first(reader, monkeypatch):
@@ -158,3 +159,5 @@ def test_nothing_is_chosen_where_everything_fits(reader):
 def test_a_blank_text_has_no_answer(reader):
     answer = answer_by_recall(reader, "who ?", [passage(" \n")], RECALL, bias=0.0)
     assert (answer.text, answer.evidence) == (None, ())
+    tokenizer = reader.windower.tokenizer
+    assert passages_by_recall("who ?", [passage(" \n")], RECALL, tokenizer=tokenizer, window=60) == ([], [])

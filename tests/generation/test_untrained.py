@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from memptm.generation.untrained import EmbeddingJudge, LexicalJudge
+from memptm.generation.untrained import NO_WORD, EmbeddingJudge, LexicalJudge
 from tests.memory.toy import Toy
 
 TEXTS = ["the tower in oslo", "ada built the tower the tower", "ben lives in bern", ""]
@@ -31,13 +31,13 @@ def naive_bm25(question, texts):
 def test_words_are_scored_by_bm25():
     scores = LexicalJudge().look("who built the tower", TEXTS).coarse(range(4))
     expected = naive_bm25("who built the tower", TEXTS)
-    assert scores == pytest.approx([one / (1 + one) for one in expected])
-    assert scores[3] == 0.0
+    assert scores == pytest.approx([(one + NO_WORD) / (one + 1) for one in expected])
+    assert scores[3] == NO_WORD
 
 
 def test_a_kept_block_lends_its_words():
     view = LexicalJudge().look("who built the tower", ["ada built the tower", "ada lives in bern", "ben lives in bern"])
-    assert view.coarse([1])[0] == 0.0
+    assert view.coarse([1])[0] == NO_WORD
     beside = view.coarse([1, 2], [0])
     assert beside[0] > beside[1]
     assert view.fine([0, 1]) == [view.coarse([0], [1])[0], view.coarse([1], [0])[0]]
