@@ -47,7 +47,7 @@ class SpanLoss:
     """−log p of the right spans by a span reader; p is at least ``LEAST``."""
 
     def __init__(self, reader: Reader) -> None:
-        self.reader = reader
+        self.reader, self.model = reader, reader.model  # loaded now: that draws random numbers
 
     def __call__(self, question: str, texts: Sequence[str], answers: Sequence[str]) -> list[float]:
         """A number a text; of a text longer than the reader's window, its likeliest window counts."""
@@ -66,7 +66,7 @@ class SpanLoss:
         ids, mask, segments, body = collate(windows)
         gold = gold_spans(windows, [tuple(one) for one in spans], ids.shape[1], self.reader.config.span_tokens)
         with torch.inference_mode():
-            logits, null = self.reader.model(ids, mask, segments, body)
+            logits, null = self.model(ids, mask, segments, body)
             flat = logits.flatten(1)
             everything = torch.cat([null.unsqueeze(1), flat], dim=1).logsumexp(dim=1)
             return (flat.masked_fill(~gold.flatten(1), -torch.inf).logsumexp(dim=1) - everything).exp()

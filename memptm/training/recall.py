@@ -133,14 +133,15 @@ def train_recall(
             "No row says what of its text is relevant. Give supporting facts, or answers that stand in the text."
         )
     config = JudgeConfig(reader=reader, fingerprint=reader_fingerprint(reader_folder(reader)), rank=recipe.rank)
-    torch.manual_seed(recipe.seed)
-    scorer = new_scorer(config).train()
-    for layer in scorer.trunk.layers:
-        layer.dropout = recipe.dropout  # type: ignore[assignment]
     packer = Packer(reader_tokenizer(reader))
     blocked = cut(usable, packer, progress=progress)
     if not recipe.labels and loss is None:
         loss = SpanLoss(Reader.load(reader or None))
+    scores = _first_scores(blocked, recipe, encoder, out, progress)
+    torch.manual_seed(recipe.seed)  # after what draws random numbers only where it runs for the first time
+    scorer = new_scorer(config).train()
+    for layer in scorer.trunk.layers:
+        layer.dropout = recipe.dropout  # type: ignore[assignment]
     lesson = RecallLesson(
         scorer,
         packer,
@@ -148,7 +149,7 @@ def train_recall(
         config=config,
         recipe=recipe,
         loss=None if recipe.labels else loss,
-        scores=_first_scores(blocked, recipe, encoder, out, progress),
+        scores=scores,
     )
     plan = shuffled(len(usable), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed)
     lesson.starts = int(recipe.supposed * len(plan))
