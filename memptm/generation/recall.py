@@ -60,7 +60,7 @@ def choose(
         window: tokens of ``tokenizer``, without the question.
     """
     passages = _in_order(passages)
-    titles = [around(passage) if len(passages) > 1 else "" for passage in passages]
+    titles = [title_of(passage) if len(passages) > 1 else "" for passage in passages]
     title_tokens = [len(tokenizer.encode(title, add_special_tokens=False).ids) for title in titles]
     blocks, gaps, owners, sizes = list[Passage](), list[str | None](), list[int](), list[int]()
     for n, passage in enumerate(passages):
@@ -115,7 +115,7 @@ def answer_by_recall(
 def read_chosen(reader: Reader, question: str, chosen: Chosen, *, bias: float, method: str = "reader") -> Answer:
     """The reader's answer from blocks that were chosen; see ``answer_by_recall``."""
     text, places = _written(chosen)
-    title = around(chosen.blocks[0]) if len({one.id for one in chosen.blocks}) == 1 else ""
+    title = title_of(chosen.blocks[0]) if len({one.id for one in chosen.blocks}) == 1 else ""
     window = Passage(id="window", document="window", text=text, start=0, end=len(text), title=title)
     reading = reader.read([question], [[window]])[0]
     inside = tuple(span for span in reading.spans if _blocks_of(span, places, chosen) is not None)
@@ -154,8 +154,13 @@ def fits(reader: Reader, question: str, passages: Sequence[Passage]) -> bool:
 
 def room(reader: Reader, question: str, passages: Sequence[Passage]) -> int:
     """Tokens that the reader's window has for blocks beside the question, and the title of a single passage."""
-    title = around(passages[0]) if len(passages) == 1 else ""
+    title = title_of(passages[0]) if len(passages) == 1 else ""
     return max(reader.windower.room(question, title), SMALLEST_ROOM)
+
+
+def title_of(passage: Passage) -> str:
+    """What is written before a passage's blocks: title, headings, table header."""
+    return around(replace(passage, text=""))
 
 
 def tokens_of(tokenizer: Tokenizer) -> Tokens:
@@ -205,7 +210,7 @@ def _written(chosen: Chosen) -> tuple[str, list[tuple[int, int]]]:
         before = gap
         if before is None:
             first = n == 0 or chosen.blocks[n - 1].id != block.id
-            title = f"{around(block)}. " if several and first and around(block) else ""
+            title = f"{title_of(block)}. " if several and first and title_of(block) else ""
             before = ("\n" if n else "") + title
         parts += [before, block.text]
         length += len(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,19 +63,18 @@ class LexicalJudge:
 
 
 class LexicalView:
-    """Term counts of one text's blocks; a kept block adds its own terms to the question's, at half their weight."""
+    """Term counts of one text's blocks; a kept block adds its own terms to the question's, at half their weight.
+
+    Only terms that were asked for are counted: a text may have very many blocks.
+    """
 
     def __init__(self, question: str, texts: Sequence[str]) -> None:
         self._texts = texts
         self._asked = dict.fromkeys(list(dict.fromkeys(terms(question)))[:MOST_TERMS], 1.0)
-        self._counts: list[Counter[str]] = []
-        self._sizes: list[int] = []
+        self._sizes = array("L", bytes(array("L").itemsize * len(texts)))
+        self._counts: list[Counter[str]] = [Counter() for _ in texts]
         self._holders: Counter[str] = Counter()
-        for text in texts:
-            found = terms(text)
-            self._sizes.append(len(found))
-            self._counts.append(Counter(found))
-            self._holders.update(self._counts[-1].keys())
+        self._count(frozenset(self._asked))
         self._mean = sum(self._sizes) / max(len(texts), 1) or 1.0
 
     def coarse(self, blocks: Sequence[int], kept: Sequence[int] = (), *, progress: Progress = silent) -> list[float]:
@@ -86,10 +86,22 @@ class LexicalView:
 
     def fine(self, blocks: Sequence[int]) -> list[float]:
         """Each beside the others."""
+        self._with(blocks)  # counts their terms at once
         return [self.coarse([n], [m for m in blocks if m != n])[0] for n in blocks]
 
+    def _count(self, wanted: frozenset[str]) -> None:
+        for n, text in enumerate(self._texts):
+            found = terms(text)
+            self._sizes[n] = len(found)
+            held = Counter(term for term in found if term in wanted)
+            self._counts[n].update(held)
+            self._holders.update(held.keys())
+
     def _with(self, kept: Sequence[int]) -> dict[str, float]:
-        added = dict.fromkeys((term for n in kept for term in self._counts[n]), 0.5 / max(len(kept), 1))
+        added = dict.fromkeys((term for n in kept for term in terms(self._texts[n])), 0.5 / max(len(kept), 1))
+        new = frozenset(added) - self._asked.keys() - self._holders.keys()
+        if new:
+            self._count(new)
         return {**added, **self._asked}
 
     def _bm25(self, n: int, asked: dict[str, float]) -> float:
