@@ -69,4 +69,5 @@ class SpanLoss:
             logits, null = self.model(ids, mask, segments, body)
             flat = logits.flatten(1)
             everything = torch.cat([null.unsqueeze(1), flat], dim=1).logsumexp(dim=1)
-            return (flat.masked_fill(~gold.flatten(1), -torch.inf).logsumexp(dim=1) - everything).exp()
+            right: Tensor = flat.masked_fill(~gold.flatten(1), -torch.inf).logsumexp(dim=1)
+            return (right - everything).exp()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 from itertools import pairwise
 
 import pytest
@@ -161,3 +162,22 @@ def test_a_blank_text_has_no_answer(reader):
     assert (answer.text, answer.evidence) == (None, ())
     tokenizer = reader.windower.tokenizer
     assert passages_by_recall("who ?", [passage(" \n")], RECALL, tokenizer=tokenizer, window=60) == ([], [])
+
+
+@pytest.mark.slow
+def test_ten_million_characters_are_cut_sieved_and_read_with_progress_and_little_memory(reader):
+    line = "It was a tower, and he lives in it, and she was in Rome. "
+    text = line * (9_900_000 // len(line)) + "Cleo built the bell of Bern. " + line * (100_000 // len(line))
+    events, before = [], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    chosen = choose(
+        "who built the bell of bern ?",
+        [passage(text)],
+        RECALL,
+        tokenizer=reader.windower.tokenizer,
+        window=40,
+        progress=events.append,
+    )
+    assert "Cleo built the bell" in " ".join(one.text for one in chosen.blocks)
+    assert {event.stage for event in events} == {"cut", "judge"}
+    assert len(events) > 100
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600_000  # KiB; the text alone takes 10,000
