@@ -2,7 +2,8 @@
 
 The shipped reader reads every window. Texts are HotpotQA's ten paragraphs as one (hotpotqa_dev) and whole papers
 (covid_papers, the third that no judge was trained on); the answer is the reader's best span, for each question has one.
-Support F1 compares the blocks read with those that hold a supporting sentence or the answer.
+Support F1 compares the blocks read with those that hold a supporting sentence or the answer. "complete" are the questions
+whose text holds all that they need (long_data.Asked).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import click
 
-from long_data import measured
+from long_data import Asked, measured
 from memptm.encoders import load_encoder
 from memptm.evaluation.metrics import bootstrap, exact_match, f1
 from memptm.generation.reader import Reader
@@ -125,17 +126,19 @@ def support(read: Spans, example: LongExample, blocks: Spans) -> tuple[float, fl
     return 2 * common / max(len(gold) + len(got), 1), common / max(len(gold), 1)
 
 
-def interval(values: Sequence[float], groups: Sequence[str]) -> str:
-    low, high = bootstrap(values, groups=groups)
+def interval(values: Sequence[float], asked: Sequence[Asked]) -> str:
+    low, high = bootstrap(values, groups=[one.group for one in asked])
     return f"{100 * sum(values) / len(values):.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
-def measure(method: Method, asked: Sequence[tuple[str, LongExample]], reader: Reader) -> tuple[Json, list[float]]:
+def measure(method: Method, asked: Sequence[Asked], reader: Reader) -> tuple[Json, list[float]]:
     """The metrics, and F1 of every question."""
-    method(asked[0][1])  # loads the models
-    em, overlap, found, recalls, known, seconds, busy = [], [], [], [], [], 0.0, 0.0
+    method(asked[0].example)  # loads the models
+    em, overlap, support_f1, support_recall = list[float](), list[float](), list[float](), list[float]()
+    seconds = busy = 0.0
     cut: dict[str, Spans] = {}
-    for group, example in asked:
+    for one in asked:
+        example = one.example
         began, cpu = time.perf_counter(), time.process_time()
         said, read = method(example)
         seconds, busy = seconds + time.perf_counter() - began, busy + time.process_time() - cpu
@@ -143,15 +146,16 @@ def measure(method: Method, asked: Sequence[tuple[str, LongExample]], reader: Re
         overlap.append(f1(said, example.answers))
         if example.text not in cut:
             blocks = split_blocks(example.text, tokens_of(reader.windower.tokenizer))
-            cut = {example.text: [(one.start, one.end) for one in blocks]}
-        if example.relevant:
-            both = support(read, example, cut[example.text])
-            found.append(both[0])
-            recalls.append(both[1])
-            known.append(group)
-    groups = [group for group, _ in asked]
-    metrics: Json = {"n": len(asked), "EM": interval(em, groups), "F1": interval(overlap, groups)}
-    metrics |= {"support F1": interval(found, known), "support recall": interval(recalls, known)}
+            cut = {example.text: [(block.start, block.end) for block in blocks]}
+        both = support(read, example, cut[example.text])
+        support_f1.append(both[0])
+        support_recall.append(both[1])
+    metrics: Json = {"n": len(asked), "EM": interval(em, asked), "F1": interval(overlap, asked)}
+    there = [n for n, one in enumerate(asked) if one.complete]
+    metrics["n complete"] = len(there)
+    named = {"EM": em, "F1": overlap, "support F1": support_f1, "support recall": support_recall}
+    for name, values in named.items() if there else ():
+        metrics[f"{name}, complete"] = interval([values[n] for n in there], [asked[n] for n in there])
     metrics |= {"s a question": round(seconds / len(asked), 3), "CPU s": round(busy / len(asked), 3)}
     return metrics, overlap
 
@@ -184,7 +188,6 @@ def main(
         if questions and name not in questions:
             continue
         asked = asked[:limit]
-        groups = [group for group, _ in asked]
         for window in windows:
             reader.windower = Windower(tokenizer, window=window, stride=window // 3)
             each: dict[str, list[float]] = {}
@@ -207,7 +210,7 @@ def main(
                 settings |= {"limit": limit} if limit else {}
                 if best and other != "MemRecall, supervised" and not ahead.done(settings):
                     less = [a - b for a, b in zip(best, values, strict=True)]
-                    ahead.append(settings, 0, {"difference": interval(less, groups)})
+                    ahead.append(settings, 0, {"difference": interval(less, asked)})
 
 
 if __name__ == "__main__":
