@@ -26,7 +26,7 @@ BEAMS = 3  # of rag-sequence
 FROM_MODEL = "The model says this without the passages too: check it elsewhere."
 IN_HAND = 5  # passages of a text in hand that a generator reads
 RECALLED = 20  # passages, at least, whose blocks MemRecall chooses from
-READ_BY_RECALL = True  # a text in hand: chosen by scripts/measure_recall.py
+READ_BY_RECALL = True  # a text in hand that is longer than the window; scripts/measure_recall.py compares
 RECALL_TOKENS = 640  # of blocks that a generator reads: as much as five passages
 
 Stream = Callable[[str], None]

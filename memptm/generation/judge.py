@@ -126,7 +126,7 @@ class TrainedJudge:
 
     @cached_property
     def quick(self) -> BlockScorer:
-        """For many blocks at once: in 8-bit integers where those are fastest and change little."""
+        """The scorer in 8-bit integers, where those are fastest and change little."""
         if bulk_precision() != "int8":
             return self.scorer
         packer = self.packer
@@ -166,7 +166,7 @@ class TrainedView:
     def fine(self, blocks: Sequence[int]) -> list[float]:
         """In one window; in several, the next going on where the last was full, where they do not fit one."""
         packed = self.packer.pack(self._question, self._ids, blocks, window=self.config.window)
-        scores = _scores(self.judge.scorer, packed, silent)
+        scores = _scores(self.judge.quick, packed, silent)
         return [scores[n] for n in blocks]
 
 

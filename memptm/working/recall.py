@@ -54,7 +54,7 @@ class MemRecall:
 
     Attributes:
         rounds: of competition. keep: blocks that decay leaves between two rounds, if they fit half the window.
-        again: how many of the likeliest blocks are judged anew beside those.
+        again: how many of the likeliest blocks are judged anew beside those; so many fit one of the judge's inputs.
         rehearse: judge the window together; without it the coarse scores decide all.
     Raises:
         InputError: ``rounds`` or ``keep`` is below 1, or ``again`` is negative.
@@ -63,7 +63,7 @@ class MemRecall:
     judge: Judge
     rounds: int = 2
     keep: int = 2
-    again: int = 8
+    again: int = 6
     rehearse: bool = True
 
     def __post_init__(self) -> None:

@@ -60,13 +60,13 @@ def naive(folder, blocks):
 
 def test_blocks_judged_together_are_read_in_one_input(folder):
     found = TrainedJudge(folder).look(QUESTION, TEXTS).fine([0, 2, 3])
-    assert found == pytest.approx(naive(folder, [0, 2, 3]), abs=0.01)  # bfloat16 where that is faster
+    assert found == pytest.approx(naive(folder, [0, 2, 3]), abs=0.03)  # 8-bit integers where those are faster
 
 
 def test_coarse_scores_are_those_of_neighbours_that_fit_a_window(folder):
     view = TrainedJudge(folder).look(QUESTION, TEXTS)  # [CLS] and 5 tokens and [SEP], then 25 of blocks: four of 6
     expected = naive(folder, [0, 1, 2, 3]) + naive(folder, [4])
-    assert view.coarse(range(5)) == pytest.approx(expected, abs=0.03)  # 8-bit integers where those are faster
+    assert view.coarse(range(5)) == pytest.approx(expected, abs=0.03)
     assert view.coarse([4, 0])[0] == pytest.approx(view.coarse([4])[0], abs=0.2)
 
 
