@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from memptm.errors import InputError
+from memptm.progress import Progress, silent
 from memptm.types import Answer, Candidate, Document, Evidence, Hit, Passage
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from memptm.generation.reader import Reader
     from memptm.memory.memory import Memory
     from memptm.memory.search import Mode
+    from memptm.working.recall import Judge, MemRecall
 
 METHODS = ("reader", "generate", "rag-sequence", "rag-token")
 STREAMED = ("generate", "rag-token")
@@ -23,6 +25,9 @@ MAX_QUESTION = 10_000  # characters; a question is short, and what is longer is 
 BEAMS = 3  # of rag-sequence
 FROM_MODEL = "The model says this without the passages too: check it elsewhere."
 IN_HAND = 5  # passages of a text in hand that a generator reads
+RECALLED = 20  # passages, at least, whose blocks MemRecall chooses from
+READ_BY_RECALL = True  # a text in hand that is longer than the window; scripts/measure_recall.py compares
+RECALL_TOKENS = 640  # of blocks that a generator reads: as much as five passages
 
 Stream = Callable[[str], None]
 
@@ -36,6 +41,8 @@ class QA:
             all passages at once; "rag-sequence" and "rag-token" write it from each apart and sum over them.
         mode: how passages are searched, by meaning ("dense"), by words ("lexical") or by both ("hybrid").
         reader, generator: a model, its name or its folder; None is the packaged one. Loaded on first use.
+        recall: fill the reader's window with the best blocks of many passages (MemRecall), not with whole passages.
+        judge: of MemRecall: "embedding", "bm25", a folder made by memptm train recall, or a Judge; None is the default.
     Raises:
         InputError: there is no such method.
     """
@@ -48,11 +55,14 @@ class QA:
         mode: Mode = "hybrid",
         reader: Reader | str | None = None,
         generator: Generator | str | None = None,
+        recall: bool = False,
+        judge: Judge | str | None = None,
     ) -> None:
         if method not in METHODS:
             raise InputError(f"There is no method {method!r}. Methods: {', '.join(METHODS)}.")
         self.memory, self.method, self.mode = memory, method, mode
         self._reader, self._generator = reader, generator
+        self.recall, self.judge = recall, judge
 
     @property
     def reader(self) -> Reader:
@@ -72,6 +82,17 @@ class QA:
             self._generator = Generator.load(self._generator)
         return self._generator
 
+    @property
+    def mem_recall(self) -> MemRecall:
+        """What chooses blocks."""
+        from memptm.working.recall import MemRecall
+
+        if self.judge is None or isinstance(self.judge, str):
+            from memptm.generation.untrained import load_judge
+
+            self.judge = load_judge(self.judge)
+        return MemRecall(judge=self.judge)
+
     def __call__(self, question: str, *, k: int = 5, where: str | None = None, stream: Stream | None = None) -> Answer:
         """Answer ``question`` from the ``k`` best passages of the memory.
 
@@ -84,9 +105,11 @@ class QA:
             InputError: no memory, an empty or overlong question, k below 1, or a filter that cannot be read.
         """
         memory = self._ready([question], k)
-        hits = memory.search(question, k=k, mode=self.mode, where=where)
+        hits = memory.search(question, k=self._depth(k), mode=self.mode, where=where)
         if not hits:
             return self._nothing_to_read(question)
+        if self.recall:
+            return self._by_recall(question, hits, stream=stream)
         if self.method == "reader":
             return self._read_batch([question], [hits])[0]
         return self._write(question, *self._prior(hits), stream=stream)
@@ -98,8 +121,13 @@ class QA:
             InputError: as for a call.
         """
         memory = self._ready(questions, k)
-        found = memory.search(list(questions), k=k, mode=self.mode) if questions else []
+        found = memory.search(list(questions), k=self._depth(k), mode=self.mode) if questions else []
         answers = [self._nothing_to_read(question) for question in questions]
+        if self.recall:
+            return [
+                self._by_recall(question, hits) if hits else nothing
+                for question, hits, nothing in zip(questions, found, answers, strict=True)
+            ]
         full = [n for n, hits in enumerate(found) if hits]
         if full:
             asked, read = [questions[n] for n in full], [found[n] for n in full]
@@ -111,21 +139,68 @@ class QA:
                 answers[n] = answer
         return answers
 
-    def read(self, question: str, text: str) -> Answer:
-        """Answer ``question`` from ``text`` alone, however long; offsets count its characters.
+    def read(
+        self,
+        question: str,
+        text: str | Document | Sequence[Document],
+        *,
+        recall: bool | None = None,
+        progress: Progress = silent,
+    ) -> Answer:
+        """Answer ``question`` from a text or documents alone, however long; offsets count their characters.
 
-        The reader goes over the whole text in overlapping windows. A generator reads its nearest passages.
-
+        Args:
+            text: what is read.
+            recall: True: a judge picks the blocks that are read (MemRecall). False: the reader goes over everything in
+                overlapping windows, a generator reads the nearest passages. None: what is best by default.
+            progress: told of what is done.
         Raises:
             InputError: the question is empty or overlong.
         """
         check_question(question)
-        if not text.strip():
+        documents = [Document(text=text)] if isinstance(text, str) else [text] if isinstance(text, Document) else text
+        from memptm.generation import recall as blocks
+        from memptm.generation import whole
+
+        passages = [whole.passage_of(document) for document in documents if document.text.strip()]
+        if not passages:
             return self._nothing_to_read(question)
+        recalled = READ_BY_RECALL if recall is None else recall
+        if self.method != "reader":
+            read = self._recalled(question, passages, progress) if recalled else self._nearest(question, documents)
+            answer = self._write(question, *read)
+        elif recalled and not blocks.fits(self.reader, question, passages):
+            bias = self.reader.config.read_bias
+            answer = blocks.answer_by_recall(
+                self.reader, question, passages, self.mem_recall, bias=bias, progress=progress
+            )
+        else:
+            answer = whole.answer_from_all(self.reader, question, passages, progress=progress)
+        return whole.with_pages(answer, documents)
+
+    def _depth(self, k: int) -> int:
+        return max(k, RECALLED) if self.recall else k
+
+    def _by_recall(self, question: str, hits: Sequence[Hit], *, stream: Stream | None = None) -> Answer:
+        """The answer from one window of the blocks that matter in many passages."""
+        from memptm.generation.recall import answer_by_recall
+
+        passages = [hit.passage for hit in hits]
         if self.method == "reader":
-            whole = Passage(id="text", document="text", text=text, start=0, end=len(text))
-            return self.reader.answer(question, [whole])
-        return self._write(question, *self._nearest(question, text))
+            bias = self.reader.config.open_bias
+            return answer_by_recall(self.reader, question, passages, self.mem_recall, bias=bias)
+        return self._write(question, *self._recalled(question, passages), stream=stream)
+
+    def _recalled(
+        self, question: str, passages: Sequence[Passage], progress: Progress = silent
+    ) -> tuple[list[Passage], list[float]]:
+        """What a generator reads of them, best first, and log p(z | x)."""
+        from memptm.generation.recall import passages_by_recall
+
+        tokenizer = self.reader.windower.tokenizer
+        return passages_by_recall(
+            question, passages, self.mem_recall, tokenizer=tokenizer, window=RECALL_TOKENS, progress=progress
+        )
 
     @property
     def _rag(self) -> Rag:
@@ -194,8 +269,8 @@ class QA:
             for question, log_prior, marginal in zip(questions, log_priors, made, strict=True)
         ]
 
-    def _nearest(self, question: str, text: str) -> tuple[list[Passage], list[float]]:
-        """The passages of ``text`` nearest to the question, best first, and log p(z | x) over them."""
+    def _nearest(self, question: str, documents: Sequence[Document]) -> tuple[list[Passage], list[float]]:
+        """The passages of ``documents`` nearest to the question, best first, and log p(z | x) over them."""
         from memptm.documents.split import split
         from memptm.encoders import load_encoder
         from memptm.encoders.base import key_text
@@ -205,7 +280,7 @@ class QA:
         def fits(passage: Passage) -> bool:
             return encoder.count_tokens([key_text(passage)])[0] <= encoder.max_tokens
 
-        passages = split(Document(id="text", text=text), fits=fits)
+        passages = [passage for document in documents for passage in split(document, fits=fits)]
         keys = encoder.encode_passages([key_text(passage) for passage in passages])
         similarity = keys @ encoder.encode_questions([question])[0]
         best = similarity.argsort(kind="stable")[::-1][:IN_HAND]
@@ -220,8 +295,8 @@ class QA:
                 question=question, text=None, probability=_share(generation.null_probability), method=self.method
             )
         text = generation.text
-        prior_of = dict(zip([passage.id for passage in passages], log_prior, strict=True))
-        log_priors = [prior_of[passage.id] for passage in generation.read]
+        prior_of = dict(zip([(passage.id, passage.start) for passage in passages], log_prior, strict=True))
+        log_priors = [prior_of[passage.id, passage.start] for passage in generation.read]
         read = generation.read
         log_likelihood = self.generator.log_likelihoods(
             [question] * len(read), [[one] for one in read], [text] * len(read)

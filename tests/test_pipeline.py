@@ -97,6 +97,36 @@ def test_a_long_text_in_hand_is_read_to_its_end_and_offsets_are_its_own() -> Non
     assert text[start + span[0] : start + span[1]] == answer.text
 
 
+@pytest.mark.parametrize("method", ["reader", "generate"])
+def test_a_text_in_hand_is_read_by_recall_or_whole(method: str, tmp_path: Path) -> None:
+    text = "The weather was fair that day. " * 400 + "The bell of Orme weighs nine tons. " + "Then it rained. " * 100
+    documents = [Document(text=text, id="bell", title="Bells"), Document(text="Nothing here.", id="other")]
+    generator = Scripted("nine tons", {"Bells": -1.0, "": -3.0})
+    qa = QA(method=method, judge="bm25", generator=generator)  # type: ignore[arg-type]
+    for recall in (True, False):
+        answer = qa.read("How much does the bell of Orme weigh?", documents, recall=recall)
+        assert answer.text is not None
+        assert "nine tons" in answer.text
+        first = answer.evidence[0]
+        assert first.passage.document == "bell"
+        assert text[first.passage.start : first.passage.end] == first.passage.text
+        assert first.answer_span is not None
+        assert answer.text in first.passage.text[slice(*first.answer_span)]
+    assert qa.read(WHO, [Document(text=" ")]).text is None
+
+
+def test_retrieved_passages_are_read_by_recall_alone_and_in_batches(index: Path) -> None:
+    qa = QA(Memory.open(index), recall=True, judge="bm25")
+    answer = qa(WHO)
+    assert answer.text is not None
+    assert "Ada Trent" in answer.text
+    assert Path(answer.evidence[0].passage.source).name == "lighthouse.txt"
+    assert sum(one.prior for one in answer.evidence) == pytest.approx(1)
+    together = qa.batch([LAMP, WHO])[1]
+    assert (together.text, together.probability) == (answer.text, pytest.approx(answer.probability, abs=1e-2))
+    assert qa(WHO, where="kind = 'moss'").text is None
+
+
 @pytest.mark.parametrize("text", ["", " \n"])
 def test_an_empty_text_in_hand_has_no_answer(text: str) -> None:
     assert QA().read(WHO, text).text is None

@@ -15,8 +15,10 @@ from memptm import __version__
 from memptm.cli import render
 from memptm.cli.group import OneLineErrors, index_option, json_option
 from memptm.cli.progress import drawn
+from memptm.cli.read import read
 from memptm.cli.train import train
 from memptm.cli.train_encoder import encoder as train_encoder
+from memptm.cli.train_recall import recall as train_recall
 from memptm.errors import InputError
 from memptm.pipeline import METHODS, QA, STREAMED, check_question
 
@@ -50,6 +52,14 @@ tokens_option = click.option(
 )
 encoder_option = click.option("--encoder", metavar="DIR", help="An encoder trained for this index (train rag).")
 generator_option = click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
+recall_option = click.option(
+    "--recall",
+    is_flag=True,
+    help="Search more passages, and read the blocks of them that a judge picks (MemRecall).",
+)
+judge_option = click.option(
+    "--judge", metavar="NAME", help="Of --recall: a folder (train recall), or: embedding, bm25."
+)
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -126,6 +136,8 @@ def search(
 @reader_option
 @generator_option
 @tokens_option
+@recall_option
+@judge_option
 @json_option
 def query(
     question: str,
@@ -138,6 +150,8 @@ def query(
     reader: str | None,
     generator: str | None,
     tokens: Path | None,
+    recall: bool,
+    judge: str | None,
     as_json: bool,
 ) -> Result:
     """Answer QUESTION from the index, with the passages that say so."""
@@ -145,6 +159,7 @@ def query(
     if tokens is not None and method == "reader":
         raise InputError("--tokens changes what a generator writes. Give --method generate with it.")
     qa = _qa(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
+    qa.recall, qa.judge = recall, judge
     if tokens is not None:
         from memptm.generation.knn import attach
 
@@ -270,6 +285,8 @@ def rekey(index: Path, encoder: str, out: Path, as_json: bool) -> Result:
 @encoder_option
 @reader_option
 @generator_option
+@recall_option
+@judge_option
 @json_option
 def evaluate(
     questions: Path,
@@ -280,6 +297,8 @@ def evaluate(
     encoder: str | None,
     reader: str | None,
     generator: str | None,
+    recall: bool,
+    judge: str | None,
     as_json: bool,
 ) -> Result:
     """Measure answers and retrieval on known questions.
@@ -291,6 +310,7 @@ def evaluate(
 
     asked = read_questions(questions, limit=limit)
     qa = _qa(index, method=method, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
+    qa.recall, qa.judge = recall, judge
     with drawn(hidden=as_json) as progress:
         result = measure(qa, asked, k=k, progress=progress)
     if as_json:
@@ -300,6 +320,8 @@ def evaluate(
 
 
 train.add_command(train_encoder)
+main.add_command(read)
+train.add_command(train_recall)
 main.add_command(train)
 
 

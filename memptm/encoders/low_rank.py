@@ -5,13 +5,11 @@ Source: Hu et al. 2021 (arXiv 2106.09685). peft has them too; loading these cost
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memptm.encoders.bert import Bert, Layer
+from memptm.encoders.bert import Bert
 from memptm.errors import ModelMissing
 
 MAPS = ("qkv", "out", "up", "down")
@@ -38,7 +36,7 @@ class LowRank(nn.Module):
         return made
 
 
-def add_low_rank(bert: Bert, rank: int) -> None:
+def add_low_rank(bert: Bert, *, rank: int) -> None:
     """Freeze ``bert`` and put an update of this rank, to be trained, beside every linear map of its layers."""
     bert.requires_grad_(False)
     for layer in bert.layers:
@@ -68,13 +66,16 @@ def merge(bert: Bert, updates: dict[str, Tensor]) -> Bert:
     return bert
 
 
-def merged(bert: Bert) -> Bert:
-    """A copy of a model in training with its updates added, as a model without any."""
-    made = copy.deepcopy(bert)
-    for layer in made.layers:
-        if isinstance(layer, Layer):
-            for name in MAPS:
-                part = getattr(layer, name)
-                if isinstance(part, LowRank):
-                    setattr(layer, name, part.frozen)
-    return merge(made, low_rank(bert))
+@torch.no_grad()
+def merge_low_rank(bert: Bert) -> None:
+    """Make plain linear maps of those with updates: the outputs stay the same, and cost what they did without."""
+    updates = low_rank(bert)
+    for layer in bert.layers:
+        for name in MAPS:
+            part = getattr(layer, name)
+            if isinstance(part, LowRank):
+                plain = nn.Linear(part.frozen.in_features, part.frozen.out_features, device="meta")
+                plain.weight = nn.Parameter(part.frozen.weight.clone())
+                plain.bias = nn.Parameter(part.frozen.bias)
+                setattr(layer, name, plain)
+    merge(bert, updates)

@@ -74,6 +74,11 @@ class Windower:
             found.extend(self._cut(row, [self.cls, *asked[row], self.sep], around[row], encoding))
         return found
 
+    def room(self, question: str, context: str) -> int:
+        """Tokens of a text that fit a window beside them."""
+        asked, around = self._question(self._encode([question])[0]), self._encode([context])[0].ids[:CONTEXT_TOKENS]
+        return self.window - len(asked) - 3 - len(around)
+
     def _encode(self, texts: Sequence[str]) -> list[Encoding]:
         return list(self.tokenizer.encode_batch(list(texts), add_special_tokens=False))
 

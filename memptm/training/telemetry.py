@@ -31,6 +31,8 @@ COLUMNS = {
     "alone": "the same without memory",
     "asked": "loss on questions",
     "follow": "cosine of follow-ups",
+    "apart": "relevant − other blocks",
+    "changed": "labels changed a question",
 }
 
 

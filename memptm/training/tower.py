@@ -24,7 +24,7 @@ class Tower(nn.Module):
         self.bert = encoder.bert()
         self.bert.freeze_embeddings()
         if rank:
-            add_low_rank(self.bert, rank)
+            add_low_rank(self.bert, rank=rank)
         for layer in self.bert.layers:
             layer.dropout = dropout  # type: ignore[assignment]
 

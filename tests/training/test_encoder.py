@@ -8,8 +8,6 @@ import torch
 from safetensors.torch import load_file
 
 from memptm import QA, Document, Memory
-from memptm.encoders.bert import Bert
-from memptm.encoders.low_rank import add_low_rank, low_rank, merge, merged
 from memptm.encoders.recurrent import RecurrentEncoder
 from memptm.encoders.recurrent_bert import RecurrentBert, new_paths
 from memptm.encoders.sentence import load_encoder
@@ -175,22 +173,6 @@ def test_a_damaged_memory_is_refused(made, tmp_path):
         (other / path.name).write_bytes(path.read_bytes()[: 100 if path.name.startswith("memory") else None])
     with pytest.raises(ModelMissing, match="cannot be read"):
         load_encoder(str(other)).encode_documents([["a", "b"]])
-
-
-def test_low_rank_updates_change_nothing_at_first_and_merge_to_the_same_model(tmp_path):
-    encoder = tiny(tmp_path)
-    plain, bert = encoder.bert(), encoder.bert()
-    ids = torch.randint(1, 1000, (2, 7))
-    add_low_rank(bert, 3)
-    with torch.no_grad():
-        assert torch.equal(bert(ids), plain(ids))
-        for name, parameter in bert.named_parameters():
-            if name.endswith(".up"):
-                torch.nn.init.normal_(parameter, std=0.1)
-        assert torch.allclose(merged(bert)(ids), bert(ids), atol=1e-5)
-        assert torch.allclose(merge(encoder.bert(), low_rank(bert))(ids), bert(ids), atol=1e-5)
-    with pytest.raises(ModelMissing, match="other layers"):
-        merge(Bert(plain.config), {})
 
 
 def test_stretches_cover_documents_in_order():

@@ -1,0 +1,75 @@
+"""``memptm read``: one document, however long, without an index."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+from memptm.cli import render
+from memptm.cli.group import Command, json_option
+from memptm.cli.progress import drawn
+from memptm.errors import InputError
+from memptm.pipeline import METHODS, QA, check_question
+from memptm.types import Document
+
+Result = dict[str, Any] | None
+
+
+@click.command(cls=Command)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("question")
+@click.option(
+    "--method",
+    default="reader",
+    show_default=True,
+    type=click.Choice(METHODS),
+    help="reader: the span that answers; the others write an answer from the blocks that matter.",
+)
+@click.option(
+    "--recall/--no-recall",
+    default=None,
+    help="Read the blocks that a judge picks (MemRecall), or everything in overlapping windows; without either, the judge's where the document is longer than the window.",
+)
+@click.option("--judge", metavar="NAME", help="A judge's folder (train recall), or: embedding, bm25.")
+@click.option("--reader", metavar="NAME", help="A reader's folder.")
+@click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
+@json_option
+def read(
+    file: Path,
+    question: str,
+    method: str,
+    recall: bool | None,
+    judge: str | None,
+    reader: str | None,
+    generator: str | None,
+    as_json: bool,
+) -> Result:
+    """Answer QUESTION from the one document FILE, however long, without an index."""
+    check_question(question)
+    qa = QA(method=method, reader=reader, generator=generator, judge=judge)
+    began = time.perf_counter()
+    with drawn(hidden=as_json) as progress:
+        answer = qa.read(question, _documents(file), recall=recall, progress=progress)
+    if as_json:
+        return {**answer.to_json(), "ms": round(1000 * (time.perf_counter() - began), 1)}
+    render.answer(answer)
+    return None
+
+
+def _documents(file: Path) -> list[Document]:
+    """What is in the file.
+
+    Raises:
+        InputError: it is not there, is a folder, or cannot be read.
+    """
+    from memptm.documents.load import load
+
+    if not file.exists():
+        raise InputError(f"{file} is not there. Check the path.")
+    if file.is_dir():
+        raise InputError(f"{file} is a folder. Give one file, or make an index of it with memptm build.")
+    return list(load(file, warn=lambda line: warnings.warn(line, stacklevel=2)))

@@ -1,0 +1,63 @@
+"""``memptm train recall``: the judge of MemRecall."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from memptm.cli import render
+from memptm.cli.group import Command, json_option
+from memptm.cli.progress import drawn
+from memptm.cli.train import data_argument, epochs_option, out_option, seed_option, steps_option
+
+Result = dict[str, Any] | None
+
+
+@click.command(cls=Command)
+@data_argument
+@out_option
+@click.option(
+    "--no-labels",
+    is_flag=True,
+    help="Nothing says which blocks matter: begin with words and meaning, and take blocks away to see if the reader's loss rises.",
+)
+@click.option(
+    "--reader", default="", metavar="DIR", help="A reader whose weights the judge shares, not the packaged one."
+)
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Questions a step.")
+@epochs_option
+@steps_option
+@seed_option
+@json_option
+def recall(
+    data: tuple[Path, ...],
+    out: Path,
+    no_labels: bool,
+    reader: str,
+    batch: int,
+    epochs: int | None,
+    steps: int | None,
+    seed: int,
+    as_json: bool,
+) -> Result:
+    """Train a judge: which blocks of a long text matter to a question.
+
+    A line of DATA.jsonl is {"question", "context", "answers": [...]}, HotpotQA's {"question", "answer",
+    "supporting_facts", "context"}, or {"text", "qa": [{"question", "answers"}]}. OUT is for --judge of read, query and
+    eval. Run again with the same --out, it goes on where it stopped.
+    """
+    from memptm.training.recall import Recipe, train_recall
+
+    recipe = Recipe(labels=not no_labels, batch=batch, steps=steps, seed=seed)
+    with drawn(hidden=as_json) as progress:
+        result = train_recall(
+            data, out, reader=reader, recipe=replace(recipe, epochs=epochs or recipe.epochs), progress=progress
+        )
+    if not as_json:
+        render.table(result.pop("telemetry"))
+        render.note(result.pop("warning"))
+        render.info({**result, "out": str(out)})
+    return result

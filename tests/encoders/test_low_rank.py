@@ -1,0 +1,54 @@
+"""Low-rank updates start at nothing, leave the rest alone, and merge into it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from memptm.encoders.low_rank import LowRank, add_low_rank, low_rank, merge, merge_low_rank
+from memptm.errors import ModelMissing
+from tests.encoders import tiny
+
+
+def test_a_new_update_changes_nothing_and_only_updates_learn():
+    ids = torch.arange(20).view(2, 10)
+    before = tiny.bert()(ids)
+    model = tiny.bert()
+    add_low_rank(model, rank=3)
+    assert torch.equal(model(ids), before)
+    learned = {name.rpartition(".")[2] for name, p in model.named_parameters() if p.requires_grad}
+    assert learned == {"down", "up"}
+
+
+def test_an_update_is_the_product_of_its_two_matrices():
+    torch.manual_seed(0)
+    whole = torch.nn.Linear(5, 4).double()
+    update = LowRank(whole, 2).double()
+    torch.nn.init.normal_(update.up)
+    x = torch.randn(3, 5, dtype=torch.float64)
+    assert torch.allclose(update(x), x @ (whole.weight + update.up @ update.down).t() + whole.bias)
+
+
+def test_merging_keeps_the_outputs():
+    model = tiny.bert()
+    add_low_rank(model, rank=3)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".up"):
+            torch.nn.init.normal_(parameter, std=0.2)
+    ids = torch.arange(20).view(2, 10)
+    expected, saved = model(ids), low_rank(model)
+    merge_low_rank(model)
+    assert not any(isinstance(part, LowRank) for part in model.modules())
+    assert torch.allclose(model(ids), expected, atol=1e-5)
+    plain = merge(tiny.bert(), saved)  # as an encoder is loaded
+    assert torch.allclose(plain(ids), expected, atol=1e-5)
+
+
+def test_updates_of_another_model_are_refused():
+    with pytest.raises(ModelMissing, match="other layers"):
+        merge(tiny.bert(), {})
+    model = tiny.bert()
+    add_low_rank(model, rank=2)
+    narrow = {name: one[:, :3] if name.endswith("down.down") else one for name, one in low_rank(model).items()}
+    with pytest.raises(ModelMissing, match="another size"):
+        merge(tiny.bert(), narrow)
