@@ -32,7 +32,7 @@ class Turn:
         return f"{self.speaker}: {text}" if self.speaker else text
 
 
-def document(turns: Sequence[Turn], *, name: str, id: str = "", source: str = "") -> Document:  # noqa: A002
+def document(turns: Sequence[Turn], *, name: str, id: str = "", source: str = "") -> Document:
     """The document of a conversation called ``name``; a turn's time is its context, seen by encoder and reader."""
     blocks: list[Block] = []
     for turn in turns:
