@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from memptm.generation.reader import Reader
     from memptm.memory.memory import Memory
     from memptm.pipeline import QA
+    from memptm.session import Session
     from memptm.types import Answer, Document, Evidence, Hit, Passage
 
 # Public name → module; imported on first use, so that `import memptm` loads no torch, faiss or lancedb.
@@ -27,6 +28,7 @@ _MODULES = {
     "Passage": "memptm.types",
     "QA": "memptm.pipeline",
     "Reader": "memptm.generation.reader",
+    "Session": "memptm.session",
 }
 __all__ = [
     "QA",
@@ -39,6 +41,7 @@ __all__ = [
     "MemptmError",
     "Passage",
     "Reader",
+    "Session",
     "__version__",
 ]
 __version__ = version("memptm")
