@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from memptm.errors import MemptmError
     from memptm.generation.generator import Generator
     from memptm.generation.reader import Reader
+    from memptm.memory.conversation import Conversation
     from memptm.memory.memory import Memory
     from memptm.pipeline import QA
     from memptm.session import Session
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # Public name → module; imported on first use, so that `import memptm` loads no torch, faiss or lancedb.
 _MODULES = {
     "Answer": "memptm.types",
+    "Conversation": "memptm.memory.conversation",
     "Document": "memptm.types",
     "Evidence": "memptm.types",
     "Generator": "memptm.generation.generator",
@@ -33,6 +35,7 @@ _MODULES = {
 __all__ = [
     "QA",
     "Answer",
+    "Conversation",
     "Document",
     "Evidence",
     "Generator",
