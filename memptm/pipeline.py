@@ -103,7 +103,7 @@ class QA:
         if session.memory.manifest.index != memory.manifest.index:
             raise InputError(f"The session is one with {session.memory.path}, and {memory.path} is asked.")
         asked = session.follow_up(question)
-        hits = memory.search(asked.words, k=k, mode=self.mode, where=where, queries=asked.queries)
+        hits = memory.search(asked.words, k=k, mode=self.mode, where=session.evidence(where), queries=asked.queries)
         answer = self._answer(question, hits, stream, after=asked)
         session.add(question, answer)
         return answer

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from memptm.encoders.base import Encoder, Keys, Past, Recurrent
 from memptm.errors import InputError
 from memptm.memory import home
+from memptm.memory.conversation import TALK
 from memptm.memory.ingest import unit
 from memptm.types import Answer
 
@@ -73,6 +74,7 @@ class Session:
 
     Attributes:
         exchanges: the last ``KEPT``, oldest first. asked: how many there have been in all.
+        holds_talk: whether the index holds questions and answers of conversations, which a session does not read.
     """
 
     def __init__(self, memory: Memory, path: Path | None = None) -> None:
@@ -80,6 +82,7 @@ class Session:
         self.exchanges: tuple[Exchange, ...] = ()
         self.asked = 0
         self._past: Past | None = None
+        self.holds_talk = next(memory.passages(where=TALK), None) is not None
 
     @classmethod
     def open(cls, memory: Memory, path: str | Path) -> Session:
@@ -112,6 +115,13 @@ class Session:
             reading=answer + question,
             said=tuple((one.question, one.answer) for one in self.exchanges[-TURNS // 2 :] if one.answer is not None),
         )
+
+    def evidence(self, where: str | None) -> str | None:
+        """The filter ``where``, narrowed to what may be read for an answer."""
+        if not self.holds_talk:
+            return where
+        statements = f"(said_as IS NULL OR NOT ({TALK}))"
+        return statements if where is None else f"{statements} AND ({where})"
 
     def add(self, question: str, answer: Answer) -> None:
         """Take in an exchange, and write the session's file."""

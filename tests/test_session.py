@@ -15,6 +15,7 @@ import torch
 from memptm import QA, Answer, Document, Memory
 from memptm.encoders.base import Recurrent
 from memptm.errors import InputError
+from memptm.memory.conversation import Conversation, Said
 from memptm.memory.ingest import unit
 from memptm.session import KEPT, TURN_WORDS, Exchange, Session, leans_on_what_was_said, with_turns
 from tests.memory.toy import Toy
@@ -274,6 +275,21 @@ def test_qa_goes_on_a_session_and_adds_to_it(index: Path, file):
     assert second.question == "How tall is it?"
     assert "43" in str(second)
     assert [exchange.answer for exchange in Session.open(memory, file).exchanges] == [first.text, second.text]
+
+
+def test_past_questions_and_answers_are_no_evidence(memory):
+    session = Session(memory)
+    assert session.evidence(None) is None
+    question = "Who tends the garden?"
+    Conversation(memory).remember_all(
+        [Said(text=question, kind="question"), Said(text="Bo tends the garden.", kind="answer")]
+    )
+    Conversation(memory).remember("Ann tends the garden.")
+    assert len(memory.search(question, where="said_as IS NOT NULL")) == 3
+    for where in (None, "said_as IS NOT NULL", "conversation IS NULL OR part = 1"):
+        hits = memory.search(question, where=Session(memory).evidence(where))
+        assert hits[0].passage.text == "Ann tends the garden."
+        assert all("Bo" not in hit.passage.text and hit.passage.text != question for hit in hits)
 
 
 def test_qa_refuses_a_session_with_another_index(memory, index: Path):

@@ -15,16 +15,17 @@ from memptm.types import Document, Hit, Passage
 
 PART = 50  # turns a document; a new turn writes its own document anew, so this bounds what it costs
 SAID = "metadata.conversation IS NOT NULL"
+TALK = "said_as IN ('question', 'answer')"  # no evidence: what was asked tells nothing, nor may an answer prove itself
 
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """Something to remember. ``time``: when it was said; None is now. ``role``: "statement", "question" or "answer"."""
+    """Something to remember. ``time``: when it was said; None is now. ``kind``: "statement", "question" or "answer"."""
 
     text: str
     speaker: str = ""
     time: datetime | str | None = None
-    role: str = "statement"
+    kind: str = "statement"
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Conversation:
     """One conversation in a memory. It grows without old turns being encoded anew; one process writes to it at a time.
 
     Its documents are ``{name}/{part}``, its turns ``{name}:{number}``, each with ``conversation``, ``speaker``, ``time``
-    (ISO 8601), ``time_text`` and ``role`` as metadata.
+    (ISO 8601), ``time_text`` and ``said_as`` as metadata.
     """
 
     memory: Memory
@@ -130,7 +131,7 @@ class Conversation:
             text=said.text,
             speaker=said.speaker.strip(),
             time=spoken(time) if isinstance(time, datetime) else time,
-            metadata={"role": said.role, "turn": number},
+            metadata={"said_as": said.kind, "turn": number},
         )
 
     def _parts(self, condition: str = "") -> dict[int, list[Turn]]:
@@ -158,7 +159,7 @@ def _turn_of(pieces: Sequence[Passage]) -> Turn:
         text=line.removeprefix(f"{speaker}: ") if speaker else line,
         speaker=speaker,
         time=metadata.get(WRITTEN, ""),
-        metadata={name: metadata[name] for name in ("role", "turn")},
+        metadata={name: metadata[name] for name in ("said_as", "turn")},
     )
 
 

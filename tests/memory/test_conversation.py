@@ -46,12 +46,12 @@ def test_it_grows_without_encoding_old_turns_anew_in_parts_of_bounded_size(talk,
 def test_several_turns_are_one_write(talk):
     talk.remember("First.")
     versions = [talk.memory.info()["version"]]
-    for turns in ([Said(text="Who?", role="question")], [Said(text="Ada.", role="answer", speaker="memptm")] * 3):
+    for turns in ([Said(text="Who?", kind="question")], [Said(text="Ada.", kind="answer", speaker="memptm")] * 3):
         talk.remember_all(turns)
         versions.append(talk.memory.info()["version"])
     assert versions[2] - versions[1] == versions[1] - versions[0]
-    assert [turn.metadata["role"] for turn in talk.turns()] == ["statement", "question", *["answer"] * 3]
-    assert talk.memory.search("Ada", where="role = 'answer'")[0].passage.text == "memptm: Ada."
+    assert [turn.metadata["said_as"] for turn in talk.turns()] == ["statement", "question", *["answer"] * 3]
+    assert talk.memory.search("Ada", where="said_as = 'answer'")[0].passage.text == "memptm: Ada."
 
 
 def test_another_writer_of_the_conversation_loses_nothing(talk, path):
