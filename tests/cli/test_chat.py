@@ -54,7 +54,7 @@ def test_piped_lines_are_questions_and_commands_and_a_bad_one_ends_nothing(run_m
     errors = done.stderr.splitlines()
     assert [line.split(":")[0] for line in errors] == ["Error"] * 4, done.stderr
     assert "/nope" in errors[0]
-    assert "10,001 characters" in errors[1]
+    assert "10,002 characters" in errors[1]
     assert "Bad filter" in errors[2]
     assert "has no turn nothing" in errors[3]
 
