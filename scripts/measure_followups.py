@@ -22,6 +22,7 @@ import numpy as np
 from followups import Canard, FollowUpQuestion, PersonalTurn, personal_turns
 from memptm.encoders.base import Encoder, Keys, Recurrent
 from memptm.evaluation.metrics import bootstrap, f1
+from memptm.generation.generator import Generator
 from memptm.generation.reader import Reader
 from memptm.memory.ingest import unit
 from memptm.memory.memory import Memory
@@ -147,17 +148,38 @@ def measure_asking(runs: Runs, memory: Memory, canard: Canard, name: str, *, lim
 
 def read_f1(reader: Reader, canard: Canard, questions: Sequence[FollowUpQuestion], forms: Sequence[str]) -> Json:
     """F1 of the reader's answer, the dialog's text in hand."""
-    values, silent = [], 0
-    for one, form in zip(questions, forms, strict=True):
-        text = canard.texts[one.dialog]
-        passage = Passage(id="p", document="p", text=text, start=0, end=len(text), title=canard.titles[one.dialog])
-        answer = reader.answer(form, [passage])
-        silent += answer.text is None
-        values.append(f1(answer.text, [one.answer or ""]))
+    pairs = zip(questions, forms, strict=True)
+    return answer_f1([reader.answer(form, [whole(canard, one)]).text for one, form in pairs], questions)
+
+
+def measure_writing(runs: Runs, memory: Memory, canard: Canard, *, limit: int) -> None:
+    """F1 of the generator's answer, the dialog's text in hand, with and without the chat's history."""
+    questions = [one for one in canard.held_out() if one.answer is not None][:limit]
+    generator = Generator.load()
+    made = [follow_up(memory, one, one.question) for one in questions]
+    for way in ("alone", "chat history", "last answer before"):
+        settings = {"encoder": "", "case": "follow-up", "asked": way, "figure": "generator"}
+        if runs.done(settings):
+            continue
+        answers = []
+        for one, session in zip(questions, made, strict=True):
+            following = generator.after(session.said) if way == "chat history" else generator
+            text = session.reading if way == "last answer before" else one.question
+            answers.append(following.generate(text, [whole(canard, one)]).text)
+        runs.append(settings, 0, answer_f1(answers, questions))
+
+
+def whole(canard: Canard, one: FollowUpQuestion) -> Passage:
+    text = canard.texts[one.dialog]
+    return Passage(id="p", document="p", text=text, start=0, end=len(text), title=canard.titles[one.dialog])
+
+
+def answer_f1(answers: Sequence[str | None], questions: Sequence[FollowUpQuestion]) -> Json:
+    values = [f1(answer, [one.answer or ""]) for answer, one in zip(answers, questions, strict=True)]
     return {
         "n": len(questions),
         "F1": share(values, [one.dialog for one in questions]),
-        "says nothing %": round(100 * silent / len(values), 1),
+        "says nothing %": round(100 * sum(answer is None for answer in answers) / len(values), 1),
     }
 
 
@@ -188,7 +210,8 @@ def measure_facts(runs: Runs, memory: Memory, data: Path, name: str) -> None:
 @click.option("--index", type=click.Path(path_type=Path), default=Path("runs/canard"), help="Made where absent.")
 @click.option("--encoder", default=None, help="An encoder's name or folder.")
 @click.option("--read", default=150, help="Questions that the reader is asked, a case.")
-def main(data: Path, out: Path, index: Path, encoder: str | None, read: int) -> None:
+@click.option("--write", default=0, help="Questions that the generator is asked, a way: some seconds each.")
+def main(data: Path, out: Path, index: Path, encoder: str | None, read: int, write: int) -> None:
     """Write OUT/followup_keys.jsonl, followups.jsonl, followup_facts.jsonl; what is there is not measured again."""
     name = encoder or "default"
     canard = Canard(data)
@@ -199,6 +222,8 @@ def main(data: Path, out: Path, index: Path, encoder: str | None, read: int) -> 
     measure_facts(logs["followup_facts"], memory, data, name)
     click.echo(logs["followup_facts"].table())
     measure_asking(logs["followups"], memory, canard, name, limit=read)
+    if write:
+        measure_writing(logs["followups"], memory, canard, limit=write)
     click.echo(logs["followups"].table())
 
 
