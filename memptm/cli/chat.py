@@ -89,6 +89,8 @@ def chat(
     session = _session(qa, file)
     name = file.stem if file is not None else "chat"
     talk = Chat(qa=qa, session=session, name=name, k=k, where=where, remembers=remember)
+    if _on_a_terminal():
+        _warm(qa)
     with _interrupts() as interrupted:
         talk.run(_lines(session), interrupted)
 
@@ -98,6 +100,20 @@ def _session(qa: QA, file: Path | None) -> Session:
 
     memory = cast("Memory", qa.memory)
     return Session(memory) if file is None else Session.open(memory, file)
+
+
+def _warm(qa: QA) -> None:
+    """Load what the first answer would: torch, if Ctrl-C cuts its import short, cannot be imported again."""
+    import safetensors.torch  # noqa: F401
+
+    from memptm.types import Passage
+
+    cast("Memory", qa.memory).search("warm", k=1)
+    qa.reader.answer("Is it warm?", [Passage(id="", document="", text="It is warm.", start=0, end=11)])
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 @dataclass
@@ -257,7 +273,7 @@ COMMANDS = {
 
 def _lines(session: Session) -> Iterator[str]:
     """Lines to take: typed at a prompt, with the session's questions in reach of the arrow keys, or piped."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not _on_a_terminal():
         return iter(sys.stdin)
     with contextlib.suppress(ImportError):  # not on every platform
         import readline

@@ -123,7 +123,10 @@ def test_on_a_terminal_ctrl_c_stops_an_answer_and_ctrl_d_leaves(index):
         while text not in seen:
             assert time.monotonic() < until, seen
             if select.select([leader], [], [], 1)[0]:
-                seen += os.read(leader, 65536).decode(errors="replace")
+                try:
+                    seen += os.read(leader, 65536).decode(errors="replace")
+                except OSError:  # it has ended
+                    raise AssertionError(seen) from None
         seen = seen.partition(text)[2]
 
     try:
