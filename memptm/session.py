@@ -56,7 +56,8 @@ class FollowUp:
 
     Attributes:
         queries: (1, dimension), what is searched by meaning. words: what is searched by words.
-        reading: what the span reader is asked; the last question before it would be answered once more. said: questions and answers before it, for a generator's chat history.
+        reading: what the span reader is asked: the last answer goes before it, not the last question, which the reader
+            would answer once more. said: questions and answers before it, for a generator's chat history.
     """
 
     queries: Keys
@@ -70,7 +71,7 @@ class Session:
 
     With a recurrent encoder, a question's query comes from the encoder's state after all that was said. With any other it
     is the mean of two unit vectors: the question's own, and that of the last ``TURNS`` turns with the question after them.
-    Alone the first does not know what "it" is, and the second blurs; see docs/sessions.md for the figures.
+    The first does not know what "it" is, and the second fails when the subject changes (scripts/measure_followups.py).
 
     Attributes:
         exchanges: the last ``KEPT``, oldest first. asked: how many there have been in all.
