@@ -187,15 +187,16 @@ def measure_facts(runs: Runs, memory: Memory, data: Path, name: str) -> None:
     facts, turns = personal_turns(data)
     encoder = memory.encoder
     keys = {title: unit(encoder.encode_passages(texts)) for title, texts in facts.items()}
-    forms = {**ways(memory), "resolved by hand": lambda one, _: encoder.encode_questions([one.resolved])}
-    for way, query in forms.items():
+    forms = ways(memory)
+    for way in (*forms, "resolved by hand"):
         settings = {"encoder": name, "query": way}
         if runs.done(settings):
             continue
         metrics: Json = {"n": len(turns)}
         values: dict[int, list[float]] = {1: [], 3: [], 5: []}
         for one in turns:
-            order = np.argsort(-(keys[one.title] @ unit(query(one, one.utterance))[0]), kind="stable")
+            made = forms[way](one, one.utterance) if way in forms else encoder.encode_questions([one.resolved])
+            order = np.argsort(-(keys[one.title] @ unit(made)[0]), kind="stable")
             for k, found in values.items():
                 best = [facts[one.title][n] for n in order[:k]]
                 found.append(sum(fact in best for fact in one.facts) / len(one.facts))

@@ -99,7 +99,7 @@ def main(data: Path, out: Path, index: Path, encoder: str | None, method: str, k
     asked = random.Random(0).sample(everything, limit) if limit else everything
     answered = Runs(out / "locomo.jsonl")
     for system in ("memory", "dense", "truncation"):
-        settings = {"encoder": name, "system": system, "method": method, "k": k, "questions": len(asked)}
+        settings: Json = {"encoder": name, "system": system, "method": method, "k": k, "questions": len(asked)}
         if answered.done(settings):
             continue
         began = time.perf_counter()
