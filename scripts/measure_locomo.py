@@ -92,14 +92,14 @@ def main(data: Path, out: Path, index: Path, encoder: str | None, method: str, k
     for keyed, source in (("with date", memory), ("speaker and text", plain)):
         for mode in MODES:
             for depth, values in locomo.recalls(source, ordered, mode=mode).items():
-                settings = {"encoder": name, "key": keyed, "mode": mode, "figure": depth}
+                settings: Json = {"encoder": name, "key": keyed, "mode": mode, "figure": depth}
                 if not found.done(settings):
                     found.append(settings, 0, {"n": len(ordered), **locomo.per_category(values, ordered)})
     click.echo(found.table())
     asked = random.Random(0).sample(everything, limit) if limit else everything
     answered = Runs(out / "locomo.jsonl")
     for system in ("memory", "dense", "truncation"):
-        settings: Json = {"encoder": name, "system": system, "method": method, "k": k, "questions": len(asked)}
+        settings = {"encoder": name, "system": system, "method": method, "k": k, "questions": len(asked)}
         if answered.done(settings):
             continue
         began = time.perf_counter()
