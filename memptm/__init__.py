@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from memptm.errors import MemptmError
     from memptm.generation.generator import Generator
     from memptm.generation.reader import Reader
+    from memptm.memory.conversation import Conversation
     from memptm.memory.memory import Memory
     from memptm.pipeline import QA
+    from memptm.session import Session
     from memptm.types import Answer, Document, Evidence, Hit, Passage
 
 # Public name → module; imported on first use, so that `import memptm` loads no torch, faiss or lancedb.
 _MODULES = {
     "Answer": "memptm.types",
+    "Conversation": "memptm.memory.conversation",
     "Document": "memptm.types",
     "Evidence": "memptm.types",
     "Generator": "memptm.generation.generator",
@@ -27,10 +30,12 @@ _MODULES = {
     "Passage": "memptm.types",
     "QA": "memptm.pipeline",
     "Reader": "memptm.generation.reader",
+    "Session": "memptm.session",
 }
 __all__ = [
     "QA",
     "Answer",
+    "Conversation",
     "Document",
     "Evidence",
     "Generator",
@@ -39,6 +44,7 @@ __all__ = [
     "MemptmError",
     "Passage",
     "Reader",
+    "Session",
     "__version__",
 ]
 __version__ = version("memptm")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memptm.documents import times
 from memptm.errors import InputError
 from memptm.progress import Progress, silent
 from memptm.types import Answer, Candidate, Document, Evidence, Hit, Passage
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from memptm.generation.reader import Reader
     from memptm.memory.memory import Memory
     from memptm.memory.search import Mode
+    from memptm.session import FollowUp, Session
     from memptm.working.recall import Judge, MemRecall
 
 METHODS = ("reader", "generate", "rag-sequence", "rag-token")
@@ -93,7 +96,15 @@ class QA:
             self.judge = load_judge(self.judge)
         return MemRecall(judge=self.judge)
 
-    def __call__(self, question: str, *, k: int = 5, where: str | None = None, stream: Stream | None = None) -> Answer:
+    def __call__(
+        self,
+        question: str,
+        *,
+        k: int = 5,
+        where: str | None = None,
+        stream: Stream | None = None,
+        session: Session | None = None,
+    ) -> Answer:
         """Answer ``question`` from the ``k`` best passages of the memory.
 
         Args:
@@ -101,18 +112,35 @@ class QA:
             k: passages to read.
             where: a filter on the passages' fields and metadata, applied before the k best are taken.
             stream: called with each piece of text as it is generated (methods "generate" and "rag-token").
+            session: the conversation that the question goes on; question and answer are added to it.
         Raises:
-            InputError: no memory, an empty or overlong question, k below 1, or a filter that cannot be read.
+            InputError: no memory, an empty or overlong question, k below 1, a filter that cannot be read, or a session
+                with another index.
         """
         memory = self._ready([question], k)
-        hits = memory.search(question, k=self._depth(k), mode=self.mode, where=where)
+        depth = self._depth(k)
+        if session is None:
+            return self._answer(question, memory.search(question, k=depth, mode=self.mode, where=where), stream)
+        if session.memory.manifest.index != memory.manifest.index:
+            raise InputError(f"The session is one with {session.memory.path}, and {memory.path} is asked.")
+        asked = session.follow_up(question)
+        where = session.evidence(where)
+        hits = memory.search(asked.words, k=depth, mode=self.mode, where=where, queries=asked.queries)
+        answer = self._answer(question, hits, stream, after=asked)
+        session.add(question, answer)
+        return answer
+
+    def _answer(
+        self, question: str, hits: Sequence[Hit], stream: Stream | None, *, after: FollowUp | None = None
+    ) -> Answer:
         if not hits:
             return self._nothing_to_read(question)
         if self.recall:
-            return self._by_recall(question, hits, stream=stream)
+            return dated(self._by_recall(question, hits, stream=stream, after=after))
         if self.method == "reader":
-            return self._read_batch([question], [hits])[0]
-        return self._write(question, *self._prior(hits), stream=stream)
+            read = self._read_batch([after.reading if after else question], [hits])[0]
+            return dated(replace(read, question=question))
+        return dated(self._write(question, *self._prior(hits), stream=stream, after=after))
 
     def batch(self, questions: Sequence[str], *, k: int = 5) -> list[Answer]:
         """Answer many questions; each answer is the one that its question alone would get.
@@ -125,7 +153,7 @@ class QA:
         answers = [self._nothing_to_read(question) for question in questions]
         if self.recall:
             return [
-                self._by_recall(question, hits) if hits else nothing
+                dated(self._by_recall(question, hits)) if hits else nothing
                 for question, hits, nothing in zip(questions, found, answers, strict=True)
             ]
         full = [n for n, hits in enumerate(found) if hits]
@@ -136,7 +164,7 @@ class QA:
             )
             made = make(asked, read)
             for n, answer in zip(full, made, strict=True):
-                answers[n] = answer
+                answers[n] = dated(answer)
         return answers
 
     def read(
@@ -181,15 +209,19 @@ class QA:
     def _depth(self, k: int) -> int:
         return max(k, RECALLED) if self.recall else k
 
-    def _by_recall(self, question: str, hits: Sequence[Hit], *, stream: Stream | None = None) -> Answer:
+    def _by_recall(
+        self, question: str, hits: Sequence[Hit], *, stream: Stream | None = None, after: FollowUp | None = None
+    ) -> Answer:
         """The answer from one window of the blocks that matter in many passages."""
         from memptm.generation.recall import answer_by_recall
 
         passages = [hit.passage for hit in hits]
         if self.method == "reader":
             bias = self.reader.config.open_bias
-            return answer_by_recall(self.reader, question, passages, self.mem_recall, bias=bias)
-        return self._write(question, *self._recalled(question, passages), stream=stream)
+            asked = after.reading if after else question
+            answer = answer_by_recall(self.reader, asked, passages, self.mem_recall, bias=bias)
+            return replace(answer, question=question)
+        return self._write(question, *self._recalled(question, passages), stream=stream, after=after)
 
     def _recalled(
         self, question: str, passages: Sequence[Passage], progress: Progress = silent
@@ -202,24 +234,30 @@ class QA:
             question, passages, self.mem_recall, tokenizer=tokenizer, window=RECALL_TOKENS, progress=progress
         )
 
-    @property
-    def _rag(self) -> Rag:
+    def _rag(self, generator: Generator) -> Rag:
         from memptm.generation.rag import Rag
 
         if self.method == "rag-token":
-            return Rag(self.generator, "rag-token", beams=1)  # greedy, so that it can be streamed
-        return Rag(self.generator, "rag-sequence", beams=BEAMS)
+            return Rag(generator, "rag-token", beams=1)  # greedy, so that it can be streamed
+        return Rag(generator, "rag-sequence", beams=BEAMS)
 
     def _write(
-        self, question: str, passages: Sequence[Passage], log_prior: Sequence[float], *, stream: Stream | None = None
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        log_prior: Sequence[float],
+        *,
+        stream: Stream | None = None,
+        after: FollowUp | None = None,
     ) -> Answer:
         """The generator's answer, by whichever of its methods this is; the reader is heard on whether there is one."""
-        odds = self.reader.null_log_odds([question], [passages], [log_prior])[0]
+        odds = self.reader.null_log_odds([after.reading if after else question], [passages], [log_prior])[0]
+        generator = self.generator.after(after.said) if after else self.generator
         if self.method == "generate":
-            generation = self.generator.generate(question, passages, null_log_odds=odds, stream=stream)
-            return self._from_generation(question, passages, log_prior, generation)
+            generation = generator.generate(question, passages, null_log_odds=odds, stream=stream)
+            return self._from_generation(question, passages, log_prior, generation, generator)
         told = stream if self.method in STREAMED else None
-        marginal = self._rag.answer(question, passages, log_prior, null_log_odds=odds, stream=told)
+        marginal = self._rag(generator).answer(question, passages, log_prior, null_log_odds=odds, stream=told)
         return self._from_marginal(question, log_prior, marginal)
 
     def _ready(self, questions: Sequence[str], k: int) -> Memory:
@@ -256,14 +294,14 @@ class QA:
         odds = self.reader.null_log_odds(questions, passages_of, log_priors)
         generations = self.generator.generate_batch(list(questions), passages_of, null_log_odds=odds)
         return [
-            self._from_generation(question, passages, log_prior, generation)
+            self._from_generation(question, passages, log_prior, generation, self.generator)
             for question, (passages, log_prior), generation in zip(questions, read, generations, strict=True)
         ]
 
     def _marginalise_batch(self, questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
         passages, log_priors = zip(*(self._prior(hits) for hits in found), strict=True)
         odds = self.reader.null_log_odds(questions, passages, log_priors)
-        made = self._rag.answer_batch(questions, passages, log_priors, null_log_odds=odds)
+        made = self._rag(self.generator).answer_batch(questions, passages, log_priors, null_log_odds=odds)
         return [
             self._from_marginal(question, log_prior, marginal)
             for question, log_prior, marginal in zip(questions, log_priors, made, strict=True)
@@ -287,7 +325,12 @@ class QA:
         return [passages[n] for n in best], self.reader.log_prior([float(similarity[n]) for n in best])
 
     def _from_generation(
-        self, question: str, passages: Sequence[Passage], log_prior: Sequence[float], generation: Generation
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        log_prior: Sequence[float],
+        generation: Generation,
+        generator: Generator,
     ) -> Answer:
         """The answer with its citations: p(z | x, y) ∝ p(z | x) · p(y | z, x) over the passages that were read."""
         if generation.text is None:
@@ -298,9 +341,7 @@ class QA:
         prior_of = dict(zip([(passage.id, passage.start) for passage in passages], log_prior, strict=True))
         log_priors = [prior_of[passage.id, passage.start] for passage in generation.read]
         read = generation.read
-        log_likelihood = self.generator.log_likelihoods(
-            [question] * len(read), [[one] for one in read], [text] * len(read)
-        )
+        log_likelihood = generator.log_likelihoods([question] * len(read), [[one] for one in read], [text] * len(read))
         posterior = _softmax([prior + log_p for prior, log_p in zip(log_priors, log_likelihood, strict=True)])
         evidence = [
             Evidence(
@@ -341,6 +382,19 @@ class QA:
             note=FROM_MODEL if marginal.null_posterior > 0.5 else "",
             utility=marginal.utility,
         )
+
+
+def dated(answer: Answer) -> Answer:
+    """``answer`` with the date that its words ("yesterday") meant, where its passage has the time they were said at."""
+    if answer.text is None or not answer.evidence:
+        return answer
+    metadata = answer.evidence[0].passage.metadata
+    found = times.meant(answer.text, metadata)
+    if found is None:
+        return answer
+    said = metadata.get(times.WRITTEN, metadata[times.TIME])
+    note = f"“{found.said}” means {found.words}: it was said at {said}."
+    return replace(answer, when=found.iso, note=f"{answer.note} {note}".strip())
 
 
 def check_question(question: str) -> None:

@@ -157,6 +157,7 @@ class Answer:
         evidence: the passages read, by posterior; empty for the null answer.
         note: what a user should know about how the answer came about ("" is the rule).
         utility: log p(y | x) − log p(y | null, x), natural: what reading was worth to the answer; RAG's methods know it.
+        when: ISO 8601, the date that an answer such as "yesterday" meant where the passage says when that was said; "" else.
     """
 
     question: str
@@ -167,6 +168,7 @@ class Answer:
     evidence: tuple[Evidence, ...] = ()
     note: str = ""
     utility: float | None = None
+    when: str = ""
 
     def __str__(self) -> str:
         return self.text if self.text is not None else "Not in memory."
@@ -181,4 +183,5 @@ class Answer:
             "evidence": [evidence.to_json() for evidence in self.evidence],
             **({"note": self.note} if self.note else {}),
             **({} if self.utility is None else {"utility": self.utility}),
+            **({"when": self.when} if self.when else {}),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from memptm import QA, Document, Memory, Passage
+from memptm import QA, Answer, Document, Evidence, Memory, Passage, Session
 from memptm.errors import InputError
-from memptm.generation.generator import ADAPTER
+from memptm.generation.generator import ADAPTER, Generator
 from memptm.generation.rag import Marginal
-from memptm.pipeline import MAX_QUESTION, find_answer
+from memptm.pipeline import MAX_QUESTION, dated, find_answer
 from tests.generation.tiny import TEMPLATE, causal, loaded
 
 WHO = "Who built the lighthouse at Cape Morrow?"
@@ -299,3 +300,52 @@ def test_the_packaged_generator_answers_from_the_index_and_from_a_text(index: Pa
     in_hand = qa.read("When does the ghost orchid flower?", "The ghost orchid flowers in July.")
     assert in_hand.text is not None
     assert "July" in in_hand.text
+
+
+def test_an_answer_such_as_yesterday_carries_the_date_it_meant(tmp_path: Path) -> None:
+    turns = [
+        ("D1:1", "Ann", "1:56 pm on 8 May, 2023", "I painted the garden fence yesterday, and my back hurts."),
+        ("D1:2", "Bo", "1:56 pm on 8 May, 2023", "Well done! I read a book about otters."),
+    ]
+    keys = ("id", "speaker", "time", "text")
+    lines = [json.dumps({"conversation": "c", **dict(zip(keys, turn, strict=True))}) for turn in turns]
+    (tmp_path / "c.jsonl").write_text("\n".join(lines))
+    memory = Memory.open(tmp_path / "index", create=True)
+    memory.add(str(tmp_path / "c.jsonl"))
+    answer = QA(memory)("When did Ann paint the fence?")
+    assert answer.text is not None
+    assert "yesterday" in answer.text
+    assert answer.when == answer.to_json()["when"] == "2023-05-07"
+    assert answer.note == "“yesterday” means 7 May 2023: it was said at 1:56 pm on 8 May, 2023."
+    assert QA(memory).batch(["When did Ann paint the fence?"])[0].when == "2023-05-07"
+
+
+@pytest.mark.parametrize(
+    ("text", "metadata"),
+    [(None, {"time": "2023-05-08"}), ("in May", {"time": "2023-05-08"}), ("yesterday", {}), ("yesterday", {"time": 5})],
+)
+def test_other_answers_are_left_as_they_are(text: str | None, metadata: dict[str, object]) -> None:
+    passage = Passage(id="p", document="p", text="It was yesterday.", start=0, end=17, metadata=metadata)
+    evidence = (Evidence(passage=passage, prior=1.0, posterior=1.0),)
+    answer = Answer(question="When?", text=text, probability=0.5, method="reader", evidence=evidence)
+    assert dated(answer) is answer
+    assert "when" not in answer.to_json()
+
+
+def test_a_generator_hears_what_was_said_in_the_session(index: Path, tmp_path: Path) -> None:
+    generator = loaded(causal(tmp_path, template=TEMPLATE))
+    memory = Memory.open(index)
+    session = Session(memory)
+    session.add(WHO, Answer(question=WHO, text="Ada Trent", probability=1.0, method="generate"))
+    heard = []
+    after = generator.after
+
+    def listening(said: Sequence[tuple[str, str]]) -> Generator:
+        heard.append(tuple(said))
+        return after(said)
+
+    generator.after = listening  # type: ignore[method-assign]
+    for method in ("generate", "rag-token"):
+        QA(memory, method=method, generator=generator)("How tall is it?", k=2, session=session)
+    assert heard[0] == ((WHO, "Ada Trent"),)
+    assert session.asked == 3

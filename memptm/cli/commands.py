@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -23,6 +23,7 @@ from memptm.errors import InputError
 from memptm.pipeline import METHODS, QA, STREAMED, check_question
 
 if TYPE_CHECKING:
+    from memptm.memory.memory import Memory
     from memptm.memory.search import Mode
 
 Result = dict[str, Any] | None
@@ -51,6 +52,12 @@ tokens_option = click.option(
     help="A datastore made by memptm tokens.",
 )
 encoder_option = click.option("--encoder", metavar="DIR", help="An encoder trained for this index (train rag).")
+session_option = click.option(
+    "--session",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A conversation that the question goes on, kept in FILE.",
+)
 generator_option = click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
 recall_option = click.option(
     "--recall",
@@ -138,6 +145,7 @@ def search(
 @tokens_option
 @recall_option
 @judge_option
+@session_option
 @json_option
 def query(
     question: str,
@@ -152,13 +160,14 @@ def query(
     tokens: Path | None,
     recall: bool,
     judge: str | None,
+    session: Path | None,
     as_json: bool,
 ) -> Result:
     """Answer QUESTION from the index, with the passages that say so."""
     check_question(question)
     if tokens is not None and method == "reader":
         raise InputError("--tokens changes what a generator writes. Give --method generate with it.")
-    qa = _qa(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
+    qa = qa_of(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
     qa.recall, qa.judge = recall, judge
     if tokens is not None:
         from memptm.generation.knn import attach
@@ -167,8 +176,13 @@ def query(
         if not as_json:
             render.note(note)
     streamed = method in STREAMED and not as_json and sys.stdout.isatty()
+    conversation = None
+    if session is not None:
+        from memptm.session import Session
+
+        conversation = Session.open(cast("Memory", qa.memory), session)
     began = time.perf_counter()
-    answer = qa(question, k=k, where=where, stream=render.stream if streamed else None)
+    answer = qa(question, k=k, where=where, stream=render.stream if streamed else None, session=conversation)
     ms = _ms_since(began)
     if as_json:
         return {**answer.to_json(), "ms": ms}
@@ -309,7 +323,7 @@ def evaluate(
     from memptm.evaluation.suites import read_questions
 
     asked = read_questions(questions, limit=limit)
-    qa = _qa(index, method=method, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
+    qa = qa_of(index, method=method, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
     qa.recall, qa.judge = recall, judge
     with drawn(hidden=as_json) as progress:
         result = measure(qa, asked, k=k, progress=progress)
@@ -325,7 +339,7 @@ train.add_command(train_recall)
 main.add_command(train)
 
 
-def _qa(
+def qa_of(
     index: Path,
     *,
     method: str,

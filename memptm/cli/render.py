@@ -76,8 +76,8 @@ def hits(found: Sequence[Hit]) -> None:
         console.print(_indented(console, _text(printable(hit.passage.text))))
 
 
-def answer(given: Answer, *, streamed: bool = False) -> None:
-    """The answer, its probability, and the passages that say so with the answer marked in them."""
+def answer(given: Answer, *, streamed: bool = False, most: int | None = None) -> None:
+    """The answer, its probability, and the passages that say so (at most ``most``) with the answer marked in them."""
     console = _console()
     if streamed and given.text is not None:
         console.print()
@@ -92,6 +92,18 @@ def answer(given: Answer, *, streamed: bool = False) -> None:
         shown = "; ".join(f"{one_line(other.text)} ({_probability(other.probability)})" for other in others)
         console.print(_text(f"or: {shown}", "dim"))
     cited = [one for n, one in enumerate(given.evidence) if n == 0 or one.posterior >= WORTH_CITING]
+    _cite(console, cited[:most])
+
+
+def evidence(given: Answer) -> None:
+    """All passages that were read for an answer, whatever their share in it."""
+    console = _console()
+    if not given.evidence:
+        console.print(_text("Nothing that was read says it."))
+    _cite(console, given.evidence)
+
+
+def _cite(console: Console, cited: Sequence[Evidence]) -> None:
     for number, one in enumerate(cited, 1):
         console.print()
         console.print(
@@ -157,6 +169,8 @@ def _citation(passage: Passage) -> Text:
     """Title — source, page, characters."""
     parts = [part for part in dict.fromkeys((one_line(passage.title), one_line(_near(passage.source)))) if part]
     place = [" — ".join(parts) or one_line(passage.id)]
+    if passage.metadata.get("time_text"):
+        place.append(one_line(str(passage.metadata["time_text"])))
     if passage.page is not None:
         place.append(f"page {passage.page}")
     place.append(f"characters {passage.start}–{passage.end}")

@@ -99,7 +99,7 @@ def _documents(path: Path, warn: Callable[[str], None]) -> Iterator[Document]:
         return
     data = path.read_bytes()
     text = decode(data, declared=_declared(kind, data))
-    listed = _listed(path, text, warn) if kind == "json" else None
+    listed = _listed(path, text, warn) if kind == "json" else _conversation(path, text) if kind == "text" else None
     if listed is not None:
         yield from listed
     else:
@@ -181,6 +181,16 @@ def _listed(path: Path, text: str, warn: Callable[[str], None]) -> Iterator[Docu
     from memptm.documents.formats import records
 
     return records.read_list(text, source=str(path), warn=warn)
+
+
+def _conversation(path: Path, text: str) -> Iterator[Document] | None:
+    """A text file that is a session of a conversation, which its folder names."""
+    from memptm.documents import conversation
+
+    turns = conversation.read(text, name=path.stem)
+    if turns is None:
+        return None
+    return iter([conversation.document(turns, name=path.parent.name, id=str(path), source=str(path))])
 
 
 def _named(path: Path, extracted: Extracted) -> Document:

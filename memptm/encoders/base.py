@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memptm.progress import Progress, silent
 from memptm.types import Passage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Keys = NDArray[np.float32]
 
@@ -52,6 +55,31 @@ class ReadsDocuments(Protocol):
 
     def encode_documents(self, documents: Sequence[Sequence[str]], *, progress: Progress = silent) -> Keys:
         """(all passages, dimension) float32: keys of each document's passages, given in reading order."""
+        ...
+
+
+class Past(Protocol):
+    """What a recurrent encoder keeps of the texts it has read: bounded, however many they were. Immutable."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What to save, in safetensors."""
+        ...
+
+
+@runtime_checkable
+class Recurrent(Encoder, Protocol):
+    """An encoder whose key of a text can depend on the texts read before it."""
+
+    def read(self, text: str, past: Past | None) -> tuple[Keys, Past]:
+        """(1, dimension) key of a passage or turn, and the state after it."""
+        ...
+
+    def ask(self, question: str, past: Past | None) -> Keys:
+        """(1, dimension) query of a question that comes after ``past``."""
+        ...
+
+    def past(self, tensors: dict[str, Tensor]) -> Past:
+        """The state whose ``tensors`` were saved."""
         ...
 
 

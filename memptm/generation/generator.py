@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp
@@ -83,6 +84,15 @@ class Generator:
         given = name or (str(ADAPTER) if (ADAPTER / "adapter_config.json").is_file() else DEFAULT)
         model, tokenizer = load(given, progress=progress)
         return cls(model, tokenizer, name=name or DEFAULT)
+
+    def after(self, said: Sequence[tuple[str, str]]) -> Generator:
+        """The same generator in a conversation, after these questions and answers: they are the chat's history.
+
+        All that it writes or scores then goes on from them. A decoder's own recurrent state of a session belongs here too.
+        """
+        following = copy.copy(self)
+        following.writer = self.writer.after(said)
+        return following
 
     def generate(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ NOT_THERE = (
 )
 INSTRUCTION = f"Answer from the passages, in a few words. If they do not say, answer: {NOT_THERE}"
 ANSWER_TOKENS = 32  # room kept for the answer
+HISTORY_TOKENS = 256  # of what was said before, at most a quarter of the window
 SHORTEST = 24  # tokens; less of a passage than this is not worth reading
 SENTENCE_END = re.compile(r"[.!?…](?=\s)|[。！？]|\n")
 _SLOT = "MEMPTM0SLOT"  # stands for the user's text while the chat template is rendered
@@ -53,13 +55,22 @@ class PromptWriter:
         before, after = around[:at], around[at + len(bare) :]
         if self._chat:
             self._head, self._tail, self.end = self._from_template()
+            self._answered, self._next = self._tail, self._between()
             if before and self._head[: len(before)] != before:  # a template without the BOS its tokenizer adds
                 self._head = [*before, *self._head]
         else:
             self._head = [*before, *self._ours(f"{INSTRUCTION}\n\n")]
-            self._tail = self._ours("\nAnswer:") + (after if encoder_decoder else [])
+            self._answered, self._next = self._ours("\nAnswer:"), self._ours("\n\n")
+            self._tail = self._answered + (after if encoder_decoder else [])
             self.end = [tokenizer.eos_token_id] if encoder_decoder else self._ours("\n")
         self._glued = self._chat or encoder_decoder or _marks_word_starts(tokenizer)
+        self._said: tuple[tuple[str, str], ...] = ()
+
+    def after(self, said: Sequence[tuple[str, str]]) -> PromptWriter:
+        """A writer whose prompts go on from these questions and answers, oldest first, as the chat's history."""
+        writer = copy.copy(self)
+        writer._said = tuple(said) if self._next else ()
+        return writer
 
     def write(self, question: str, passages: Sequence[Passage]) -> Prompt:
         """The prompt for ``question`` with as many of ``passages`` (likeliest first) as fit.
@@ -69,7 +80,8 @@ class PromptWriter:
         """
         asked = self._ours("Question:\n") + self.text_ids(question)
         gap = self._ours("\n\n")
-        room = self.window - self._room - len(self._head) - len(self._tail)
+        said = self._history()
+        room = self.window - self._room - len(self._head) - len(said) - len(self._tail)
         front = [*asked, *gap]  # asked before reading too: what is read is then read with the question in mind
         if 2 * len(asked) + len(gap) > room:
             front = []
@@ -79,7 +91,7 @@ class PromptWriter:
                 f"The question has {len(asked)} tokens and the model's window {self.window}. Ask a shorter question."
             )
         body, read = self._fill(passages, room, gap)
-        return Prompt(ids=[*self._head, *front, *body, *asked, *self._tail], read=tuple(read))
+        return Prompt(ids=[*self._head, *said, *front, *body, *asked, *self._tail], read=tuple(read))
 
     def answer_ids(self, answer: str) -> Ids:
         """The answer as the model would go on from the prompt, ``end`` included."""
@@ -91,6 +103,18 @@ class PromptWriter:
         # A word-level vocabulary may hold the marker as a word; then there is no other way to write it than to leave it out.
         control = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
         return [i for i in ids if i not in control]
+
+    def _history(self) -> Ids:
+        """The last questions and answers that fit, whole."""
+        ids: Ids = []
+        for question, answer in reversed(self._said):
+            asked = self._ours("Question:\n") + self.text_ids(question)
+            told = self.text_ids(answer if self._glued else f" {answer}")
+            exchange = [*asked, *self._answered, *told, *self._next]
+            if len(ids) + len(exchange) > min(HISTORY_TOKENS, self.window // 4):
+                break
+            ids = [*exchange, *ids]
+        return ids
 
     def _fill(self, passages: Sequence[Passage], room: int, gap: Ids) -> tuple[Ids, list[Passage]]:
         body: Ids = []
@@ -148,6 +172,12 @@ class PromptWriter:
         special = closing[:1] if closing and closing[0] in self.tokenizer.all_special_ids else []
         eos = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
         return self._ours(head), self._ours(tail), special or eos or self._ours("\n")
+
+    def _between(self) -> Ids:
+        """Ids between an answer and the next of the user's texts; none where the template knows no longer chats."""
+        turns = [{"role": role, "content": _SLOT} for role in ("user", "assistant", "user")]
+        rendered = self._render(turns)
+        return self._ours(rendered.split(_SLOT)[2]) if rendered and rendered.count(_SLOT) == 3 else []
 
     def _render(self, messages: list[dict[str, str]], *, answer: bool = True) -> str | None:
         from jinja2.exceptions import TemplateError

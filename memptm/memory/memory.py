@@ -218,14 +218,26 @@ class Memory:
 
     @overload
     def search(  # type: ignore[overload-overlap]
-        self, question: str, *, k: int = 5, mode: Mode = "hybrid", where: str | None = None
+        self, question: str, *, k: int = 5, mode: Mode = "hybrid", where: str | None = None, queries: Keys | None = None
     ) -> list[Hit]: ...
     @overload
     def search(
-        self, question: Sequence[str], *, k: int = 5, mode: Mode = "hybrid", where: str | None = None
+        self,
+        question: Sequence[str],
+        *,
+        k: int = 5,
+        mode: Mode = "hybrid",
+        where: str | None = None,
+        queries: Keys | None = None,
     ) -> list[list[Hit]]: ...
     def search(
-        self, question: str | Sequence[str], *, k: int = 5, mode: Mode = "hybrid", where: str | None = None
+        self,
+        question: str | Sequence[str],
+        *,
+        k: int = 5,
+        mode: Mode = "hybrid",
+        where: str | None = None,
+        queries: Keys | None = None,
     ) -> list[Hit] | list[list[Hit]]:
         """The ``k`` best passages for a question, or for each of several.
 
@@ -234,6 +246,7 @@ class Memory:
             k: hits wanted.
             mode: "dense" by meaning, "lexical" by words (BM25), "hybrid" by both scores.
             where: a filter over columns and metadata, applied before the best are chosen.
+            queries: (questions, dimension), where they are more than the questions' own, as in a session.
         Returns:
             At most ``k`` hits, best first, equal texts once; equal scores in the order they were stored.
         Raises:
@@ -250,10 +263,15 @@ class Memory:
         self._same_process()
         found: list[list[Hit]] = [[] for _ in questions]
         if questions:
-            queries = unit(self.encoder.encode_questions(questions))
+            asked = unit(self.encoder.encode_questions(questions) if queries is None else queries)
+            if asked.shape != (len(questions), self.manifest.dimension):
+                raise InputError(
+                    f"The queries are {asked.shape}; for {len(questions)} questions of this index they must be "
+                    f"{(len(questions), self.manifest.dimension)}."
+                )
             with self._guard:
                 found = self._values.reading(
-                    lambda: find(self._values, self._synced(), questions, queries, k=k, mode=mode, where=condition)
+                    lambda: find(self._values, self._synced(), questions, asked, k=k, mode=mode, where=condition)
                 )
         return found[0] if isinstance(question, str) else found
 

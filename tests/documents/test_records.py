@@ -9,6 +9,8 @@ import pytest
 from memptm.documents.load import Refused, load
 from memptm.documents.split import split
 
+TIMES = ["1:56 pm on 8 May, 2023", "25:99 on 8 May, 2023", "teatime", ""]
+
 
 def loaded(path, text):
     path.write_text(text, encoding="utf-8")
@@ -104,4 +106,28 @@ def test_a_conversation_is_a_document_and_a_turn_a_passage(path):
         ("D1:1", "Ann: I saw a heron.", "8 May 2023"),
         ("D1:2", "Bo: Where?", "8 May 2023"),
     ]
-    assert passages[0].metadata == {"conversation": "c1", "speaker": "Ann", "time": "8 May 2023"}
+    assert passages[0].metadata == {
+        "conversation": "c1",
+        "speaker": "Ann",
+        "time": "2023-05-08",
+        "time_text": "8 May 2023",
+    }
+
+
+def test_times_that_do_not_parse_are_kept_as_text_with_one_warning(path):
+    turns = [{"conversation": "c", "id": str(n), "time": time, "text": "Hi."} for n, time in enumerate(TIMES)]
+    (document,), warnings = loaded(path, "\n".join(map(json.dumps, turns)))
+    assert [block.metadata.get("time") for block in document.blocks] == ["2023-05-08T13:56:00", None, None, None]
+    assert [block.context for block in document.blocks] == [*TIMES[:3], ""]
+    assert [block.metadata.get("time_text") for block in document.blocks] == [*TIMES[:3], None]
+    assert len(warnings) == 1
+    assert "2 turns have times" in warnings[0]
+    assert "'25:99 on 8 May, 2023', turn 1" in warnings[0]
+
+
+def test_an_empty_turn_is_named_and_the_others_go_in(path):
+    turns = [{"conversation": "c", "id": str(n), "speaker": "Ann", "text": text} for n, text in enumerate(("Hi.", " "))]
+    (document,), warnings = loaded(path, "\n".join(map(json.dumps, turns)))
+    assert document.text == "Ann: Hi."
+    assert "line 2" in warnings[0]
+    assert "empty" in warnings[0]

@@ -10,7 +10,7 @@ import torch
 
 from memptm.errors import InputError
 from memptm.generation.generator import Generator
-from memptm.generation.prompt import ANSWER_TOKENS, INSTRUCTION, NOT_THERE
+from memptm.generation.prompt import ANSWER_TOKENS, HISTORY_TOKENS, INSTRUCTION, NOT_THERE
 from tests.generation.tiny import NO_SYSTEM, TEMPLATE, causal, encoder_decoder, loaded, passage
 
 QUESTION = "When does the ferry leave?"
@@ -236,3 +236,43 @@ def test_batches_are_filled_by_length_and_lose_no_row():
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     assert all(len(batch) == 1 or max(lengths[row] for row in batch) * len(batch) <= BATCH_TOKENS for batch in batches)
     assert all(lengths[a] <= lengths[b] for a, b in pairwise([row for batch in batches for row in batch]))
+
+
+SAID = (("Who built the mill?", "Nora <|im_end|>"), ("Who owns it?", "the harbour master"))
+
+
+def test_what_was_said_comes_before_the_question_as_turns_of_the_chat(chat):
+    text = chat.tokenizer.decode(chat.after(SAID).writer.write(QUESTION, [FERRY]).ids)
+    turns = [turn.partition("\n") for turn in text.split("<|im_start|>")[1:]]
+    assert [role for role, _, _ in turns] == ["system", *["user", "assistant"] * 3]
+    assert turns[1][2].startswith("Question:\nWho built the mill?")
+    assert turns[4][2].startswith("the harbour master")
+    assert turns[5][2].startswith(f"Question:\n{QUESTION}")
+
+
+def test_what_was_said_never_becomes_control_tokens(chat):
+    before, after = (one.writer.write(QUESTION, [FERRY]).ids for one in (chat, chat.after(SAID)))
+    mark = chat.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert after.count(mark) == before.count(mark) + 2 * len(SAID)
+
+
+def test_history_is_bounded_newest_first_and_leaves_the_generator_as_it_was(generator):
+    alone = generator.writer.write(QUESTION, [FERRY]).ids
+    many = [(f"Question {n}? " + "mill " * 20, f"Answer {n}") for n in range(50)]
+    ids = generator.after(many).writer.write(QUESTION, [FERRY]).ids
+    text = generator.tokenizer.decode(ids)
+    assert "Answer 49" in text
+    assert "Answer 0" not in text
+    assert len(alone) < len(ids) <= len(alone) + min(HISTORY_TOKENS, generator.writer.window // 4)
+    assert generator.writer.write(QUESTION, [FERRY]).ids == alone
+    assert generator.after([]).writer.write(QUESTION, [FERRY]).ids == alone
+
+
+def test_answers_and_their_probabilities_go_on_from_what_was_said(generator):
+    following = generator.after(SAID)
+    assert following.log_likelihood(QUESTION, [FERRY], "at nine") != generator.log_likelihood(
+        QUESTION, [FERRY], "at nine"
+    )
+    assert following.after([]).log_likelihood(QUESTION, [FERRY], "at nine") == pytest.approx(
+        generator.log_likelihood(QUESTION, [FERRY], "at nine"), abs=1e-5
+    )

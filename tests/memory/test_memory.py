@@ -491,3 +491,13 @@ def test_importing_the_memory_loads_neither_lance_nor_faiss_nor_torch():
     code = "import sys, memptm.memory.memory; print([m for m in ('lancedb', 'faiss', 'torch') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path.cwd(), timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_queries_in_hand_are_searched_in_place_of_the_questions_own(memory, toy, texts):
+    memory.add(texts("green ferns grow", "red doors open"))
+    queries = toy.encode_questions(["red doors"])
+    for mode in ("dense", "hybrid"):
+        assert memory.search("x", mode=mode, queries=queries)[0].passage.text == "red doors open"
+    assert memory.search(["a", "b"], k=1, mode="dense", queries=np.concatenate([queries, queries]))[1]
+    with pytest.raises(InputError, match="must be"):
+        memory.search(["a", "b"], queries=queries)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from memptm.documents.conversation import Turn, without_time
+from memptm.documents.conversation import document as conversation
 from memptm.documents.decode import Undecodable, clean, encoding_of_mark
 from memptm.documents.draft import LONGEST_TITLE, one_line
-from memptm.types import Block, Document
+from memptm.types import Document
 
 Warn = Callable[[str], None]
 
@@ -37,7 +39,7 @@ def read_lines(path: Path, *, warn: Warn) -> Iterator[Document]:
                 yield document(record, source=str(path), number=number)
         except BadRecord as error:
             warn(f"{path} line {number}: {error}")
-    yield from turns.documents()
+    yield from turns.documents(warn=warn)
 
 
 def read_list(text: str, *, source: str, warn: Warn) -> Iterator[Document] | None:
@@ -76,35 +78,22 @@ class _Conversations:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._turns: dict[str, list[tuple[str, Block]]] = {}
+        self._turns: dict[str, list[Turn]] = {}
 
     def add(self, record: dict[str, Any], number: int) -> None:
         speaker, time = (clean(str(record.get(name) or "")) for name in ("speaker", "time"))
-        text = one_line(_text(record))
-        line = f"{speaker}: {text}" if speaker else text
-        turns = self._turns.setdefault(clean(str(record["conversation"])), [])
-        start = turns[-1][1].end + 1 if turns else 0
         own = record.get("id")
-        block = Block(
-            start=start,
-            end=start + len(line),
-            kind="turn",
-            context=time,
-            id=str(number) if own in (None, "") else clean(str(own)),
-            metadata={name: value for name, value in (("speaker", speaker), ("time", time)) if value},
+        turn = Turn(
+            id=str(number) if own in (None, "") else clean(str(own)), text=_text(record), speaker=speaker, time=time
         )
-        turns.append((line, block))
+        self._turns.setdefault(clean(str(record["conversation"])), []).append(turn)
 
-    def documents(self) -> Iterator[Document]:
+    def documents(self, *, warn: Warn) -> Iterator[Document]:
+        odd = without_time([turn for turns in self._turns.values() for turn in turns])
+        if odd:
+            warn(f"{self._source}: {odd}")
         for name, turns in self._turns.items():
-            yield Document(
-                id=name,
-                title=name,
-                text="\n".join(line for line, _ in turns),
-                source=self._source,
-                metadata={"conversation": name},
-                blocks=tuple(block for _, block in turns),
-            )
+            yield conversation(turns, name=name, source=self._source)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str | UnicodeDecodeError]]:

@@ -1,0 +1,283 @@
+"""A conversation with a memory: what was said bears on the next question, and outlives the process."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from memptm.encoders.base import Encoder, Keys, Past, Recurrent
+from memptm.errors import InputError
+from memptm.memory import home
+from memptm.memory.conversation import TALK
+from memptm.memory.encode import unit
+from memptm.types import Answer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from memptm.memory.memory import Memory
+
+FORMAT = 1
+KEPT = 32  # exchanges of the history; older ones live on in the retrieval state alone
+TURNS = 4  # said last and written before a question for its query (scripts/measure_followups.py)
+TURN_WORDS = 60  # of a turn that are written before the next question
+DAMAGED = ".damaged"
+_HEADER = "memptm.session"
+_STAND_IN = re.compile(
+    r"\b(?:he|him|his|she|hers?|it|its|they|them|theirs?|this|that|these|those|there|then|ones?|else|same)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """A question and its answer; ``answer`` is None where the memory did not hold it. ``time``: ISO 8601, when asked."""
+
+    question: str
+    answer: str | None
+    time: str
+
+    @property
+    def turns(self) -> list[str]:
+        """What was said, in order."""
+        return [self.question, *([] if self.answer is None else [self.answer])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowUp:
+    """A question as its session makes it.
+
+    Attributes:
+        queries: (1, dimension), what is searched by meaning. words: what is searched by words.
+        reading: what the span reader is asked: the last answer goes before it, not the last question, which the reader
+            would answer once more. said: questions and answers before it, for a generator's chat history.
+    """
+
+    queries: Keys
+    words: str
+    reading: str
+    said: tuple[tuple[str, str], ...]
+
+
+class Session:
+    """The working memory of one conversation with one index.
+
+    With a recurrent encoder, a question's query comes from the encoder's state after all that was said. With any other it
+    is the mean of two unit vectors: the question's own, and that of the last ``TURNS`` turns with the question after them.
+    The first does not know what "it" is, and the second fails when the subject changes (scripts/measure_followups.py).
+
+    Attributes:
+        exchanges: the last ``KEPT``, oldest first. asked: how many there have been in all.
+        holds_talk: whether the index holds questions and answers of conversations, which a session does not read.
+    """
+
+    def __init__(self, memory: Memory, path: Path | None = None) -> None:
+        self.memory, self.path = memory, path
+        self.exchanges: tuple[Exchange, ...] = ()
+        self.asked = 0
+        self._past: Past | None = None
+        self.holds_talk = next(memory.passages(where=TALK), None) is not None
+
+    @classmethod
+    def open(cls, memory: Memory, path: str | Path) -> Session:
+        """The session in the file ``path``, or a new one that will be kept there.
+
+        A damaged file is put aside under another name, with a warning, and the session begins anew.
+
+        Raises:
+            InputError: the file belongs to another index or encoder, is something else, or stands inside an index.
+        """
+        file = Path(path).expanduser()
+        if file.is_dir():
+            raise InputError(f"{file} is a folder. Give --session a file; it is made where there is none.")
+        inside = next((folder for folder in file.absolute().parents if (folder / home.MANIFEST).exists()), None)
+        if inside is not None:
+            raise InputError(f"{file} lies inside the index {inside}. Keep the session's file elsewhere.")
+        session = cls(memory, file)
+        session._load(file)
+        return session
+
+    def follow_up(self, question: str) -> FollowUp:
+        """``question`` after what was said before."""
+        said = [turn for exchange in self.exchanges for turn in exchange.turns]
+        leans = bool(self.exchanges) and leans_on_what_was_said(question)
+        last = [_shortened(turn) for turn in self.exchanges[-1].turns] if leans else []
+        answer = f"{last[1].rstrip('.')}. " if len(last) > 1 else ""
+        return FollowUp(
+            queries=self._query(question, said),
+            words=" ".join([question, *last]),
+            reading=answer + question,
+            said=tuple((one.question, one.answer) for one in self.exchanges[-TURNS // 2 :] if one.answer is not None),
+        )
+
+    def evidence(self, where: str | None) -> str | None:
+        """The filter ``where``, narrowed to what may be read for an answer."""
+        if not self.holds_talk:
+            return where
+        statements = f"(said_as IS NULL OR NOT ({TALK}))"
+        return statements if where is None else f"{statements} AND ({where})"
+
+    def add(self, question: str, answer: Answer) -> None:
+        """Take in an exchange, and write the session's file."""
+        exchange = Exchange(question=question, answer=answer.text, time=now())
+        encoder = self.memory.encoder
+        if isinstance(encoder, Recurrent):
+            for turn in exchange.turns:
+                _, self._past = encoder.read(turn, self._past)
+        self.exchanges = (*self.exchanges, exchange)[-KEPT:]
+        self.asked += 1
+        self.save()
+
+    def clear(self) -> None:
+        """Forget what was said; the long-term memory keeps what it holds."""
+        self.exchanges, self.asked, self._past = (), 0, None
+        self.save()
+
+    def save(self) -> None:
+        """Write the session's file, whole or not at all; nothing where it has no path."""
+        if self.path is None:
+            return
+        from safetensors.torch import save
+
+        manifest = self.memory.manifest
+        header = _Header(
+            format=FORMAT,
+            index=manifest.index,
+            folder=str(self.memory.path.absolute()),
+            encoder=manifest.encoder,
+            fingerprint=manifest.fingerprint,
+            asked=self.asked,
+            exchanges=[asdict(exchange) for exchange in self.exchanges],
+        )
+        tensors = {} if self._past is None else self._past.tensors()
+        written = {_HEADER: json.dumps(asdict(header))}  # one key: safetensors writes several in no fixed order
+        data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, written)
+        with home.writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            home.replace(self.path, data)
+
+    def _query(self, question: str, said: Sequence[str]) -> Keys:
+        encoder = self.memory.encoder
+        if isinstance(encoder, Recurrent):
+            return unit(encoder.ask(question, self._past))
+        if not said:
+            return unit(encoder.encode_questions([question]))
+        both = unit(encoder.encode_questions([question, with_turns(question, said, encoder)]))
+        return unit(both.sum(axis=0, keepdims=True))
+
+    def _load(self, path: Path) -> None:
+        try:
+            header, tensors = _read(path)
+            self._check_owner(header)
+            self._restore(header, tensors)
+        except FileNotFoundError:
+            return
+        except PermissionError:
+            raise InputError(f"{path} cannot be read: permission denied.") from None
+        except _Damaged as error:
+            self._put_aside(path, str(error))
+
+    def _restore(self, header: _Header, tensors: dict[str, Tensor]) -> None:
+        try:
+            exchanges = header.history()
+            encoder = self.memory.encoder
+            past = encoder.past(tensors) if tensors and isinstance(encoder, Recurrent) else None
+        except (TypeError, ValueError, KeyError, RuntimeError) as error:
+            raise _Damaged(f"its state does not fit: {error}") from error
+        self.exchanges, self.asked, self._past = exchanges, header.asked, past
+
+    def _check_owner(self, header: _Header) -> None:
+        ours = self.memory.manifest
+        if header.index != ours.index:
+            raise InputError(
+                f"{self.path} is a session of the index {header.folder} ({header.index[:8]}), and "
+                f"{self.memory.path} ({ours.index[:8]}) was given. Give that index, or another session file."
+            )
+        if header.fingerprint != ours.fingerprint:
+            raise InputError(
+                f"{self.path} holds the state of {header.encoder} ({header.fingerprint[:8]}), and the index is "
+                f"keyed by {ours.encoder} ({ours.fingerprint[:8]}). Begin another session file."
+            )
+
+    def _put_aside(self, path: Path, reason: str) -> None:
+        names = (f"{path.name}{DAMAGED}{'' if n == 1 else n}" for n in count(1))
+        aside = next(one for name in names if not (one := path.with_name(name)).exists())
+        with home.writing(path):
+            path.rename(aside)
+        warnings.warn(
+            f"{path} is damaged ({reason}); it is kept as {aside.name}, and the session begins anew.", stacklevel=4
+        )
+
+
+def with_turns(question: str, said: Sequence[str], encoder: Encoder) -> str:
+    """``question`` with the last ``TURNS`` turns before it, a line each; older ones are left out until the window holds it."""
+    turns = [_shortened(turn) for turn in said[-TURNS:]]
+    while turns and encoder.count_tokens(["\n".join([*turns, question])])[0] > encoder.max_tokens:
+        turns.pop(0)
+    return "\n".join([*turns, question])
+
+
+def leans_on_what_was_said(question: str) -> bool:
+    """Whether a question has a word that stands for something named before, such as "she" or "there" (English alone)."""
+    return _STAND_IN.search(question) is not None
+
+
+def now() -> str:
+    """The time of day here, ISO 8601 to the second."""
+    return datetime.now().isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Header:
+    """What a session's file says of itself, beside the tensors of its state."""
+
+    format: int
+    index: str
+    folder: str
+    encoder: str
+    fingerprint: str
+    asked: int
+    exchanges: Sequence[Mapping[str, Any]]
+
+    def history(self) -> tuple[Exchange, ...]:
+        return tuple(Exchange(**one) for one in self.exchanges)
+
+
+def _shortened(turn: str) -> str:
+    return " ".join(turn.split()[:TURN_WORDS])
+
+
+class _Damaged(Exception):
+    """A session's file that cannot be read as one; the message says why."""
+
+
+def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
+    """The header and the tensors of a session's file."""
+    from safetensors import SafetensorError, safe_open
+
+    with path.open("rb"):  # safetensors' own errors tell a missing file from a damaged one by their text alone
+        pass
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _Damaged((str(error).splitlines() or [type(error).__name__])[0][:120]) from error
+    if _HEADER not in metadata:
+        raise InputError(f"{path} holds tensors, but no session. Give --session another file.")
+    try:
+        found = json.loads(metadata[_HEADER])
+        newer = int(found["format"]) > FORMAT
+        header = None if newer else _Header(**found)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _Damaged(f"its header is not a session's: {error}") from error
+    if header is None:
+        raise InputError(f"{path} has format {found['format']}, this memptm reads up to {FORMAT}. Update memptm.")
+    return header, tensors

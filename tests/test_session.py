@@ -1,0 +1,297 @@
+"""A conversation with a memory: what was said bears on what is asked next, and outlives the process."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from memptm import QA, Answer, Document, Memory
+from memptm.encoders.base import Recurrent
+from memptm.errors import InputError
+from memptm.memory.conversation import Conversation, Said
+from memptm.memory.encode import unit
+from memptm.session import KEPT, TURN_WORDS, Exchange, Session, leans_on_what_was_said, with_turns
+from tests.memory.toy import Toy
+
+TEXTS = (
+    "Ada Trent built the lighthouse at Cape Morrow in 1871.",
+    "The lighthouse at Cape Morrow stands 43 metres tall.",
+    "The royal fern grows in bogs.",
+)
+
+
+class Remembers(Toy):
+    """A small recurrent encoder: its state is a fading sum of what it read, and half of a question's query."""
+
+    class State:
+        def __init__(self, sum_):
+            self.sum = sum_
+
+        def tensors(self):
+            return {"sum": torch.from_numpy(self.sum)}
+
+    def read(self, text, past):
+        key = self.encode_passages([text])
+        return key, self.State(key if past is None else key + past.sum / 2)
+
+    def ask(self, question, past):
+        query = self.encode_questions([question])
+        return query if past is None else query + past.sum
+
+    def past(self, tensors):
+        return self.State(tensors["sum"].numpy())
+
+
+def said(question, text):
+    return Answer(question=question, text=text, probability=0.9, method="reader")
+
+
+def made(path, encoder):
+    memory = Memory.open(path, create=True, encoder=encoder)
+    memory.add([Document(text=text) for text in TEXTS])
+    return memory
+
+
+@pytest.fixture
+def memory(tmp_path):
+    return made(tmp_path / "index", Toy())
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "kept" / "chat.session"
+
+
+def test_the_first_question_is_asked_as_if_there_were_no_session(memory):
+    question = "Who built it there?"
+    asked = Session(memory).follow_up(question)
+    np.testing.assert_array_equal(asked.queries, unit(memory.encoder.encode_questions([question])))
+    assert (asked.words, asked.reading, asked.said) == (question, question, ())
+
+
+def test_a_follow_ups_query_is_the_mean_of_its_own_and_that_of_the_turns_before_it(memory):
+    session = Session(memory)
+    session.add("Who built the lighthouse?", said("", "Ada Trent"))
+    session.add("What is a fern?", said("", None))
+    alone, after = memory.encoder.encode_questions(
+        ["How tall is it?", "Who built the lighthouse?\nAda Trent\nWhat is a fern?\nHow tall is it?"]
+    )
+    expected = (alone + after) / np.linalg.norm(alone + after)
+    np.testing.assert_allclose(session.follow_up("How tall is it?").queries[0], expected, atol=1e-6)
+
+
+def test_words_and_reading_take_the_last_exchange_where_the_question_leans_on_it(memory):
+    session = Session(memory)
+    session.add("Who keeps ferns?", said("", "Bo"))
+    session.add("Who built the lighthouse?", said("", "Ada Trent"))
+    leaning = session.follow_up("How tall is it?")
+    assert leaning.words == "How tall is it? Who built the lighthouse? Ada Trent"
+    assert leaning.reading == "Ada Trent. How tall is it?"
+    assert leaning.said == (("Who keeps ferns?", "Bo"), ("Who built the lighthouse?", "Ada Trent"))
+    alone = session.follow_up("Where does the fern grow?")
+    assert alone.words == alone.reading == "Where does the fern grow?"
+
+
+@pytest.mark.parametrize(
+    ("question", "leans"),
+    [("When did she leave?", True), ("What else?", True), ("Is THAT so?", True), ("Who built Sheffield?", False)],
+)
+def test_a_question_leans_on_what_was_said_if_a_word_stands_for_it(question, leans):
+    assert leans_on_what_was_said(question) is leans
+
+
+def test_a_long_turn_is_cut_and_old_turns_go_before_the_question_does():
+    encoder = Toy(max_tokens=100)
+    text = with_turns("Why?", ["word " * 500, "old " * 30, "new " * 30, "newest"], encoder)
+    assert text.endswith("\nWhy?")
+    assert encoder.count_tokens([text])[0] <= 100
+    assert "word" not in text
+    assert "newest" in text
+    assert with_turns("Why? " * 200, ["turn"], encoder) == "Why? " * 200
+    assert with_turns("Why?", ["w " * 500], Toy(max_tokens=1000)).count("w ") == TURN_WORDS - 1
+
+
+def test_a_follow_up_finds_what_the_question_alone_does_not(memory):
+    def first(session):
+        asked = session.follow_up("How tall is it?")
+        return memory.search(asked.words, k=1, queries=asked.queries)[0].passage.text
+
+    session = Session(memory)
+    session.add("Who wrote of the royal fern in bogs?", said("", None))
+    assert first(session) == TEXTS[2]
+    session.add("Who built the lighthouse at Cape Morrow?", said("", "Ada Trent"))
+    session.add("Where does the lighthouse at Cape Morrow stand?", said("", None))
+    assert "lighthouse" in first(session)
+
+
+def test_a_session_survives_its_process(memory, file):
+    session = Session.open(memory, file)
+    session.add("Who built the lighthouse?", said("", "Ada Trent"))
+    again = Session.open(memory, file)
+    assert again.exchanges == session.exchanges
+    assert again.exchanges[0] == Exchange(
+        question="Who built the lighthouse?", answer="Ada Trent", time=again.exchanges[0].time
+    )
+    assert again.asked == 1
+    np.testing.assert_array_equal(
+        again.follow_up("How tall is it?").queries, session.follow_up("How tall is it?").queries
+    )
+
+
+def test_a_recurrent_encoder_reads_what_is_said_and_its_state_survives(tmp_path, file):
+    memory = made(tmp_path / "recurrent", Remembers())
+    assert isinstance(memory.encoder, Recurrent)
+    assert not isinstance(Toy(), Recurrent)
+    session = Session.open(memory, file)
+    session.add("Who built the lighthouse?", said("", "Ada Trent"))
+    again = Session.open(memory, file)
+    again.add("And the fern?", said("", None))
+    encoder, past = memory.encoder, None
+    for turn in ("Who built the lighthouse?", "Ada Trent", "And the fern?"):
+        _, past = encoder.read(turn, past)
+    expected = unit(encoder.ask("Where is it?", past))
+    np.testing.assert_allclose(again.follow_up("Where is it?").queries, expected, atol=1e-6)
+    again.clear()
+    np.testing.assert_array_equal(
+        Session.open(memory, file).follow_up("Where?").queries, unit(encoder.ask("Where?", None))
+    )
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "empty", "garbage", "header"])
+def test_a_damaged_file_costs_the_session_and_is_kept_aside(memory, file, damage):
+    Session.open(memory, file).add("Who?", said("", "Ada"))
+    whole = file.read_bytes()
+    file.write_bytes(
+        {
+            "cut": whole[: len(whole) // 2],
+            "zeros": bytes(len(whole)),
+            "empty": b"",
+            "garbage": b"hello",
+            "header": whole.replace(b"asked", b"asket"),
+        }[damage]
+    )
+    broken = file.read_bytes()
+    before = {path: path.read_bytes() for path in memory.path.rglob("*") if path.is_file()}
+    with pytest.warns(UserWarning, match=r"damaged .* kept as chat\.session\.damaged, and the session begins anew"):
+        session = Session.open(memory, file)
+    assert session.exchanges == ()
+    assert file.with_name("chat.session.damaged").read_bytes() == broken
+    session.add("Who?", said("", "Ada"))
+    assert Session.open(memory, file).asked == 1
+    assert before == {path: path.read_bytes() for path in memory.path.rglob("*") if path.is_file()}
+    file.write_bytes(b"again")
+    with pytest.warns(UserWarning, match=r"damaged2"):
+        Session.open(memory, file)
+    assert file.with_name("chat.session.damaged").read_bytes() == broken
+
+
+def test_a_session_of_another_index_is_an_error_that_names_both_and_stays(memory, file, tmp_path):
+    Session.open(memory, file).add("Who?", said("", "Ada"))
+    kept = file.read_bytes()
+    other = made(tmp_path / "other", Toy())
+    with pytest.raises(InputError) as error:
+        Session.open(other, file)
+    assert str(memory.path) in str(error.value)
+    assert str(other.path) in str(error.value)
+    assert file.read_bytes() == kept
+
+
+def test_a_session_of_another_encoder_is_an_error_that_names_both(memory, file):
+    Session.open(memory, file).add("Who?", said("", "Ada"))
+    memory.manifest = replace(memory.manifest, encoder="other", fingerprint="0123456789")
+    with pytest.raises(InputError, match=r"toy \(toy-1\).*other \(01234567\)"):
+        Session.open(memory, file)
+
+
+def test_what_is_no_session_is_refused_and_left_alone(memory, tmp_path):
+    from safetensors.torch import save_file
+
+    weights = tmp_path / "model.safetensors"
+    save_file({"w": torch.zeros(2)}, weights)
+    with pytest.raises(InputError, match="no session"):
+        Session.open(memory, weights)
+    assert weights.exists()
+    with pytest.raises(InputError, match="is a folder"):
+        Session.open(memory, tmp_path)
+    with pytest.raises(InputError, match="inside the index"):
+        Session.open(memory, memory.path / "keys.faiss")
+    assert (memory.path / "memptm.json").exists()
+
+
+def test_a_newer_format_is_refused_and_left_alone(memory, file):
+    Session.open(memory, file).add("Who?", said("", "Ada"))
+    newer = file.read_bytes().replace(rb"\"format\": 1", rb"\"format\": 9")
+    file.write_bytes(newer)
+    with pytest.raises(InputError, match="format 9"):
+        Session.open(memory, file)
+    assert file.read_bytes() == newer
+
+
+def test_a_failed_write_leaves_the_file_as_it_was(memory, file, monkeypatch):
+    session = Session.open(memory, file)
+    session.add("Who?", said("", "Ada"))
+    kept = file.read_bytes()
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(Exception, match="full"):
+        session.add("What?", said("", "It"))
+    assert file.read_bytes() == kept
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_memory_and_time_stay_bounded_over_1000_turns(tmp_path, file, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # the disk's time is not what is measured
+    memory = made(tmp_path / "recurrent", Remembers())
+    session = Session.open(memory, file)
+    sizes, seconds = [], []
+    for n in range(1000):
+        began = time.perf_counter()
+        session.follow_up(f"What is {n}? " + "It " * 50)
+        session.add(f"What is {n}? " + "It " * 50, said("", f"Number {n}"))
+        seconds.append(time.perf_counter() - began)
+        sizes.append(file.stat().st_size)
+        if n == 200:
+            resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert session.asked == 1000
+    assert len(session.exchanges) == KEPT
+    assert max(sizes[2 * KEPT :]) <= sizes[2 * KEPT] + 200  # numbers get longer
+    assert np.median(seconds[-200:]) <= 3 * np.median(seconds[100:300]) + 0.005
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident < 50_000  # KiB
+
+
+def test_qa_goes_on_a_session_and_adds_to_it(index: Path, file):
+    memory = Memory.open(index)
+    session = Session.open(memory, file)
+    qa = QA(memory)
+    first = qa("Who built the lighthouse at Cape Morrow?", session=session)
+    assert "Ada Trent" in str(first)
+    second = qa("How tall is it?", session=session)
+    assert second.question == "How tall is it?"
+    assert "43" in str(second)
+    assert [exchange.answer for exchange in Session.open(memory, file).exchanges] == [first.text, second.text]
+
+
+def test_past_questions_and_answers_are_no_evidence(memory):
+    session = Session(memory)
+    assert session.evidence(None) is None
+    question = "Who tends the garden?"
+    Conversation(memory).remember_all(
+        [Said(text=question, kind="question"), Said(text="Bo tends the garden.", kind="answer")]
+    )
+    Conversation(memory).remember("Ann tends the garden.")
+    assert len(memory.search(question, where="said_as IS NOT NULL")) == 3
+    for where in (None, "said_as IS NOT NULL", "conversation IS NULL OR part = 1"):
+        hits = memory.search(question, where=Session(memory).evidence(where))
+        assert hits[0].passage.text == "Ann tends the garden."
+        assert all("Bo" not in hit.passage.text and hit.passage.text != question for hit in hits)
+
+
+def test_qa_refuses_a_session_with_another_index(memory, index: Path):
+    with pytest.raises(InputError, match="session is one with"):
+        QA(Memory.open(index))("Who?", session=Session(memory))
