@@ -20,7 +20,6 @@ from memptm.encoders.adapted import (
 )
 from memptm.encoders.base import Keys
 from memptm.encoders.sentence import BertEncoder
-from memptm.errors import ModelMissing
 from memptm.progress import Event, Progress, silent
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ class RecurrentEncoder:
         """What ``Past.tensors`` gave.
 
         Raises:
-            ModelMissing: it is another encoder's.
+            ValueError: it is another encoder's.
         """
         from memptm.encoders.recurrent_bert import Past
 
@@ -109,7 +108,7 @@ class RecurrentEncoder:
         heads = model.memories[0].heads
         shape = (len(model.memories), 2, heads, self.dimension // heads)
         if states is None or lengths is None or states.ndim != 5 or (*states.shape[:2], *states.shape[3:]) != shape:
-            raise ModelMissing(f"The state is not one of {self.name}. Begin anew.")
+            raise ValueError(f"the state is not one of {self.name}")
         return Past(states, lengths)
 
     def _one(self, text: str, past: Past | None, *, kept: bool) -> tuple[Keys, Past | None]:

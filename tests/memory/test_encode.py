@@ -93,6 +93,8 @@ def test_a_stream_gives_the_same_keys_and_its_state_can_be_kept(encoder):
         past = encoder.past(past.tensors())
     many = encoder.encode_documents([texts])  # in whatever arithmetic is fastest for many
     assert ((np.stack(keys) * many).sum(1) > 0.999).all()
+    with pytest.raises(ValueError, match="the state is not one of"):
+        encoder.past({"states": past.states[:1], "lengths": past.lengths})
     alone = encoder.encode_questions(["Who built it?"])
     assert np.allclose(encoder.ask("Who built it?", None), alone, atol=1e-6)
     assert not np.allclose(encoder.ask("Who built it?", past), alone, atol=1e-3)
