@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from memptm.generation.reader import Reader
     from memptm.memory.memory import Memory
     from memptm.memory.search import Mode
+    from memptm.reasoning.cogqa import CogQA
 
-METHODS = ("reader", "generate", "rag-sequence", "rag-token")
+METHODS = ("reader", "generate", "rag-sequence", "rag-token", "graph", "auto")
+SPANS = ("reader", "graph", "auto")  # answers are words of passages; no generator is needed
 STREAMED = ("generate", "rag-token")
 MAX_QUESTION = 10_000  # characters; a question is short, and what is longer is a text put in its place
 BEAMS = 3  # of rag-sequence
@@ -33,11 +35,13 @@ class QA:
     Args:
         memory: where passages come from; None is enough for ``read``.
         method: "reader" finds the answer's span in the passages (REALM's marginal over passages); "generate" writes it from
-            all passages at once; "rag-sequence" and "rag-token" write it from each apart and sum over them.
+            all passages at once; "rag-sequence" and "rag-token" write it from each apart and sum over them; "graph" goes
+            from passage to passage (CogQA), "auto" does so where the reader alone seems not to be enough.
         mode: how passages are searched, by meaning ("dense"), by words ("lexical") or by both ("hybrid").
         reader, generator: a model, its name or its folder; None is the packaged one. Loaded on first use.
+        nodes: how many pages method "graph" may read for a question; None is its default.
     Raises:
-        InputError: there is no such method.
+        InputError: there is no such method, or a budget of no nodes.
     """
 
     def __init__(
@@ -48,11 +52,15 @@ class QA:
         mode: Mode = "hybrid",
         reader: Reader | str | None = None,
         generator: Generator | str | None = None,
+        nodes: int | None = None,
     ) -> None:
         if method not in METHODS:
             raise InputError(f"There is no method {method!r}. Methods: {', '.join(METHODS)}.")
-        self.memory, self.method, self.mode = memory, method, mode
+        if nodes is not None and nodes < 1:
+            raise InputError(f"A budget of {nodes} nodes leaves nothing to read; give at least 1.")
+        self.memory, self.method, self.mode, self.nodes = memory, method, mode, nodes
         self._reader, self._generator = reader, generator
+        self._cogqa: CogQA | None = None
 
     @property
     def reader(self) -> Reader:
@@ -84,11 +92,15 @@ class QA:
             InputError: no memory, an empty or overlong question, k below 1, or a filter that cannot be read.
         """
         memory = self._ready([question], k)
+        if self.method == "graph":
+            return self._walker(memory).answer(question, k=k, where=where)
         hits = memory.search(question, k=k, mode=self.mode, where=where)
         if not hits:
             return self._nothing_to_read(question)
         if self.method == "reader":
             return self._read_batch([question], [hits])[0]
+        if self.method == "auto":
+            return self._route(memory, question, hits, k=k, where=where)
         return self._write(question, *self._prior(hits), stream=stream)
 
     def batch(self, questions: Sequence[str], *, k: int = 5) -> list[Answer]:
@@ -98,6 +110,8 @@ class QA:
             InputError: as for a call.
         """
         memory = self._ready(questions, k)
+        if self.method in ("graph", "auto"):  # each question reads other passages
+            return [self(question, k=k) for question in questions]
         found = memory.search(list(questions), k=k, mode=self.mode) if questions else []
         answers = [self._nothing_to_read(question) for question in questions]
         full = [n for n, hits in enumerate(found) if hits]
@@ -114,7 +128,8 @@ class QA:
     def read(self, question: str, text: str) -> Answer:
         """Answer ``question`` from ``text`` alone, however long; offsets count its characters.
 
-        The reader goes over the whole text in overlapping windows. A generator reads its nearest passages.
+        The reader goes over the whole text in overlapping windows (with "graph" and "auto", too: there is nowhere else to
+        go). A generator reads its nearest passages.
 
         Raises:
             InputError: the question is empty or overlong.
@@ -122,10 +137,27 @@ class QA:
         check_question(question)
         if not text.strip():
             return self._nothing_to_read(question)
-        if self.method == "reader":
+        if self.method in SPANS:
             whole = Passage(id="text", document="text", text=text, start=0, end=len(text))
             return self.reader.answer(question, [whole])
         return self._write(question, *self._nearest(question, text))
+
+    def _walker(self, memory: Memory) -> CogQA:
+        if self._cogqa is None:
+            from memptm.reasoning.cogqa import CogQA
+            from memptm.reasoning.frontier import NODES
+
+            self._cogqa = CogQA(memory, self.reader, nodes=self.nodes or NODES, mode=self.mode)
+        return self._cogqa
+
+    def _route(self, memory: Memory, question: str, hits: Sequence[Hit], *, k: int, where: str | None) -> Answer:
+        """The reader's answer, or the graph's where that pays; ``Answer.method`` says which."""
+        from memptm.reasoning.router import Router
+
+        first = self._read_batch([question], [hits])[0]
+        if Router.load().probability(question, first, hits, memory.titles(where=where)) < 0.5:
+            return first
+        return self._walker(memory).answer(question, k=k, where=where)
 
     @property
     def _rag(self) -> Rag:

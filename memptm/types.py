@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memptm.reasoning.graph import CognitiveGraph
 
 Json = dict[str, Any]
 
@@ -157,6 +160,7 @@ class Answer:
         evidence: the passages read, by posterior; empty for the null answer.
         note: what a user should know about how the answer came about ("" is the rule).
         utility: log p(y | x) − log p(y | null, x), natural: what reading was worth to the answer; RAG's methods know it.
+        graph: how the answer came about, hop by hop; method "graph" has one.
     """
 
     question: str
@@ -167,6 +171,7 @@ class Answer:
     evidence: tuple[Evidence, ...] = ()
     note: str = ""
     utility: float | None = None
+    graph: CognitiveGraph | None = None
 
     def __str__(self) -> str:
         return self.text if self.text is not None else "Not in memory."
@@ -181,4 +186,5 @@ class Answer:
             "evidence": [evidence.to_json() for evidence in self.evidence],
             **({"note": self.note} if self.note else {}),
             **({} if self.utility is None else {"utility": self.utility}),
+            **({} if self.graph is None else {"graph": self.graph.to_json()}),
         }
