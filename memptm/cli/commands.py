@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from memptm import __version__
+from memptm.cli import graph as graphs
 from memptm.cli import render
 from memptm.cli.group import OneLineErrors, index_option, json_option
 from memptm.cli.progress import drawn
 from memptm.cli.train import train
 from memptm.errors import InputError
-from memptm.pipeline import METHODS, QA, STREAMED, check_question
+from memptm.pipeline import METHODS, QA, SPANS, STREAMED, check_question
 
 if TYPE_CHECKING:
     from memptm.memory.search import Mode
@@ -31,7 +32,7 @@ method_option = click.option(
     default="reader",
     show_default=True,
     type=click.Choice(METHODS),
-    help="reader: the span in the passages that answers; generate: an answer written from all of them; rag-sequence, rag-token: written from each apart, and summed over them.",
+    help="reader: the span in the passages that answers; generate: an answer written from all of them; rag-sequence, rag-token: written from each apart, and summed over them; graph: from passage to passage over several hops; auto: graph where the reader alone seems not to be enough.",
 )
 mode_option = click.option(
     "--mode",
@@ -125,6 +126,8 @@ def search(
 @reader_option
 @generator_option
 @tokens_option
+@graphs.budget_option
+@graphs.show_graph_option
 @json_option
 def query(
     question: str,
@@ -137,13 +140,17 @@ def query(
     reader: str | None,
     generator: str | None,
     tokens: Path | None,
+    budget: int | None,
+    show_graph: Path | None,
     as_json: bool,
 ) -> Result:
     """Answer QUESTION from the index, with the passages that say so."""
     check_question(question)
-    if tokens is not None and method == "reader":
+    graphs.check(method, budget, show_graph)
+    if tokens is not None and method in SPANS:
         raise InputError("--tokens changes what a generator writes. Give --method generate with it.")
     qa = _qa(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
+    qa.nodes = budget
     if tokens is not None:
         from memptm.generation.knn import attach
 
@@ -154,9 +161,12 @@ def query(
     began = time.perf_counter()
     answer = qa(question, k=k, where=where, stream=render.stream if streamed else None)
     ms = _ms_since(began)
+    drawn_to = graphs.draw(answer, show_graph)
     if as_json:
         return {**answer.to_json(), "ms": ms}
     render.answer(answer, streamed=streamed)
+    graphs.tell(answer)
+    render.note(drawn_to)
     return None
 
 
@@ -315,7 +325,7 @@ def _qa(
     from memptm.memory.memory import Memory
 
     memory = Memory.open(index, encoder=encoder)
-    if method == "reader":
+    if method in SPANS:
         return QA(memory, method=method, mode=mode, reader=reader)
     from memptm.generation.generator import Generator
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from memptm.generation.reader import Reader
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
+from memptm.memory.shelf import Shelf
 from memptm.reasoning.conclude import conclude
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import NODES, Frontier
@@ -38,7 +39,7 @@ class CogQA:
 
     def __init__(
         self,
-        memory: Memory,
+        memory: Memory | Shelf,
         reader: Reader,
         *,
         weights: Path | None = None,

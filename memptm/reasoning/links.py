@@ -10,15 +10,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from memptm.memory.lexical import terms
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
+from memptm.memory.shelf import Shelf
 from memptm.memory.titles import name_key
 from memptm.reasoning.names import names
-from memptm.types import Passage
+from memptm.types import Hit, Passage
 
 OF_A_TITLE = 3  # passages of a long document that stand for its title
 LOOKED_AT = 10  # hits among which a mention is looked for
 TRUST = {"title": 1.0, "heading": 0.9, "entity": 0.6, "passage": 0.4}  # in a link, by how it was found
+NEAR = 0.5  # cosine of a name and a passage that does not write it so
 NAME_SHOWN = 60  # characters of a passage without a title
 
 
@@ -42,7 +45,7 @@ class Page:
 class Linker:
     """Looks names up in one version of a memory, for one question."""
 
-    def __init__(self, memory: Memory, question: str, *, mode: Mode = "hybrid", where: str | None = None) -> None:
+    def __init__(self, memory: Memory | Shelf, question: str, *, mode: Mode = "hybrid", where: str | None = None) -> None:
         self.memory, self.question, self.mode, self.where = memory, question, mode, where
         self.titles = memory.titles(where=where)
         self._known: dict[tuple[str, frozenset[str]], Page | None] = {}
@@ -62,28 +65,32 @@ class Linker:
         """The page each name leads to; None where it leads nowhere.
 
         Args:
-            search: whether a name that stands nowhere is searched for by meaning.
+            search: whether a name that stands nowhere as it is written is searched for by meaning.
         """
         left = [one for one in dict.fromkeys(wanted) if (_key(one)) not in self._known]
         for one in left:
             self._known[_key(one)] = self._by_title(one)
-        left = [one for one in left if self._known[_key(one)] is None]
+        left = [one for one in left if self._known[_key(one)] is None and not self._is_own(one)]
         if left:
             found = self.memory.search([one.name for one in left], k=LOOKED_AT, mode="lexical", where=self.where)
             for one, hits in zip(left, found, strict=True):
                 self._known[_key(one)] = _by_mention(one, [hit.passage for hit in hits])
         left = [one for one in left if self._known[_key(one)] is None] if search else []
         if left:
-            asked = [f"{one.name} {self.question}" for one in left]
-            for one, hits in zip(left, self.memory.search(asked, k=3, mode=self.mode, where=self.where), strict=True):
-                other = [hit.passage for hit in hits if hit.passage.id not in one.source]
-                self._known[_key(one)] = page_of(other[0]) if other else None
+            near = self.memory.search([one.name for one in left], k=3, mode=self.mode, where=self.where)
+            for one, hits in zip(left, near, strict=True):
+                self._known[_key(one)] = _by_nearness(one, hits)
         return [self._known.get(_key(one)) for one in wanted]
+
+    def _is_own(self, wanted: Wanted) -> bool:
+        """Whether a page names itself."""
+        numbers = self.titles.find(wanted.name) if wanted.source else []
+        return any(one.id in wanted.source for one in self.memory.numbered(numbers)) if numbers else False
 
     def _by_title(self, wanted: Wanted) -> Page | None:
         numbers = self.titles.find(wanted.name)
-        passages = [one for one in self.memory.numbered(numbers) if one.id not in wanted.source] if numbers else []
-        if not passages or len(passages) < len(numbers):  # its own page names itself: no edge
+        passages = self.memory.numbered(numbers) if numbers else []
+        if not passages or any(one.id in wanted.source for one in passages):
             return None
         if len(passages) > OF_A_TITLE:
             passages = self._nearest(passages)
@@ -116,6 +123,16 @@ def _by_mention(wanted: Wanted, passages: Sequence[Passage]) -> Page | None:
     for passage in passages:
         if passage.id not in wanted.source and says.search(passage.text):
             return Page("entity", wanted.name, (passage,))
+    return None
+
+
+def _by_nearness(wanted: Wanted, hits: Sequence[Hit]) -> Page | None:
+    """The nearest other passage, if it shares a word of the name or is near indeed: most names lead nowhere."""
+    parts = {word for word in terms(wanted.name) if len(word) > 3}
+    for hit in hits:
+        if hit.passage.id not in wanted.source:
+            known = hit.similarity >= NEAR or not parts.isdisjoint(terms(f"{hit.passage.title} {hit.passage.text}"))
+            return page_of(hit.passage) if known else None
     return None
 
 

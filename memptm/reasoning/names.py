@@ -11,7 +11,7 @@ from memptm.memory.titles import Titles
 
 KINDS = frozenset(("PERSON", "FAC", "ORG", "GPE", "LOC", "PRODUCT", "EVENT", "WORK_OF_ART", "LAW"))  # no dates: not pages
 _CAPITALS = re.compile(
-    r"(?:[A-ZÀ-Þ][\w'’&.-]*|\d+[A-Z]\w*)(?:\s+(?:(?:of|the|de|du|la|le|von|van|der|and|&)\s+){0,2}[A-ZÀ-Þ0-9][\w'’&.-]*)*"
+    r"(?:[A-ZÀ-Þ][\w'’&.-]*|\d+[A-Z]\w*)(?:\s+(?:(?:of|the|de|du|la|le|von|van|der|&)\s+){0,2}[A-ZÀ-Þ0-9][\w'’&.-]*)*"
 )
 _OPENERS = frozenset(  # words that begin sentences in capitals and name nothing
     "a about after all also although an and another are as at be because before both but by can could did do does during "
