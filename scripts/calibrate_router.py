@@ -1,4 +1,4 @@
-"""Fit method "auto": is one passage enough?
+"""Fit method "auto": whether one passage is enough.
 
 Single-hop: squad2_train and nq_qed_train (training parts), each question over its own passage and the nearest nine of its
 set. Multi-hop: hotpotqa_train and multihop_train (training parts), over their own paragraphs. The reader reads the five
@@ -50,7 +50,9 @@ def shelves_of_singles(questions: list[Json]) -> list[Shelf]:
     asked = encoder.encode_questions([row["question"] for row in questions])
     made = []
     for n, row in enumerate(asked @ keys.T):
-        order = [n, *(int(m) for m in row.argsort()[::-1] if m != n and passages[m].text != passages[n].text)][: BESIDE + 1]
+        order = [n, *(int(m) for m in row.argsort()[::-1] if m != n and passages[m].text != passages[n].text)][
+            : BESIDE + 1
+        ]
         made.append(Shelf([passages[m] for m in order], encoder, keys[order]))
     return made
 

@@ -90,7 +90,7 @@ def answers(row: Json) -> list[str]:
 
 
 def kind(row: Json) -> str:
-    """"comparison" or "bridge", whatever the set calls it."""
+    """Comparison or bridge, whatever the set calls it."""
     return "comparison" if "comparison" in row["type"] else "bridge"
 
 

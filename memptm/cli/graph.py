@@ -74,7 +74,10 @@ def tell(answer: Answer) -> None:
 @held_out_option
 @click.option("--epochs", type=click.IntRange(min=1), help="Times through the data, of System 1 alone.")
 @click.option(
-    "--both-epochs", "both", type=click.IntRange(min=0), help="Times through the data, of both systems; 0: System 1 alone."
+    "--both-epochs",
+    "both",
+    type=click.IntRange(min=0),
+    help="Times through the data, of both systems; 0: System 1 alone.",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=6, show_default=True, help="A step's questions.")
 @steps_option

@@ -35,7 +35,9 @@ def score(said: str | None, answers: Iterable[str], told: Collection[Fact], fact
         said: the answer; None: nothing was said. answers: right ones; the best counts.
         told: supporting facts given. facts: the right ones.
     """
-    em, precision, recall, f1 = max((_answer(said or "", answer) for answer in answers), key=lambda one: (one[3], one[0]))
+    em, precision, recall, f1 = max(
+        (_answer(said or "", answer) for answer in answers), key=lambda one: (one[3], one[0])
+    )
     told, facts = set(told), set(facts)
     right = len(told & facts)
     support_precision = right / len(told) if told else 0.0

@@ -78,6 +78,4 @@ class CogQA:
         findings = self.walk(question, k=k, where=where)
         system1, system2 = self.systems
         verdict = system2.judge(findings) if system2 is not None and findings.places else None
-        return conclude(
-            findings, verdict, bias=self.reader.config.open_bias, trained=system1 is not None and system1.trained
-        )
+        return conclude(findings, verdict, trained=system1 is not None)

@@ -20,7 +20,7 @@ WIDE, HIGH, ACROSS, DOWN = 210, 44, 130, 26  # of a box, and between two
 MARGIN, LINE = 28, 17
 LETTER, LARGE = 7.0, 10.6  # width of a letter, about, of a clue and of the question
 MOST_CLUES = 24  # that are written out, those of the path first
-INK, PALE, PATH, ANSWER, BEGIN = "#23303f", "#aab4c0", "#c2410c", "#15803d", "#1d4ed8"
+INK, GREY, PALE, PATH, ANSWER, BEGIN = "#23303f", "#5b6875", "#aab4c0", "#c2410c", "#15803d", "#1d4ed8"
 FILL = {"answer": "#ecfdf3", "path": "#fff4ec", "begin": "#eef4ff", "other": "#ffffff"}
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
@@ -62,6 +62,7 @@ class Layout:
     arrows: tuple[Arrow, ...]
     clues: tuple[tuple[str, bool], ...]
     clues_at: float
+    path: frozenset[int]
 
 
 def save(graph: CognitiveGraph, path: Path) -> None:
@@ -110,7 +111,9 @@ def layout(graph: CognitiveGraph) -> Layout:
         for first, part in zip([True] + [False] * 9, _wrapped(text, int((width - 2 * MARGIN) / LETTER)), strict=False)
     ]
     height = bottom + LINE * len(lines) + MARGIN
-    return Layout(width, height, tuple(question), tuple(boxes.values()), arrows, tuple(lines), bottom)
+    return Layout(
+        width, height, tuple(question), tuple(boxes.values()), arrows, tuple(lines), bottom, frozenset(graph.path)
+    )
 
 
 def _columns(graph: CognitiveGraph) -> list[list[Node]]:
@@ -123,14 +126,11 @@ def _columns(graph: CognitiveGraph) -> list[list[Node]]:
     for step in zip(graph.path, graph.path[1:], strict=False):  # the path is read from left to right
         if graph.nodes[step[1]].kind != "answer":
             depth[step[1]] = depth[step[0]] + 1 if graph.edge(*step) else 0
-    reached = list(depth)
-    for place in reached:
-        for edge in graph.edges:
-            if edge.source == place and edge.target not in depth and graph.nodes[edge.target].kind != "answer":
-                depth[edge.target] = depth[place] + 1
-                reached.append(edge.target)
-    for node in graph.pages:  # in a circle that nothing leads into
-        depth.setdefault(node.id, 0)
+    _spread(graph, depth)
+    for node in sorted(graph.pages, key=lambda node: (-node.start, node.id)):
+        if node.id not in depth:  # in a circle that nothing leads into
+            depth[node.id] = 0
+            _spread(graph, depth)
     last = max(depth.values(), default=-1)
     columns: list[list[Node]] = [[] for _ in range(last + 1)]
     for node in graph.pages:
@@ -143,6 +143,16 @@ def _columns(graph: CognitiveGraph) -> list[list[Node]]:
         rank |= {node.id: float(n) for n, node in enumerate(column)}
         ordered.append(column)
     return [column for column in ordered if column]
+
+
+def _spread(graph: CognitiveGraph, depth: dict[int, int]) -> None:
+    """Give every page that edges lead to the distance of the one that leads there, and one more."""
+    reached = list(depth)
+    for place in reached:
+        for edge in graph.edges:
+            if edge.source == place and edge.target not in depth and graph.nodes[edge.target].kind != "answer":
+                depth[edge.target] = depth[place] + 1
+                reached.append(edge.target)
 
 
 def _mean_rank(graph: CognitiveGraph, node: int, rank: dict[int, float]) -> float:
@@ -172,16 +182,19 @@ def _numbered_clues(graph: CognitiveGraph) -> tuple[dict[tuple[int, int], tuple[
             if place not in known and len(known) < MOST_CLUES:
                 known[place] = len(known) + 1
                 name = plain(graph.nodes[edge.source].name)
-                lines.append((f"{known[place]}. {_cut(name, 30)}: {_cut(plain(clue.text), 320)}", (edge.source, edge.target) in steps))
+                lines.append(
+                    (
+                        f"{known[place]}. {_cut(name, 30)}: {_cut(plain(clue.text), 320)}",
+                        (edge.source, edge.target) in steps,
+                    )
+                )
             if place in known:
                 mine.append(known[place])
         numbers[edge.source, edge.target] = tuple(mine)
     return numbers, lines
 
 
-def _arrow(
-    edge: Edge, boxes: dict[int, Box], numbers: dict[tuple[int, int], tuple[int, ...]], on_path: bool
-) -> Arrow:
+def _arrow(edge: Edge, boxes: dict[int, Box], numbers: dict[tuple[int, int], tuple[int, ...]], on_path: bool) -> Arrow:
     """From side to side; between boxes of one column, or backwards, around the right."""
     one, other = boxes[edge.source], boxes[edge.target]
     mine = numbers[edge.source, edge.target]
@@ -239,19 +252,25 @@ def _curve(arrow: Arrow) -> str:
 
 
 def _box(box: Box, made: Layout) -> str:
-    node, on_path = box.node, _on_path(box, made)
+    node, on_path = box.node, box.node.id in made.path
     fill, colour = _colours(node, on_path)
     parts = [
         f'<g><title>{_escaped(node.name)}</title><rect x="{box.x:.1f}" y="{box.y:.1f}" width="{WIDE}" height="{HIGH}" '
         f'rx="{20 if node.kind == "answer" else 6}" fill="{fill}" stroke="{colour}" stroke-width="{2.4 if on_path else 1}"/>'
     ]
-    parts.append(_line(_cut(plain(node.name), 28), box.x + WIDE / 2, box.y + 19, 13, INK, middle=True, bold=on_path))
-    parts.append(_line(_caption(node), box.x + WIDE / 2, box.y + 35, 10, colour, middle=True))
+    parts.append(
+        _line(
+            _cut(plain(node.name), 25 if on_path else 28),
+            box.x + WIDE / 2,
+            box.y + 19,
+            13,
+            INK,
+            middle=True,
+            bold=on_path,
+        )
+    )
+    parts.append(_line(_caption(node), box.x + WIDE / 2, box.y + 35, 10, GREY, middle=True))
     return "".join(parts) + "</g>"
-
-
-def _on_path(box: Box, made: Layout) -> bool:
-    return any(arrow.on_path and box.node.id in (arrow.edge.source, arrow.edge.target) for arrow in made.arrows)
 
 
 def _colours(node: Node, on_path: bool) -> tuple[str, str]:
@@ -307,7 +326,9 @@ def _save_png(made: Layout, path: Path) -> None:
     axes.set_ylim(made.height, 0)
     axes.axis("off")
 
-    def write(text: str, x: float, y: float, size: float, colour: str, *, middle: bool = False, bold: bool = False) -> None:
+    def write(
+        text: str, x: float, y: float, size: float, colour: str, *, middle: bool = False, bold: bool = False
+    ) -> None:
         axes.text(
             x, y, text, fontsize=size * 0.7, color=colour, ha="center" if middle else "left", va="baseline",
             fontweight="bold" if bold else "normal", parse_math=False, zorder=4,
@@ -320,25 +341,43 @@ def _save_png(made: Layout, path: Path) -> None:
         colour = PATH if arrow.on_path else PALE
         axes.add_patch(
             FancyArrowPatch(
-                path=curve, arrowstyle="-|>", mutation_scale=10, color=colour, linewidth=2.2 if arrow.on_path else 1,
+                path=curve,
+                arrowstyle="-|>",
+                mutation_scale=10,
+                color=colour,
+                linewidth=2.2 if arrow.on_path else 1,
                 zorder=2 if arrow.on_path else 1,
-            )  # fmt: skip
+            )
         )
         if arrow.numbers:
             x, y = arrow.middle
             axes.plot([x], [y], marker="o", markersize=11, color="white", zorder=3)
             write(",".join(map(str, arrow.numbers)), x, y + 4, 11, colour if arrow.on_path else INK, middle=True)
     for box in made.boxes:
-        on_path = _on_path(box, made)
+        on_path = box.node.id in made.path
         fill, colour = _colours(box.node, on_path)
         axes.add_patch(
             FancyBboxPatch(
-                (box.x + 6, box.y + 6), WIDE - 12, HIGH - 12, boxstyle=f"round,pad=6,rounding_size={18 if box.node.kind == 'answer' else 6}",
-                facecolor=fill, edgecolor=colour, linewidth=2.2 if on_path else 1, zorder=3,
-            )  # fmt: skip
+                (box.x + 6, box.y + 6),
+                WIDE - 12,
+                HIGH - 12,
+                boxstyle=f"round,pad=6,rounding_size={18 if box.node.kind == 'answer' else 6}",
+                facecolor=fill,
+                edgecolor=colour,
+                linewidth=2.2 if on_path else 1,
+                zorder=3,
+            )
         )
-        write(_cut(plain(box.node.name), 28), box.x + WIDE / 2, box.y + 19, 13, INK, middle=True, bold=on_path)
-        write(_caption(box.node), box.x + WIDE / 2, box.y + 35, 10, colour, middle=True)
+        write(
+            _cut(plain(box.node.name), 25 if on_path else 28),
+            box.x + WIDE / 2,
+            box.y + 19,
+            13,
+            INK,
+            middle=True,
+            bold=on_path,
+        )
+        write(_caption(box.node), box.x + WIDE / 2, box.y + 35, 10, GREY, middle=True)
     for n, (line, on_path) in enumerate(made.clues):
         write(line, MARGIN, made.clues_at + LINE * (n + 1), 12, PATH if on_path else INK)
     figure.savefig(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,9 +52,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Findings:
-    """A walk and what follows from it without a model."""
+    """A walk and what follows from it without a model. ``weighed``: whether pages differ by PageRank."""
 
     trip: Trip
+    weighed: bool = True
 
     @property
     def pages(self) -> tuple[Visit, ...]:
@@ -81,21 +81,23 @@ class Findings:
                     edges[source, visit.id] = (*edges.get((source, visit.id), ()), clue)
         return edges
 
+    def flat(self) -> Findings:
+        """The same walk with equal shares for all pages: what System 1 says by itself."""
+        return Findings(self.trip, weighed=False)
+
     @cached_property
     def shares(self) -> NDArray[np.float64]:
         """(pages,) PageRank of each, begun where the question begins."""
+        if not self.weighed:
+            return np.full(len(self.pages), 1 / max(len(self.pages), 1))
         start = np.array([visit.start for visit in self.pages], np.float64)
         return pagerank({pair: sum(clue.score for clue in clues) for pair, clues in self.edges.items()}, start)
 
     @cached_property
     def log_prior(self) -> list[float]:
         """log p(z | x) of each place: its page's share, spread evenly over the page's passages."""
-        return self.prior_of(self.shares)
-
-    def prior_of(self, shares: Sequence[float] | NDArray[np.float64]) -> list[float]:
-        """log p(z | x) of each place, where pages have these shares."""
         count = np.bincount([place.page for place in self.places], minlength=len(self.pages))
-        weights = [max(float(shares[place.page]) / count[place.page], 1e-12) for place in self.places]
+        weights = [max(float(self.shares[place.page]) / count[place.page], 1e-12) for place in self.places]
         total = math.fsum(weights)
         return [math.log(weight / total) for weight in weights]
 

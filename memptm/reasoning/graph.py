@@ -164,7 +164,5 @@ class CognitiveGraph:
         for node in self.nodes:
             made.add_node(node.id, **{name: value for name, value in vars(node).items() if name != "id"})
         for edge in self.edges:
-            made.add_edge(
-                edge.source, edge.target, weight=edge.weight, clues=tuple(clue.text for clue in edge.clues)
-            )
+            made.add_edge(edge.source, edge.target, weight=edge.weight, clues=tuple(clue.text for clue in edge.clues))
         return made

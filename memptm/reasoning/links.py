@@ -45,7 +45,9 @@ class Page:
 class Linker:
     """Looks names up in one version of a memory, for one question."""
 
-    def __init__(self, memory: Memory | Shelf, question: str, *, mode: Mode = "hybrid", where: str | None = None) -> None:
+    def __init__(
+        self, memory: Memory | Shelf, question: str, *, mode: Mode = "hybrid", where: str | None = None
+    ) -> None:
         self.memory, self.question, self.mode, self.where = memory, question, mode, where
         self.titles = memory.titles(where=where)
         self._known: dict[tuple[str, frozenset[str]], Page | None] = {}

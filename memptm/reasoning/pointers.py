@@ -84,7 +84,9 @@ class PointerNet(nn.Module):
             ModelMissing: it is not such a folder.
         """
         if not (folder / FILE).is_file() or not (folder / "config.json").is_file():
-            raise ModelMissing(f"{folder} holds no weights of a cognitive graph. Give a folder made by memptm train graph.")
+            raise ModelMissing(
+                f"{folder} holds no weights of a cognitive graph. Give a folder made by memptm train graph."
+            )
         config = ReaderConfig.read(folder / "config.json")
         model = cls(SpanScorer(config, Bert.load(resolve(config.base))))
         state = {name: tensor.float() for name, tensor in load_file(folder / FILE).items()}
@@ -143,7 +145,9 @@ class Pages(Windower):
         asked = [self._question(one) for one in self._encode(question)]
         titles = [one.ids[:TITLE_TOKENS] for one in self._encode([_titled(look) for look in looks])]
         found = []
-        for row, (look, body) in enumerate(zip(looks, self._encode([look.passage.text for look in looks]), strict=True)):
+        for row, (look, body) in enumerate(
+            zip(looks, self._encode([look.passage.text for look in looks]), strict=True)
+        ):
             clues: list[int] = []
             for clue in self._encode(look.clues):
                 clues += [*clue.ids[:CLUE_TOKENS], self.sep]

@@ -8,16 +8,19 @@ from typing import Literal
 
 Form = Literal["span", "yes-no", "either-or"]
 _ASKS_YES_NO = re.compile(
-    r"^(?:and\s+|so\s+)?(?:is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|should|may|might)\b", re.IGNORECASE
+    r"^(?:and\s+|so\s+)?(?:is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|should|may|might)\b",
+    re.IGNORECASE,
 )
-_OR = re.compile(r"^[\s,;:\"'“”’()]*(?:the|a|an)?[\s\"'“”]*or\b[\s\"'“”]*(?:the|a|an)?\b[\w\s\"'“”()-]{0,24}$", re.IGNORECASE)
+_OR = re.compile(
+    r"^[\s,;:\"'“”’()]*(?:the|a|an)?[\s\"'“”]*or\b[\s\"'“”]*(?:the|a|an)?\b[\w\s\"'“”()-]{0,24}$", re.IGNORECASE
+)
 _AND = re.compile(r"^[\s,;:\"'“”’()]*(?:and)\b[\w\s\"'“”()-]{0,24}$", re.IGNORECASE)
 _BETWEEN = re.compile(r"\b(?:between|out of|of the two)\b", re.IGNORECASE)
 _PICKS = re.compile(r"\b(?:which|who|whose)\b", re.IGNORECASE)
 
 
 def question_form(question: str, named: Sequence[tuple[int, int]]) -> Form:
-    """"either-or" needs two of the things named with "or" between them alone (or "between A and B, which …"): the word
+    """ "either-or" needs two of the things named with "or" between them alone (or "between A and B, which …"): the word
     "or" anywhere else does not make a comparison (a trap of the original).
 
     Args:

@@ -22,7 +22,10 @@ from memptm.types import Answer, Hit
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "router" / "config.json"
 FEATURES = ("unsure", "silent", "apart", "names", "choice", "nested", "length", "near")
-_NESTED = re.compile(r"\b(?:that|which|who|whose|where|whom|when)\b|\b(?:of|by|in|from) the \w+ (?:of|who|that|which|where)\b|['’]s\b", re.I)
+_NESTED = re.compile(
+    r"\b(?:that|which|who|whose|where|whom|when)\b|\b(?:of|by|in|from) the \w+ (?:of|who|that|which|where)\b|['’]s\b",
+    re.I,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,9 @@ class Router:
             made = json.loads(path.read_text(encoding="utf-8"))
             router = cls(weights={name: float(made["weights"][name]) for name in FEATURES}, bias=float(made["bias"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelMissing(f"{path} is not a router's config.json ({error}). Run scripts/calibrate_router.py.") from error
+            raise ModelMissing(
+                f"{path} is not a router's config.json ({error}). Run scripts/calibrate_router.py."
+            ) from error
         return router
 
     def probability(self, question: str, first: Answer, hits: Sequence[Hit], titles: Titles) -> float:

@@ -111,7 +111,9 @@ class Untrained:
     ) -> list[tuple[float, ...]]:
         """Of each sentence, under its page's title, to the question: cosines, at least 0."""
         texts = [
-            f"{page.passage.title}\n{page.passage.text[start:end]}" if page.passage.title else page.passage.text[start:end]
+            f"{page.passage.title}\n{page.passage.text[start:end]}"
+            if page.passage.title
+            else page.passage.text[start:end]
             for page, spans in zip(pages, places, strict=True)
             for start, end in spans
         ]

@@ -99,7 +99,18 @@ def numbers_of(findings: Findings, groups: dict[str, list[int]]) -> list[list[fl
         support = max((max(place.sight.support, default=0.0) for place in places), default=0.0)
         share = math.log(max(float(findings.shares[visit.id]), 1e-6)) / 5
         rows.append(
-            [0.0, _squashed(mass), share, visit.start, float(visit.named is not None), len(visit.clues) / 3, support, 0, 0, 0]
+            [
+                0.0,
+                _squashed(mass),
+                share,
+                visit.start,
+                float(visit.named is not None),
+                len(visit.clues) / 3,
+                support,
+                0,
+                0,
+                0,
+            ]
         )
     for found in groups.values():
         answers = [findings.answers[n] for n in found]
@@ -186,7 +197,9 @@ class System2:
         try:
             network.load_state_dict({name: one.float() for name, one in load_file(folder / FILE).items()})
         except RuntimeError as error:
-            raise ModelMissing(f"{folder / FILE} does not fit its System 1 (width {width}); train both again.") from error
+            raise ModelMissing(
+                f"{folder / FILE} does not fit its System 1 (width {width}); train both again."
+            ) from error
         return cls(network)
 
     def judge(self, findings: Findings) -> Verdict:

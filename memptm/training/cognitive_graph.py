@@ -97,15 +97,15 @@ def train_graph(
     gold = read_gold(data)
     if not gold.graphs:
         first = f" ({gold.skipped[0]})" if gold.skipped else ""
-        raise InputError(f"None of the rows has its supporting facts in its context{first}. A graph is learned from those.")
+        raise InputError(
+            f"None of the rows has its supporting facts in its context{first}. A graph is learned from those."
+        )
     torch.manual_seed(recipe.seed)
     system1 = PointerLesson(gold.graphs, recipe, start)
     settings = {**asdict(recipe), "questions": len(gold.graphs), "save_every": None}
     common = {"settings": settings, "warm_up": recipe.warm_up, "save_every": recipe.save_every, "documents": 1}
     remedy = "Lower --batch."
-    plan = shuffled(
-        len(gold.graphs), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed
-    )
+    plan = shuffled(len(gold.graphs), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed)
     told = fit(system1, plan, out / "system1", remedy=remedy, stage="system 1", progress=progress, **common)
     steps, telemetry = len(plan), [{"stage": "system 1", **row} for row in told.table()]
     network = None
@@ -179,7 +179,9 @@ class PointerLesson:
         ids, mask, segments, body = collate(windows)
         made = self.net(ids, mask, segments, body)
         hops = [token_spans(window, page.hops) for window, page in zip(windows, pages, strict=True)]
-        answers = gold_spans(windows, [page.answers for page in pages], ids.shape[1], self.net.scorer.config.span_tokens)
+        answers = gold_spans(
+            windows, [page.answers for page in pages], ids.shape[1], self.net.scorer.config.span_tokens
+        )
         support = [
             sentence_support(window, made.support[n], _places(page))
             for n, (window, page) in enumerate(zip(windows, pages, strict=True))

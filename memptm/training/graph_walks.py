@@ -43,7 +43,10 @@ class Both:
 
     def groups(self) -> list[dict[str, Any]]:
         """System 1 at its rates, System 2 as what is new there."""
-        return [*self.system1.groups(), {"params": list(self.network.parameters()), "lr": self.system1.recipe.head_rate}]
+        return [
+            *self.system1.groups(),
+            {"params": list(self.network.parameters()), "lr": self.system1.recipe.head_rate},
+        ]
 
     def learn(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (Lesson's signature)
         """Walk each question, then one step on what was found: System 1's losses on the pages read, and System 2's."""
@@ -86,8 +89,7 @@ class Both:
         loss2 = self._loss(findings, made, graph)
         loss = loss1 if loss2 is None else loss1 + loss2
         (loss * weight).backward()  # type: ignore[no-untyped-call]
-        numbers = {"loss": float(loss.detach()), "answered": float(loss2 is not None)}
-        return numbers
+        return {"loss": float(loss.detach()), "answered": float(loss2 is not None)}
 
     def _meanings(self, part: Sequence[Any]) -> Tensor:
         ids, mask, segments, _ = collate(part)
@@ -124,13 +126,15 @@ class Both:
     def _side(made: Board, findings: Findings, graph: GoldGraph) -> int | None:
         """Which of the two compared is the answer; None if that cannot be told."""
         titles = [findings.pages[page].page.name for page in made.pair]
-        scores = [max(f1(name, graph.answers), f1(side, graph.answers)) for name, side in zip(titles, made.sides, strict=True)]
+        scores = [
+            max(f1(name, graph.answers), f1(side, graph.answers)) for name, side in zip(titles, made.sides, strict=True)
+        ]
         return None if abs(scores[0] - scores[1]) < 0.2 else int(np.argmax(scores))
 
 
 def base_logits(findings: Findings, made: Board) -> Tensor:
     """(answers,) the log odds of each before System 2: the reader's, with its page's share as the prior."""
-    logits = {key: -math.inf for key in made.keys}
+    logits = dict.fromkeys(made.keys, -math.inf)
     around = math.log(max(len(findings.places), 1))
     for found in findings.answers:
         value = findings.log_prior[found.place] + around + found.span.log_odds

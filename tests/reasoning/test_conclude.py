@@ -54,9 +54,7 @@ def test_a_choice_between_two_pages_has_both_for_support(findings):
     answer = conclude(findings, verdict, bias=0.0)
     assert (answer.text, answer.probability) == ("Cape Morrow", 0.7)
     assert answer.graph.path == (0, 2, answer.graph.answer)
-    assert {clue.passage for clue in answer.graph.support} == {
-        findings.pages[n].page.passages[0].id for n in (0, 2)
-    }
+    assert {clue.passage for clue in answer.graph.support} == {findings.pages[n].page.passages[0].id for n in (0, 2)}
     assert len(answer.evidence) >= 2
 
 

@@ -8,7 +8,7 @@ from memptm.errors import InputError
 from memptm.reasoning.draw import HIGH, WIDE, layout, save, svg
 from memptm.reasoning.graph import Clue, CognitiveGraph, Edge, Node
 
-HOSTILE = "</text><script>alert(1)</script> & \"quoted\" $x^2$ \x1b[31m \u202eevil"
+HOSTILE = '</text><script>alert(1)</script> & "quoted" $x^2$ \x1b[31m \u202eevil'
 
 
 def clue(n, text):
@@ -24,7 +24,9 @@ def twenty(name="Page"):
         Node(id=17 + n, kind="answer", name=f"{name} answer {n}", passages=(f"p{12 + n}",), score=0.3, span=(0, 4))
         for n in range(3)
     ]
-    edges = [Edge(source=n % 3 if n < 9 else n - 6, target=n, clues=(clue(n, f"{name} clue {n}."),)) for n in range(3, 17)]
+    edges = [
+        Edge(source=n % 3 if n < 9 else n - 6, target=n, clues=(clue(n, f"{name} clue {n}."),)) for n in range(3, 17)
+    ]
     edges += [Edge(source=12 + n, target=17 + n, clues=(clue(30 + n, f"{name} says {n}."),)) for n in range(3)]
     edges.append(Edge(source=16, target=1, clues=(clue(50, f"{name} back."),)))
     return CognitiveGraph(
@@ -36,7 +38,7 @@ def test_no_two_of_twenty_nodes_overlap_and_all_lie_inside():
     made = layout(twenty())
     assert len(made.boxes) == 20
     for n, one in enumerate(made.boxes):
-        assert 0 <= one.x
+        assert one.x >= 0
         assert one.x + WIDE <= made.width
         assert one.y + HIGH <= made.clues_at
         for other in made.boxes[n + 1 :]:
@@ -56,7 +58,9 @@ def test_question_nodes_clues_answer_and_path_are_there():
     assert columns[0] < columns[6] < columns[12] < columns[17]
 
 
-@pytest.mark.parametrize("graph", [CognitiveGraph(question="Who?"), CognitiveGraph(question="", nodes=twenty().nodes[:1])])
+@pytest.mark.parametrize(
+    "graph", [CognitiveGraph(question="Who?"), CognitiveGraph(question="", nodes=twenty().nodes[:1])]
+)
 def test_a_graph_with_next_to_nothing_is_drawn(graph, tmp_path):
     ElementTree.fromstring(svg(layout(graph)))
     save(graph, tmp_path / "graph.png")

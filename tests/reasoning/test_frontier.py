@@ -19,7 +19,7 @@ ASKED = "How old is the town that the engineer of Cape Morrow came from?"
 
 def test_it_goes_from_the_page_the_question_names_along_the_names_in_the_pages():
     trip = walk(shelf(*CHAIN), ASKED)
-    assert [visit.page.name for visit in trip.visits][0] == "Cape Morrow"
+    assert next(visit.page.name for visit in trip.visits) == "Cape Morrow"
     ada, town = page(trip, "Ada Trent"), page(trip, "Penhollow")
     assert [clue.text for _, clue in ada.clues] == ["Its engineer was Ada Trent."]
     assert [clue.text for _, clue in town.clues] == ["Ada Trent was born in Penhollow."]
@@ -30,7 +30,9 @@ def test_it_goes_from_the_page_the_question_names_along_the_names_in_the_pages()
 def test_a_page_that_names_itself_does_not_lead_to_itself():  # F87
     trip = walk(shelf(*CHAIN), ASKED)
     assert all(source != target for source, target in Findings(trip).edges)
-    lone = Findings(walk(shelf(("Lynx Journal", "Lynx Journal began in 1934. Lynx Journal is old.")), "When did it begin?"))
+    lone = Findings(
+        walk(shelf(("Lynx Journal", "Lynx Journal began in 1934. Lynx Journal is old.")), "When did it begin?")
+    )
     assert lone.edges == {}
 
 
@@ -77,7 +79,7 @@ def test_the_budget_of_nodes_holds_and_the_best_are_read():
         assert len(trip.visits) == nodes
         assert trip.stopped == "nodes"
         assert trip.visits[0].page.name == "Cape Morrow"
-        assert max((visit.id for visit in trip.visits)) == nodes - 1
+        assert max(visit.id for visit in trip.visits) == nodes - 1
 
 
 def test_a_budget_of_time_still_reads_once():

@@ -15,7 +15,9 @@ def memory(tmp_path):
     memory.add(
         [
             Document(id="1", title="Tennis (magazine)", text="A magazine about a game."),
-            Document(id="2", title="Ada Trent", text="She drew the harbour of Cape Morrow.", metadata={"kind": "person"}),
+            Document(
+                id="2", title="Ada Trent", text="She drew the harbour of Cape Morrow.", metadata={"kind": "person"}
+            ),
             Document(id="3", title="", text="The ferryman Tom Bass sings."),
         ]
     )

@@ -33,7 +33,11 @@ class ByName:
         text = page.passage.text
         self.read.append((page.passage.title, page.clues))
         places = sentences(text)
-        hops = [] if self.shy and not lowered else [Hop(s, e, 0.9 - 0.01 * n) for n, (s, e) in enumerate(capitalised(text))]
+        hops = (
+            []
+            if self.shy and not lowered
+            else [Hop(s, e, 0.9 - 0.01 * n) for n, (s, e) in enumerate(capitalised(text))]
+        )
         spans = tuple(Span(0, found.start(), found.end(), 1.0) for found in re.finditer(r"\b\d{4}\b", text))
         hops = [hop for hop in hops if sentence_at(places, hop.start) is not None]
         mass = log_sum([span.log_odds for span in spans]) if spans else -20.0
@@ -41,7 +45,9 @@ class ByName:
 
 
 def passage(title, text, *, headings=()):
-    return Passage(id=title or text[:12], document=title, text=text, start=0, end=len(text), title=title, headings=headings)
+    return Passage(
+        id=title or text[:12], document=title, text=text, start=0, end=len(text), title=title, headings=headings
+    )
 
 
 def shelf(*pairs):
