@@ -20,8 +20,8 @@ _PICKS = re.compile(r"\b(?:which|who|whose)\b", re.IGNORECASE)
 
 
 def question_form(question: str, named: Sequence[tuple[int, int]]) -> Form:
-    """ "either-or" needs two of the things named with "or" between them alone (or "between A and B, which …"): the word
-    "or" anywhere else does not make a comparison (a trap of the original).
+    """The form: for "either-or", two of the things named have "or" between them alone, as in "A or B" (or it is "between A
+    and B, which …"); the word anywhere else does not make a comparison, which is a trap of the original.
 
     Args:
         named: characters of the names in the question, in order.

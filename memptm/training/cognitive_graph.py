@@ -110,10 +110,12 @@ def train_graph(
     steps, telemetry = len(plan), [{"stage": "system 1", **row} for row in told.table()]
     network = None
     if recipe.both:
+        torch.manual_seed(recipe.seed)
         both = Both(system1, GraphNetwork(system1.width), encoder or load_encoder(None))
         plan = shuffled(
             len(gold.graphs), batch=recipe.batch, epochs=recipe.both, steps=recipe.steps, seed=recipe.seed + 1
         )
+        torch.manual_seed(recipe.seed + 1)  # whatever was loaded or resumed until here
         told = fit(both, plan, out / "both", remedy=remedy, stage="both systems", progress=progress, **common)
         steps, network = steps + len(plan), both.network
         telemetry += [{"stage": "both", **row} for row in told.table()]

@@ -40,6 +40,7 @@ class Both:
         self.system1, self.network, self.encoder = system1, network, encoder
         self.model = nn.ModuleList([system1.net, network])
         self._keys: dict[int, Keys] = {}
+        encoder.encode_passages(["It is loaded here: to load it later would draw from torch's random numbers."])
 
     def groups(self) -> list[dict[str, Any]]:
         """System 1 at its rates, System 2 as what is new there."""
