@@ -27,7 +27,7 @@ from memptm.evaluation.hotpot import score
 from memptm.evaluation.metrics import bootstrap, exact_match, f1
 from memptm.generation.reader import Reader, marginalise
 from memptm.memory.memory import Memory
-from memptm.memory.search import MODES
+from memptm.memory.search import Mode
 from memptm.memory.shelf import Shelf
 from memptm.pipeline import QA
 from memptm.reasoning.cogqa import CogQA
@@ -37,6 +37,7 @@ from memptm.training.splits import held_out_passage
 from memptm.types import Answer, Document, Json, Passage
 from runs import RESULTS, Runs
 
+SEARCHES: tuple[Mode, ...] = ("dense", "lexical", "hybrid")
 ANSWERS = 50.0  # a bias that leaves the null answer nothing
 ONE_SHOT = 5  # passages that one-shot retrieval reads
 OPEN_AT = 10  # passages at which recall is compared
@@ -152,9 +153,9 @@ def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, ou
     def ask(row: Json) -> Json:
         gold = {title for title, _ in row["supporting_facts"]}
         found: Json = {}
-        for mode in MODES:
+        for mode in SEARCHES:
             began = time.perf_counter()
-            hits = memory.search(row["question"], k=OPEN_AT, mode=mode)  # type: ignore[arg-type]
+            hits = memory.search(row["question"], k=OPEN_AT, mode=mode)
             prior = reader.log_prior([hit.similarity if mode == "lexical" else hit.score for hit in hits])
             answer = reader.answer(row["question"], [hit.passage for hit in hits], prior)
             found[mode] = _open_line(answer, row, {hit.passage.title for hit in hits}, gold, began, len(hits))
@@ -172,7 +173,7 @@ def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, ou
         questions = [row for row in every if {title for title, _ in row["supporting_facts"]} <= titles]
         questions = limited(questions, limit)
         lines = cached(folder / f"open {named} {name.replace(',', '')}.jsonl", questions, ask)
-        for method in (*MODES, "graph"):
+        for method in (*SEARCHES, "graph"):
             settings = {"set": name, "weights": named, "method": method, "passages": OPEN_AT, "limit": limit}
             if lines and not results.done(settings):
                 some = [line[method] for line in lines]

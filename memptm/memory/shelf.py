@@ -58,7 +58,8 @@ class Shelf:
         if isinstance(question, str):
             return self.search([question], k=k, mode=mode)[0]
         if not question or not self.passages:
-            return [[] for _ in question]
+            nothing: list[list[Hit]] = [[] for _ in question]
+            return nothing
         cosines = unit(self.encoder.encode_questions(list(question))) @ self._keys.T
         found = []
         for text, row in zip(question, cosines.tolist(), strict=True):

@@ -145,8 +145,8 @@ class GraphNetwork(nn.Module):
         self.score = _mlp(width)
         self.choose = _mlp(width)
         self.agree = _mlp(width)
-        nn.init.zeros_(self.score[-1].weight)  # it begins as the reader's odds and PageRank's shares
-        nn.init.zeros_(self.score[-1].bias)
+        for parameter in self.score[-1].parameters():  # it begins as the reader's odds and PageRank's shares
+            nn.init.zeros_(parameter)
 
     def forward(self, meaning: Tensor, numbers: Tensor, adjacency: Tensor) -> Tensor:
         """(nodes, meaning), (nodes, NUMBERS), (nodes, nodes) → (nodes, width)."""

@@ -103,7 +103,12 @@ def train_graph(
     torch.manual_seed(recipe.seed)
     system1 = PointerLesson(gold.graphs, recipe, start)
     settings = {**asdict(recipe), "questions": len(gold.graphs), "save_every": None}
-    common = {"settings": settings, "warm_up": recipe.warm_up, "save_every": recipe.save_every, "documents": 1}
+    common: dict[str, Any] = {
+        "settings": settings,
+        "warm_up": recipe.warm_up,
+        "save_every": recipe.save_every,
+        "documents": 1,
+    }
     remedy = "Lower --batch."
     plan = shuffled(len(gold.graphs), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed)
     told = fit(system1, plan, out / "system1", remedy=remedy, stage="system 1", progress=progress, **common)
