@@ -104,7 +104,7 @@ def interval(values: Sequence[float]) -> str:
     return f"{100 * float(np.mean(values)):.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
-def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out: Path) -> None:
+def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out: Path, only: str | None) -> None:
     """Write OUT/graph_given.jsonl."""
     made, results = Given(weights), Runs(out / "graph_given.jsonl")
     weighted = "none" if CogQA(Shelf([], made.encoder), made.reader, weights=weights).weights is None else "trained"
@@ -116,6 +116,8 @@ def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out
         return found
 
     for name, every in test_sets(data).items():
+        if only not in (None, name):
+            continue
         questions = limited(every, limit)
         lines = cached(folder / f"given {weighted} {name.replace(',', '')}.jsonl", questions, ask)
         for part in ("all", "bridge", "comparison"):
@@ -243,11 +245,14 @@ def single(data: Path, folder: Path, limit: int | None, out: Path) -> None:
 )
 @click.option("--runs", "folder", type=click.Path(path_type=Path), default=Path("runs/graph"))
 @click.option("--limit", type=int, help="Questions of each set, for a trial.")
+@click.option("--set", "only", help="Of part given: one set alone, by its name in graph_data.py.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
-def main(data: Path, part: str, weights: Path | None, folder: Path, limit: int | None, out: Path) -> None:
+def main(
+    data: Path, part: str, weights: Path | None, folder: Path, limit: int | None, only: str | None, out: Path
+) -> None:
     """Measure one part."""
     if part == "given":
-        given(data, weights, folder, limit, out)
+        given(data, weights, folder, limit, out, only)
     elif part == "open":
         opened(data, weights, folder, limit, out)
     else:

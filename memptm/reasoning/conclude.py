@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from memptm.generation.reader import answer_key, marginalise
 from memptm.reasoning.findings import Findings, Place
 from memptm.reasoning.graph import Clue, CognitiveGraph, Edge, Node
+from memptm.reasoning.system1 import identity
 from memptm.types import Answer, Candidate, Evidence
 
 METHOD = "graph"
@@ -203,13 +204,12 @@ def _evidence(findings: Findings, answer: Answer, graph: CognitiveGraph) -> tupl
         return ()
     clues = {clue.passage: (clue.start, clue.end) for clue in reversed(graph.support)}
     on_path = {one for n in graph.path for one in graph.nodes[n].passages}
-    known = {one.passage.id: one for one in answer.evidence}
-    priors = dict(zip((place.passage.id for place in findings.places), findings.log_prior, strict=True))
+    known = {identity(one.passage): one for one in answer.evidence}
     told = answer_key(answer.text)
     evidence = []
-    for place in findings.places:
+    for place, log_prior in zip(findings.places, findings.log_prior, strict=True):
         passage = place.passage
-        one = known.get(passage.id) or Evidence(passage=passage, prior=math.exp(priors[passage.id]), posterior=0.0)
+        one = known.get(identity(passage)) or Evidence(passage=passage, prior=math.exp(log_prior), posterior=0.0)
         span = one.answer_span
         if span is None or answer_key(passage.text[slice(*span)]) != told:
             span = clues.get(passage.id)

@@ -14,7 +14,7 @@ from memptm.generation.reader import Reading, Span, answer_key
 from memptm.reasoning.frontier import Trip, Visit
 from memptm.reasoning.graph import Clue
 from memptm.reasoning.pagerank import pagerank
-from memptm.reasoning.system1 import Sight
+from memptm.reasoning.system1 import Sight, identity
 from memptm.types import Passage
 
 
@@ -68,7 +68,7 @@ class Findings:
         found: dict[str, Place] = {}
         for visit in self.pages:
             for passage, sight in zip(visit.page.passages, visit.sights, strict=True):
-                found.setdefault(passage.id, Place(visit.id, passage, sight))
+                found.setdefault(identity(passage), Place(visit.id, passage, sight))
         return tuple(found.values())
 
     @cached_property

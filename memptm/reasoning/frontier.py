@@ -14,7 +14,7 @@ from memptm.documents.sentences import sentence_at
 from memptm.errors import InputError
 from memptm.reasoning.graph import Clue
 from memptm.reasoning.links import TRUST, Linker, Page, Wanted
-from memptm.reasoning.system1 import Hop, Look, Sight, System1
+from memptm.reasoning.system1 import Hop, Look, Sight, System1, identity
 from memptm.types import Passage
 
 BATCH = 6  # pages read together
@@ -80,7 +80,7 @@ class Frontier:
             raise InputError(f"A budget of {seconds:g} seconds leaves no time to read; give more than 0.")
         self.linker, self.system1, self.nodes, self.seconds = linker, system1, nodes, seconds
         self._visits: list[Visit] = []
-        self._owner: dict[str, int] = {}  # passage → page
+        self._owner: dict[str, int] = {}  # passage's identity → page
         self._readings = 0
 
     def walk(self, k: int) -> Trip:
@@ -126,12 +126,12 @@ class Frontier:
 
     def _visit(self, page: Page) -> Visit:
         """The page's visit: one that holds its first passage already, else a new one."""
-        number = self._owner.get(page.passages[0].id)
+        number = self._owner.get(identity(page.passages[0]))
         if number is None:
             number = len(self._visits)
             self._visits.append(Visit(number, page))
             for passage in page.passages:
-                self._owner.setdefault(passage.id, number)
+                self._owner.setdefault(identity(passage), number)
         return self._visits[number]
 
     def _next(self) -> list[Visit]:
@@ -157,7 +157,7 @@ class Frontier:
             for passage, sight in zip(visit.page.passages, visit.sights, strict=True):
                 hops += [(visit, passage, sight, hop) for hop in sight.hops]
         wanted = [
-            Wanted(passage.text[hop.start : hop.end], frozenset(one.id for one in visit.page.passages))
+            Wanted(passage.text[hop.start : hop.end], frozenset(identity(one) for one in visit.page.passages))
             for visit, passage, _, hop in hops
         ]
         for (visit, passage, sight, hop), page in zip(hops, self.linker.link(wanted), strict=True):

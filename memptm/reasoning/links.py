@@ -16,6 +16,7 @@ from memptm.memory.search import Mode
 from memptm.memory.shelf import Shelf
 from memptm.memory.titles import name_key
 from memptm.reasoning.names import names
+from memptm.reasoning.system1 import identity
 from memptm.types import Hit, Passage
 
 OF_A_TITLE = 3  # passages of a long document that stand for its title
@@ -27,7 +28,7 @@ NAME_SHOWN = 60  # characters of a passage without a title
 
 @dataclass(frozen=True)
 class Wanted:
-    """A name to link. ``source``: ids of the passages it was read in, which it does not lead to."""
+    """A name to link. ``source``: identities of the passages it was read in, which it does not lead to."""
 
     name: str
     source: frozenset[str] = frozenset()
@@ -87,12 +88,12 @@ class Linker:
     def _is_own(self, wanted: Wanted) -> bool:
         """Whether a page names itself."""
         numbers = self.titles.find(wanted.name) if wanted.source else []
-        return any(one.id in wanted.source for one in self.memory.numbered(numbers)) if numbers else False
+        return any(identity(one) in wanted.source for one in self.memory.numbered(numbers)) if numbers else False
 
     def _by_title(self, wanted: Wanted) -> Page | None:
         numbers = self.titles.find(wanted.name)
         passages = self.memory.numbered(numbers) if numbers else []
-        if not passages or any(one.id in wanted.source for one in passages):
+        if not passages or any(identity(one) in wanted.source for one in passages):
             return None
         if len(passages) > OF_A_TITLE:
             passages = self._nearest(passages)
@@ -123,7 +124,7 @@ def page_of(*passages: Passage, wanted: str = "") -> Page:
 def _by_mention(wanted: Wanted, passages: Sequence[Passage]) -> Page | None:
     says = re.compile(rf"(?<!\w){re.escape(wanted.name)}(?!\w)", re.IGNORECASE)
     for passage in passages:
-        if passage.id not in wanted.source and says.search(passage.text):
+        if identity(passage) not in wanted.source and says.search(passage.text):
             return Page("entity", wanted.name, (passage,))
     return None
 
@@ -132,7 +133,7 @@ def _by_nearness(wanted: Wanted, hits: Sequence[Hit]) -> Page | None:
     """The nearest other passage, if it shares a word of the name or is near indeed: most names lead nowhere."""
     parts = {word for word in terms(wanted.name) if len(word) > 3}
     for hit in hits:
-        if hit.passage.id not in wanted.source:
+        if identity(hit.passage) not in wanted.source:
             known = hit.similarity >= NEAR or not parts.isdisjoint(terms(f"{hit.passage.title} {hit.passage.text}"))
             return page_of(hit.passage) if known else None
     return None

@@ -75,6 +75,15 @@ class System1(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Known:
+    """Of a passage: its sentences, how near each is to the question, and the names in it."""
+
+    sentences: tuple[tuple[int, int], ...]
+    nearness: tuple[float, ...]
+    named: list[tuple[int, int]]
+
+
 class Untrained:
     """Hops are the names in a page's sentences that are nearest to the question; the shipped reader answers.
 
@@ -85,43 +94,55 @@ class Untrained:
 
     def __init__(self, reader: Reader, encoder: Encoder, titles: Titles) -> None:
         self.reader, self.encoder, self.titles = reader, encoder, titles
+        self._known: dict[tuple[str, str], _Known] = {}  # question, passage: what no clue changes
 
     def look(self, question: str, pages: Sequence[Look], *, lowered: float = 0.0) -> list[Sight]:
         """See ``System1.look``; ``lowered`` is in units of cosine."""
         if not pages:
             return []
         readings = self.reader.read([question] * len(pages), [[with_clues(page)] for page in pages])
-        places = [tuple(sentences(page.passage.text)) for page in pages]
-        nearness = self._nearness(question, pages, places)
-        named = names([page.passage.text for page in pages], self.titles)
-        own = name_key(question)
-        return [
-            Sight(
-                hops=_hops(page.passage, spans, near, found, own, lowered),
-                spans=reading.spans,
-                log_mass=reading.log_mass[0],
-                sentences=spans,
-                support=near,
+        self._get_to_know(question, [page.passage for page in pages])
+        sights = []
+        for page, reading in zip(pages, readings, strict=True):
+            known = self._known[question, identity(page.passage)]
+            sights.append(
+                Sight(
+                    hops=_hops(page.passage, known, name_key(question), lowered),
+                    spans=reading.spans,
+                    log_mass=reading.log_mass[0],
+                    sentences=known.sentences,
+                    support=known.nearness,
+                )
             )
-            for page, reading, spans, near, found in zip(pages, readings, places, nearness, named, strict=True)
-        ]
+        return sights
+
+    def _get_to_know(self, question: str, passages: Sequence[Passage]) -> None:
+        new = list({identity(one): one for one in passages if (question, identity(one)) not in self._known}.values())
+        places = [tuple(sentences(one.text)) for one in new]
+        nearness = self._nearness(question, new, places)
+        named = names([one.text for one in new], self.titles)
+        for one, spans, near, found in zip(new, places, nearness, named, strict=True):
+            self._known[question, identity(one)] = _Known(spans, near, found)
 
     def _nearness(
-        self, question: str, pages: Sequence[Look], places: Sequence[Sequence[tuple[int, int]]]
+        self, question: str, passages: Sequence[Passage], places: Sequence[Sequence[tuple[int, int]]]
     ) -> list[tuple[float, ...]]:
         """Of each sentence, under its page's title, to the question: cosines, at least 0."""
         texts = [
-            f"{page.passage.title}\n{page.passage.text[start:end]}"
-            if page.passage.title
-            else page.passage.text[start:end]
-            for page, spans in zip(pages, places, strict=True)
+            f"{passage.title}\n{passage.text[start:end]}" if passage.title else passage.text[start:end]
+            for passage, spans in zip(passages, places, strict=True)
             for start, end in spans
         ]
         if not texts:
-            return [() for _ in pages]
+            return [() for _ in passages]
         query = _unit(self.encoder.encode_questions([question]))[0]
         cosines = iter(np.clip(_unit(self.encoder.encode_passages(texts)) @ query, 0.0, 1.0).tolist())
         return [tuple(next(cosines) for _ in spans) for spans in places]
+
+
+def identity(passage: Passage) -> str:
+    """What tells a passage from all others of an index: two sources may use one id."""
+    return f"{passage.source}\n{passage.id}"
 
 
 def with_clues(page: Look) -> Passage:
@@ -132,19 +153,13 @@ def with_clues(page: Look) -> Passage:
     return replace(page.passage, context=" ".join(part for part in told if part))
 
 
-def _hops(
-    passage: Passage,
-    places: Sequence[tuple[int, int]],
-    nearness: Sequence[float],
-    named: Sequence[tuple[int, int]],
-    question: str,
-    lowered: float,
-) -> tuple[Hop, ...]:
+def _hops(passage: Passage, known: _Known, question: str, lowered: float) -> tuple[Hop, ...]:
+    places, nearness = list(known.sentences), known.nearness
     threshold = float(np.mean(nearness)) - SLACK - lowered if nearness else 0.0
     own = {name_key(passage.title), *(name_key(heading) for heading in passage.headings)}
     best: dict[str, Hop] = {}
-    for start, end in named:
-        key, number = name_key(passage.text[start:end]), sentence_at(list(places), start)
+    for start, end in known.named:
+        key, number = name_key(passage.text[start:end]), sentence_at(places, start)
         if number is None or end > places[number][1] or nearness[number] < threshold:
             continue
         if key in own or key in question:  # its own page; or known from the question, where the walk began

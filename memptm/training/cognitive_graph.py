@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from memptm.documents.sentences import sentences
 from memptm.encoders import Encoder, load_encoder
 from memptm.encoders.precision import bfloat16_is_faster
 from memptm.errors import InputError
@@ -35,7 +36,6 @@ from memptm.reasoning.pointers import (
 )
 from memptm.reasoning.system1 import Look
 from memptm.reasoning.system2 import GraphNetwork, save_network
-from memptm.training.checkpoint import CHECKPOINT
 from memptm.training.gold_graphs import GoldGraph, GoldPage, read_gold
 from memptm.training.loop import fit, shuffled
 from memptm.training.reader import gold_spans
@@ -190,7 +190,7 @@ class PointerLesson:
             windows, [page.answers for page in pages], ids.shape[1], self.net.scorer.config.span_tokens
         )
         support = [
-            sentence_support(window, made.support[n], _places(page))
+            sentence_support(window, made.support[n], sentences(page.passage.text))
             for n, (window, page) in enumerate(zip(windows, pages, strict=True))
         ]
         return {
@@ -261,14 +261,3 @@ def measure(system1: Pointers, graphs: Sequence[GoldGraph]) -> Json:
 
 def _share(values: Sequence[bool]) -> float | None:
     return round(float(np.mean(values)), 4) if values else None
-
-
-def _places(page: GoldPage) -> list[tuple[int, int]]:
-    from memptm.documents.sentences import sentences
-
-    return sentences(page.passage.text)
-
-
-def finished(out: Path) -> bool:
-    """Whether ``out`` holds a run's checkpoints."""
-    return (out / "system1" / CHECKPOINT).is_file()

@@ -8,6 +8,8 @@ from memptm.reasoning.links import Linker, Wanted
 from memptm.reasoning.names import capitalised, names
 from tests.memory.toy import Toy
 
+OWN = "\n{}"  # identity of a passage without a source
+
 
 @pytest.fixture
 def memory(tmp_path):
@@ -42,13 +44,13 @@ def test_a_heading_is_a_name_too(tmp_path):
 
 def test_a_name_without_a_page_leads_to_where_it_is_mentioned_but_not_back(memory):
     linker = Linker(memory, "Who?")
-    tom, own = linker.link([Wanted("Tom Bass"), Wanted("Tom Bass", frozenset({"3"}))])
+    tom, own = linker.link([Wanted("Tom Bass"), Wanted("Tom Bass", frozenset({OWN.format("3")}))])
     assert (tom.kind, tom.name, tom.passages[0].id) == ("entity", "Tom Bass", "3")
     assert own is None
 
 
 def test_a_title_does_not_lead_from_its_own_page(memory):
-    assert Linker(memory, "Who?").link([Wanted("Ada Trent", frozenset({"2"}))], search=False) == [None]
+    assert Linker(memory, "Who?").link([Wanted("Ada Trent", frozenset({OWN.format("2")}))], search=False) == [None]
 
 
 def test_what_is_removed_is_linked_no_more(memory):  # F28
