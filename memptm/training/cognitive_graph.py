@@ -173,7 +173,7 @@ class PointerLesson:
         for part in batches(windows):
             share = len(part) / len(windows)
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16_is_faster()):
-                losses = self.losses(part, [pages[window.row] for window in part])
+                losses, _ = self.losses(part, [pages[window.row] for window in part])
                 loss = sum(losses.values(), torch.zeros(())) * share
             loss.backward()  # type: ignore[no-untyped-call]
             for name, value in losses.items():
@@ -181,8 +181,8 @@ class PointerLesson:
                 total["loss"] += float(value.detach()) * share
         return total
 
-    def losses(self, windows: Sequence[Window], pages: Sequence[GoldPage]) -> dict[str, Tensor]:
-        """The three losses of windows, each with its page."""
+    def losses(self, windows: Sequence[Window], pages: Sequence[GoldPage]) -> tuple[dict[str, Tensor], Tensor]:
+        """The three losses of windows, each with its page; and (windows, width) what each means."""
         ids, mask, segments, body = collate(windows)
         made = self.net(ids, mask, segments, body)
         hops = [token_spans(window, page.hops) for window, page in zip(windows, pages, strict=True)]
@@ -193,11 +193,12 @@ class PointerLesson:
             sentence_support(window, made.support[n], sentences(page.passage.text))
             for n, (window, page) in enumerate(zip(windows, pages, strict=True))
         ]
-        return {
+        losses = {
             "hop": hop_loss(made.hop_start, made.hop_end, hops),
             "answer": span_loss(made.spans, made.null, answers),
             "support": support_loss(support, [page.support for page in pages]),
         }
+        return losses, made.meaning
 
     def state(self) -> dict[str, Tensor]:
         return {}

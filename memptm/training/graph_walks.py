@@ -15,7 +15,6 @@ from torch.nn import functional
 from memptm.encoders import Encoder
 from memptm.encoders.base import Keys, key_text
 from memptm.evaluation.metrics import exact_match, f1
-from memptm.generation.windows import collate
 from memptm.memory.shelf import Shelf
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import Frontier, Trip
@@ -82,19 +81,15 @@ class Both:
         meanings: list[list[Tensor]] = [[] for _ in looks]
         loss1 = torch.zeros(())
         for part in batches(windows):
-            pages = [gold[window.row] for window in part]
-            loss1 = loss1 + sum(self.system1.losses(part, pages).values(), torch.zeros(())) * (len(part) / len(windows))
-            for window, meaning in zip(part, self._meanings(part), strict=True):
+            losses, found = self.system1.losses(part, [gold[window.row] for window in part])
+            loss1 = loss1 + sum(losses.values(), torch.zeros(())) * (len(part) / len(windows))
+            for window, meaning in zip(part, found, strict=True):
                 meanings[window.row].append(meaning)
         made = self._board(findings, [torch.stack(some).mean(0) for some in meanings])
         loss2 = self._loss(findings, made, graph)
         loss = loss1 if loss2 is None else loss1 + loss2
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         return {"loss": float(loss.detach()), "answered": float(loss2 is not None)}
-
-    def _meanings(self, part: Sequence[Any]) -> Tensor:
-        ids, mask, segments, _ = collate(part)
-        return self.system1.net.states(ids, mask, segments)[0][:, 0].float()
 
     def _board(self, findings: Findings, meanings: Sequence[Tensor]) -> Board:
         """The walk's board with meanings that have a gradient."""
