@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memptm.documents import times
 from memptm.errors import InputError
+from memptm.generation.cited import from_generation, from_marginal
 from memptm.progress import Progress, silent
-from memptm.types import Answer, Candidate, Document, Evidence, Hit, Passage
+from memptm.types import Answer, Document, Hit, Passage
 
 if TYPE_CHECKING:
-    from memptm.generation.generator import Generation, Generator
-    from memptm.generation.rag import Marginal, Rag
+    from memptm.generation.generator import Generator
+    from memptm.generation.rag import Rag
     from memptm.generation.reader import Reader
     from memptm.memory.memory import Memory
     from memptm.memory.search import Mode
+    from memptm.reasoning.cogqa import CogQA
     from memptm.session import FollowUp, Session
     from memptm.working.recall import Judge, MemRecall
 
-METHODS = ("reader", "generate", "rag-sequence", "rag-token")
+METHODS = ("reader", "generate", "rag-sequence", "rag-token", "graph", "auto")
+SPANS = ("reader", "graph", "auto")  # answers are words of passages; no generator is needed
 STREAMED = ("generate", "rag-token")
 MAX_QUESTION = 10_000  # characters; a question is short, and what is longer is a text put in its place
 BEAMS = 3  # of rag-sequence
-FROM_MODEL = "The model says this without the passages too: check it elsewhere."
 IN_HAND = 5  # passages of a text in hand that a generator reads
 RECALLED = 20  # passages, at least, whose blocks MemRecall chooses from
-READ_BY_RECALL = True  # a text in hand that is longer than the window; scripts/measure_recall.py compares
+READ_BY_RECALL = False  # a text in hand that is longer than the window; scripts/measure_recall.py compares
 RECALL_TOKENS = 640  # of blocks that a generator reads: as much as five passages
 
 Stream = Callable[[str], None]
@@ -41,13 +41,15 @@ class QA:
     Args:
         memory: where passages come from; None is enough for ``read``.
         method: "reader" finds the answer's span in the passages (REALM's marginal over passages); "generate" writes it from
-            all passages at once; "rag-sequence" and "rag-token" write it from each apart and sum over them.
+            all passages at once; "rag-sequence" and "rag-token" write it from each apart and sum over them; "graph" goes
+            from passage to passage (CogQA), "auto" does so where the reader alone seems not to be enough.
         mode: how passages are searched, by meaning ("dense"), by words ("lexical") or by both ("hybrid").
         reader, generator: a model, its name or its folder; None is the packaged one. Loaded on first use.
         recall: fill the reader's window with the best blocks of many passages (MemRecall), not with whole passages.
         judge: of MemRecall: "embedding", "bm25", a folder made by memptm train recall, or a Judge; None is the default.
+        nodes: how many pages method "graph" may read for a question; None is its default.
     Raises:
-        InputError: there is no such method.
+        InputError: there is no such method, or a budget of no nodes.
     """
 
     def __init__(
@@ -60,12 +62,16 @@ class QA:
         generator: Generator | str | None = None,
         recall: bool = False,
         judge: Judge | str | None = None,
+        nodes: int | None = None,
     ) -> None:
         if method not in METHODS:
             raise InputError(f"There is no method {method!r}. Methods: {', '.join(METHODS)}.")
-        self.memory, self.method, self.mode = memory, method, mode
+        if nodes is not None and nodes < 1:
+            raise InputError(f"A budget of {nodes} nodes leaves nothing to read; give at least 1.")
+        self.memory, self.method, self.mode, self.nodes = memory, method, mode, nodes
         self._reader, self._generator = reader, generator
         self.recall, self.judge = recall, judge
+        self._cogqa: CogQA | None = None
 
     @property
     def reader(self) -> Reader:
@@ -118,29 +124,41 @@ class QA:
                 with another index.
         """
         memory = self._ready([question], k)
-        depth = self._depth(k)
         if session is None:
-            return self._answer(question, memory.search(question, k=depth, mode=self.mode, where=where), stream)
+            return self._answer(memory, question, k=k, where=where, stream=stream)
         if session.memory.manifest.index != memory.manifest.index:
             raise InputError(f"The session is one with {session.memory.path}, and {memory.path} is asked.")
-        asked = session.follow_up(question)
-        where = session.evidence(where)
-        hits = memory.search(asked.words, k=depth, mode=self.mode, where=where, queries=asked.queries)
-        answer = self._answer(question, hits, stream, after=asked)
+        asked, where = session.follow_up(question), session.evidence(where)
+        answer = self._answer(memory, question, k=k, where=where, stream=stream, after=asked)
         session.add(question, answer)
         return answer
 
     def _answer(
-        self, question: str, hits: Sequence[Hit], stream: Stream | None, *, after: FollowUp | None = None
+        self,
+        memory: Memory,
+        question: str,
+        *,
+        k: int,
+        where: str | None,
+        stream: Stream | None,
+        after: FollowUp | None = None,
     ) -> Answer:
+        """By whichever method; what is searched and read for a question in a conversation, ``after`` says."""
+        reading, words, queries = (after.reading, after.words, after.queries) if after else (question, question, None)
+        if self.method == "graph":
+            return dated(replace(self._walker(memory).answer(reading, k=k, where=where), question=question))
+        hits = memory.search(words, k=self._depth(k), mode=self.mode, where=where, queries=queries)
         if not hits:
             return self._nothing_to_read(question)
         if self.recall:
-            return dated(self._by_recall(question, hits, stream=stream, after=after))
-        if self.method == "reader":
-            read = self._read_batch([after.reading if after else question], [hits])[0]
-            return dated(replace(read, question=question))
-        return dated(self._write(question, *self._prior(hits), stream=stream, after=after))
+            answer = self._by_recall(question, hits, stream=stream, after=after)
+        elif self.method == "reader":
+            answer = self._read_batch([reading], [hits])[0]
+        elif self.method == "auto":
+            answer = self._route(memory, reading, hits, k=k, where=where)
+        else:
+            answer = self._write(question, *self._prior(hits), stream=stream, after=after)
+        return dated(replace(answer, question=question))
 
     def batch(self, questions: Sequence[str], *, k: int = 5) -> list[Answer]:
         """Answer many questions; each answer is the one that its question alone would get.
@@ -149,13 +167,10 @@ class QA:
             InputError: as for a call.
         """
         memory = self._ready(questions, k)
-        found = memory.search(list(questions), k=self._depth(k), mode=self.mode) if questions else []
+        if self.recall or self.method in ("graph", "auto"):  # each question reads other passages
+            return [self(question, k=k) for question in questions]
+        found = memory.search(list(questions), k=k, mode=self.mode) if questions else []
         answers = [self._nothing_to_read(question) for question in questions]
-        if self.recall:
-            return [
-                dated(self._by_recall(question, hits)) if hits else nothing
-                for question, hits, nothing in zip(questions, found, answers, strict=True)
-            ]
         full = [n for n, hits in enumerate(found) if hits]
         if full:
             asked, read = [questions[n] for n in full], [found[n] for n in full]
@@ -177,6 +192,8 @@ class QA:
     ) -> Answer:
         """Answer ``question`` from a text or documents alone, however long; offsets count their characters.
 
+        With "graph" and "auto" the reader answers, too: there is nowhere else to go.
+
         Args:
             text: what is read.
             recall: True: a judge picks the blocks that are read (MemRecall). False: the reader goes over everything in
@@ -194,7 +211,7 @@ class QA:
         if not passages:
             return self._nothing_to_read(question)
         recalled = READ_BY_RECALL if recall is None else recall
-        if self.method != "reader":
+        if self.method not in SPANS:
             read = self._recalled(question, passages, progress) if recalled else self._nearest(question, documents)
             answer = self._write(question, *read)
         elif recalled and not blocks.fits(self.reader, question, passages):
@@ -216,11 +233,10 @@ class QA:
         from memptm.generation.recall import answer_by_recall
 
         passages = [hit.passage for hit in hits]
-        if self.method == "reader":
+        if self.method in SPANS:
             bias = self.reader.config.open_bias
             asked = after.reading if after else question
-            answer = answer_by_recall(self.reader, asked, passages, self.mem_recall, bias=bias)
-            return replace(answer, question=question)
+            return answer_by_recall(self.reader, asked, passages, self.mem_recall, bias=bias)
         return self._write(question, *self._recalled(question, passages), stream=stream, after=after)
 
     def _recalled(
@@ -233,6 +249,23 @@ class QA:
         return passages_by_recall(
             question, passages, self.mem_recall, tokenizer=tokenizer, window=RECALL_TOKENS, progress=progress
         )
+
+    def _walker(self, memory: Memory) -> CogQA:
+        if self._cogqa is None:
+            from memptm.reasoning.cogqa import CogQA
+            from memptm.reasoning.frontier import NODES
+
+            self._cogqa = CogQA(memory, self.reader, nodes=self.nodes or NODES, mode=self.mode)
+        return self._cogqa
+
+    def _route(self, memory: Memory, question: str, hits: Sequence[Hit], *, k: int, where: str | None) -> Answer:
+        """The reader's answer, or the graph's where that pays; ``Answer.method`` says which."""
+        from memptm.reasoning.router import Router
+
+        first = self._read_batch([question], [hits])[0]
+        if Router.load().probability(question, first, hits, memory.titles(where=where)) < 0.5:
+            return first
+        return self._walker(memory).answer(question, k=k, where=where)
 
     def _rag(self, generator: Generator) -> Rag:
         from memptm.generation.rag import Rag
@@ -255,10 +288,10 @@ class QA:
         generator = self.generator.after(after.said) if after else self.generator
         if self.method == "generate":
             generation = generator.generate(question, passages, null_log_odds=odds, stream=stream)
-            return self._from_generation(question, passages, log_prior, generation, generator)
+            return from_generation(question, passages, log_prior, generation, generator, method=self.method)
         told = stream if self.method in STREAMED else None
         marginal = self._rag(generator).answer(question, passages, log_prior, null_log_odds=odds, stream=told)
-        return self._from_marginal(question, log_prior, marginal)
+        return from_marginal(question, log_prior, marginal, method=self.method)
 
     def _ready(self, questions: Sequence[str], k: int) -> Memory:
         if self.memory is None:
@@ -294,7 +327,7 @@ class QA:
         odds = self.reader.null_log_odds(questions, passages_of, log_priors)
         generations = self.generator.generate_batch(list(questions), passages_of, null_log_odds=odds)
         return [
-            self._from_generation(question, passages, log_prior, generation, self.generator)
+            from_generation(question, passages, log_prior, generation, self.generator, method=self.method)
             for question, (passages, log_prior), generation in zip(questions, read, generations, strict=True)
         ]
 
@@ -303,7 +336,7 @@ class QA:
         odds = self.reader.null_log_odds(questions, passages, log_priors)
         made = self._rag(self.generator).answer_batch(questions, passages, log_priors, null_log_odds=odds)
         return [
-            self._from_marginal(question, log_prior, marginal)
+            from_marginal(question, log_prior, marginal, method=self.method)
             for question, log_prior, marginal in zip(questions, log_priors, made, strict=True)
         ]
 
@@ -323,65 +356,6 @@ class QA:
         similarity = keys @ encoder.encode_questions([question])[0]
         best = similarity.argsort(kind="stable")[::-1][:IN_HAND]
         return [passages[n] for n in best], self.reader.log_prior([float(similarity[n]) for n in best])
-
-    def _from_generation(
-        self,
-        question: str,
-        passages: Sequence[Passage],
-        log_prior: Sequence[float],
-        generation: Generation,
-        generator: Generator,
-    ) -> Answer:
-        """The answer with its citations: p(z | x, y) ∝ p(z | x) · p(y | z, x) over the passages that were read."""
-        if generation.text is None:
-            return Answer(
-                question=question, text=None, probability=_share(generation.null_probability), method=self.method
-            )
-        text = generation.text
-        prior_of = dict(zip([(passage.id, passage.start) for passage in passages], log_prior, strict=True))
-        log_priors = [prior_of[passage.id, passage.start] for passage in generation.read]
-        read = generation.read
-        log_likelihood = generator.log_likelihoods([question] * len(read), [[one] for one in read], [text] * len(read))
-        posterior = _softmax([prior + log_p for prior, log_p in zip(log_priors, log_likelihood, strict=True)])
-        evidence = [
-            Evidence(
-                passage=passage, prior=math.exp(prior), posterior=share, answer_span=find_answer(text, passage.text)
-            )
-            for passage, prior, share in zip(read, log_priors, posterior, strict=True)
-        ]
-        probability = _share(generation.probability)
-        return Answer(
-            question=question,
-            text=text,
-            probability=probability,
-            method=self.method,
-            answers=(Candidate(text=text, probability=probability),),
-            evidence=tuple(sorted(evidence, key=lambda one: -one.posterior)),
-        )
-
-    def _from_marginal(self, question: str, log_prior: Sequence[float], marginal: Marginal) -> Answer:
-        """The answer with p(z | x, y) as its citations; it says so where the null document explains the answer best."""
-        if marginal.text is None:
-            return Answer(question=question, text=None, probability=_share(marginal.probability), method=self.method)
-        evidence = [
-            Evidence(
-                passage=passage,
-                prior=math.exp(prior),
-                posterior=share,
-                answer_span=find_answer(marginal.text, passage.text),
-            )
-            for passage, prior, share in zip(marginal.read, log_prior, marginal.posterior, strict=True)
-        ]
-        return Answer(
-            question=question,
-            text=marginal.text,
-            probability=marginal.probability,
-            method=self.method,
-            answers=marginal.candidates,
-            evidence=tuple(sorted(evidence, key=lambda one: -one.posterior)),
-            note=FROM_MODEL if marginal.null_posterior > 0.5 else "",
-            utility=marginal.utility,
-        )
 
 
 def dated(answer: Answer) -> Answer:
@@ -405,34 +379,3 @@ def check_question(question: str) -> None:
         raise InputError(
             f"The question has {len(question):,} characters; at most {MAX_QUESTION:,} are read. Shorten it."
         )
-
-
-def find_answer(answer: str, text: str) -> tuple[int, int] | None:
-    """Where ``answer`` first stands in ``text``, as whole words, whatever its case and blanks; None if nowhere."""
-    for wanted in (answer.strip(), answer.strip(" \t\n.,;:!?\"'()")):
-        if not wanted:
-            continue
-        words = r"\s+".join(re.escape(word) for word in wanted.split())
-        before = r"(?<!\w)" if _has_word_edges(wanted[0]) else ""
-        after = r"(?!\w)" if _has_word_edges(wanted[-1]) else ""
-        found = re.search(before + words + after, text, re.IGNORECASE)
-        if found:
-            return found.span()
-    return None
-
-
-def _has_word_edges(character: str) -> bool:
-    """Whether words of this character's script are set apart by blanks; below U+2E80 all but Thai and its neighbours."""
-    code = ord(character)
-    return (character.isalnum() or character == "_") and code < 0x2E80 and not 0x0E00 <= code < 0x1100
-
-
-def _softmax(logits: Sequence[float]) -> list[float]:
-    highest = max(logits, default=0.0)
-    weights = [math.exp(logit - highest) if math.isfinite(highest) else 1.0 for logit in logits]
-    total = math.fsum(weights)
-    return [weight / total for weight in weights]
-
-
-def _share(probability: float) -> float:
-    return min(1.0, max(0.0, probability))

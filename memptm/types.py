@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memptm.reasoning.graph import CognitiveGraph
 
 Json = dict[str, Any]
 
@@ -158,6 +161,7 @@ class Answer:
         note: what a user should know about how the answer came about ("" is the rule).
         utility: log p(y | x) − log p(y | null, x), natural: what reading was worth to the answer; RAG's methods know it.
         when: ISO 8601, the date that an answer such as "yesterday" meant where the passage says when that was said; "" else.
+        graph: how the answer came about, hop by hop; method "graph" has one.
     """
 
     question: str
@@ -169,6 +173,7 @@ class Answer:
     note: str = ""
     utility: float | None = None
     when: str = ""
+    graph: CognitiveGraph | None = None
 
     def __str__(self) -> str:
         return self.text if self.text is not None else "Not in memory."
@@ -184,4 +189,5 @@ class Answer:
             **({"note": self.note} if self.note else {}),
             **({} if self.utility is None else {"utility": self.utility}),
             **({"when": self.when} if self.when else {}),
+            **({} if self.graph is None else {"graph": self.graph.to_json()}),
         }

@@ -12,9 +12,10 @@ import pytest
 
 from memptm import QA, Answer, Document, Evidence, Memory, Passage, Session
 from memptm.errors import InputError
+from memptm.generation.cited import find_answer, from_marginal
 from memptm.generation.generator import ADAPTER, Generator
 from memptm.generation.rag import Marginal
-from memptm.pipeline import MAX_QUESTION, dated, find_answer
+from memptm.pipeline import MAX_QUESTION, dated
 from tests.generation.tiny import TEMPLATE, causal, loaded
 
 WHO = "Who built the lighthouse at Cape Morrow?"
@@ -270,11 +271,13 @@ def test_rag_cites_by_the_posterior_and_answers_alike_in_batches(index: Path, tm
 
 
 def test_rag_says_so_where_the_model_needs_no_passage(index: Path) -> None:
-    qa = QA(Memory.open(index), method="rag-token")
     marginal = Marginal(text="1934", probability=0.4, null_probability=0.1, null_posterior=0.8)
-    assert "without the passages" in qa._from_marginal(LAMP, [], marginal).note
+    assert "without the passages" in from_marginal(LAMP, [], marginal, method="rag-token").note
     nothing = Marginal(text=None, probability=0.9, null_probability=0.9)
-    assert (qa._from_marginal(LAMP, [], nothing).text, qa._from_marginal(LAMP, [], nothing).probability) == (None, 0.9)
+    assert (
+        from_marginal(LAMP, [], nothing, method="rag-token").text,
+        from_marginal(LAMP, [], nothing, method="rag-token").probability,
+    ) == (None, 0.9)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from memptm import __version__
+from memptm.cli import graph as graphs
 from memptm.cli import render
 from memptm.cli.group import OneLineErrors, index_option, json_option
 from memptm.cli.progress import drawn
@@ -20,7 +21,7 @@ from memptm.cli.train import train
 from memptm.cli.train_encoder import encoder as train_encoder
 from memptm.cli.train_recall import recall as train_recall
 from memptm.errors import InputError
-from memptm.pipeline import METHODS, QA, STREAMED, check_question
+from memptm.pipeline import METHODS, QA, SPANS, STREAMED, check_question
 
 if TYPE_CHECKING:
     from memptm.memory.memory import Memory
@@ -35,7 +36,7 @@ method_option = click.option(
     default="reader",
     show_default=True,
     type=click.Choice(METHODS),
-    help="reader: the span in the passages that answers; generate: an answer written from all of them; rag-sequence, rag-token: written from each apart, and summed over them.",
+    help="reader: the span in the passages that answers; generate: an answer written from all of them; rag-sequence, rag-token: written from each apart, and summed over them; graph: from passage to passage over several hops; auto: graph where the reader alone seems not to be enough.",
 )
 mode_option = click.option(
     "--mode",
@@ -146,6 +147,8 @@ def search(
 @recall_option
 @judge_option
 @session_option
+@graphs.budget_option
+@graphs.show_graph_option
 @json_option
 def query(
     question: str,
@@ -161,14 +164,18 @@ def query(
     recall: bool,
     judge: str | None,
     session: Path | None,
+    budget: int | None,
+    show_graph: Path | None,
     as_json: bool,
 ) -> Result:
     """Answer QUESTION from the index, with the passages that say so."""
     check_question(question)
-    if tokens is not None and method == "reader":
+    graphs.check(method, budget, show_graph)
+    if tokens is not None and method in SPANS:
         raise InputError("--tokens changes what a generator writes. Give --method generate with it.")
     qa = qa_of(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
     qa.recall, qa.judge = recall, judge
+    qa.nodes = budget
     if tokens is not None:
         from memptm.generation.knn import attach
 
@@ -184,9 +191,12 @@ def query(
     began = time.perf_counter()
     answer = qa(question, k=k, where=where, stream=render.stream if streamed else None, session=conversation)
     ms = _ms_since(began)
+    drawn_to = graphs.draw(answer, show_graph)
     if as_json:
         return {**answer.to_json(), "ms": ms}
     render.answer(answer, streamed=streamed)
+    graphs.tell(answer)
+    render.note(drawn_to)
     return None
 
 
@@ -353,7 +363,7 @@ def qa_of(
     from memptm.memory.memory import Memory
 
     memory = Memory.open(index, encoder=encoder)
-    if method == "reader":
+    if method in SPANS:
         return QA(memory, method=method, mode=mode, reader=reader)
     from memptm.generation.generator import Generator
 

@@ -170,10 +170,10 @@ class Reader:
         with torch.inference_mode():
             spans, null = self.model(ids, mask, segments, body)
             odds = (spans - null[:, None, None]) / self.config.temperature
-        return [_best(window, odds[n]) for n, window in enumerate(windows)]
+        return [best_spans(window, odds[n]) for n, window in enumerate(windows)]
 
 
-def _best(window: Window, odds: Tensor) -> tuple[list[tuple[int, int, float]], float]:
+def best_spans(window: Window, odds: Tensor) -> tuple[list[tuple[int, int, float]], float]:
     """The best spans (start, end, log odds) that start in the window's own part, and log Σ of the odds of all."""
     import torch
 

@@ -23,6 +23,7 @@ from memptm.memory.home import Home, Manifest
 from memptm.memory.ingest import Added, Ingest
 from memptm.memory.keys import Damaged, KeyIndex
 from memptm.memory.search import MODES, Mode, find
+from memptm.memory.titles import Titles
 from memptm.memory.values import MOST_VERSIONS, Ids, Snapshot, Values
 from memptm.memory.where import to_sql
 from memptm.progress import Progress, silent
@@ -58,6 +59,7 @@ class Memory:
         self._home = Home(path)
         self._values = Values(path, dimension=manifest.dimension)
         self._keys: KeyIndex | None = None
+        self._titles: tuple[int, Titles] | None = None  # and the version they are of
         self._guard = threading.RLock()
         self._process = os.getpid()
 
@@ -286,6 +288,34 @@ class Memory:
         for start in range(0, len(ids), 1000):
             with self._guard:
                 yield from self._values.reading(partial(self._present, ids[start : start + 1000]))
+
+    def titles(self, *, where: str | None = None) -> Titles:
+        """What passages are called, of the version at hand: of all of them, or of those that a filter matches."""
+        condition = None if where is None else to_sql(where)
+
+        def read() -> Titles:
+            version = self._values.snapshot().version
+            if condition is None and self._titles is not None and self._titles[0] == version:
+                return self._titles[1]
+            if condition is None:
+                table = self._values.scan("id", "title", "headings").sort_by("id")
+            else:
+                table = self._values.take(self._values.matching(condition), "title", "headings")
+            columns = (table[name].to_pylist() for name in ("id", "title", "headings"))
+            made = Titles(zip(*columns, strict=True))
+            if condition is None:
+                self._titles = (version, made)
+            return made
+
+        with self._guard:
+            self._same_process()
+            return self._values.reading(read)
+
+    def numbered(self, numbers: Sequence[int]) -> list[Passage]:
+        """The passages stored under these numbers (of ``titles``), in the order they were stored; those gone are left out."""
+        with self._guard:
+            self._same_process()
+            return self._values.reading(lambda: self._present(np.asarray(numbers, np.int64)))
 
     def _present(self, ids: Ids) -> list[Passage]:
         return self._values.passages(np.intersect1d(ids, self._values.snapshot().ids))

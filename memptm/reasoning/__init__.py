@@ -1,1 +1,1 @@
-"""Reasoning over several hops (in later versions)."""
+"""Reasoning over several hops: CogQA's cognitive graph over long-term memory."""

@@ -1,0 +1,95 @@
+"""A few passages in hand, searched as a memory is: for a question that comes with its own passages."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from typing import overload
+
+from memptm.encoders.base import Encoder, Keys, key_text
+from memptm.memory.ingest import unit
+from memptm.memory.lexical import fuse, terms
+from memptm.memory.search import Mode
+from memptm.memory.titles import Titles
+from memptm.types import Hit, Passage
+
+K1, B = 1.2, 0.75  # of BM25
+
+
+class Shelf:
+    """Searches ``passages`` by the same rules as Memory, in memory and without an index; filters are not known here.
+
+    Args:
+        passages: some dozens; search goes over all of them. keys: (n, dimension) of them, if they are known already.
+    """
+
+    def __init__(self, passages: Sequence[Passage], encoder: Encoder, keys: Keys | None = None) -> None:
+        self.passages, self.encoder = list(passages), encoder
+        if keys is not None:
+            self._keys = unit(keys)
+
+    def titles(self, *, where: str | None = None) -> Titles:  # noqa: ARG002 (Memory's name for it)
+        """What the passages are called."""
+        return Titles((n, one.title, one.headings) for n, one in enumerate(self.passages))
+
+    def numbered(self, numbers: Sequence[int]) -> list[Passage]:
+        """The passages of these numbers, in order."""
+        return [self.passages[n] for n in sorted(set(numbers))]
+
+    @overload
+    def search(  # type: ignore[overload-overlap]
+        self, question: str, *, k: int = 5, mode: Mode = "hybrid", where: str | None = None
+    ) -> list[Hit]: ...
+    @overload
+    def search(
+        self, question: Sequence[str], *, k: int = 5, mode: Mode = "hybrid", where: str | None = None
+    ) -> list[list[Hit]]: ...
+    def search(
+        self,
+        question: str | Sequence[str],
+        *,
+        k: int = 5,
+        mode: Mode = "hybrid",
+        where: str | None = None,  # noqa: ARG002
+    ) -> list[Hit] | list[list[Hit]]:
+        """The ``k`` best for a question, or for each of several; see ``Memory.search``."""
+        if isinstance(question, str):
+            return self.search([question], k=k, mode=mode)[0]
+        if not question or not self.passages:
+            nothing: list[list[Hit]] = [[] for _ in question]
+            return nothing
+        cosines = unit(self.encoder.encode_questions(list(question))) @ self._keys.T
+        found = []
+        for text, row in zip(question, cosines.tolist(), strict=True):
+            near, said = dict(enumerate(row)), self._bm25(text)
+            if mode == "dense":
+                ranked = sorted(near.items(), key=lambda pair: (-pair[1], pair[0]))
+            elif mode == "lexical":
+                ranked = sorted(said.items(), key=lambda pair: (-pair[1], pair[0]))
+            else:
+                ranked = fuse(near, said)
+            found.append([Hit(passage=self.passages[n], score=s, similarity=near[n]) for n, s in ranked[:k]])
+        return found
+
+    @cached_property
+    def _keys(self) -> Keys:
+        return unit(self.encoder.encode_passages([key_text(one) for one in self.passages]))
+
+    @cached_property
+    def _counts(self) -> list[Counter[str]]:
+        return [Counter(terms(key_text(one))) for one in self.passages]
+
+    def _bm25(self, question: str) -> dict[int, float]:
+        """Number → score, of the passages that share a term with the question."""
+        count = len(self._counts)
+        mean = sum(sum(one.values()) for one in self._counts) / count or 1.0
+        scores: dict[int, float] = {}
+        for term in dict.fromkeys(terms(question)):
+            holders = [n for n, one in enumerate(self._counts) if term in one]
+            rarity = math.log(1 + (count - len(holders) + 0.5) / (len(holders) + 0.5))
+            for n in holders:
+                times, length = self._counts[n][term], sum(self._counts[n].values())
+                scores[n] = scores.get(n, 0.0) + rarity * times * (K1 + 1) / (times + K1 * (1 - B + B * length / mean))
+        return scores

@@ -1,0 +1,148 @@
+"""The names an index goes by: titles of documents and headings of their sections, and which passages stand under each."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+_WORD = re.compile(r"\S+")
+_QUALIFIER = re.compile(r"\s*\([^()]*\)$")  # "Tennis (magazine)"
+_POSSESSIVE = re.compile(r"['’]s$")
+_EDGES = " \t\"'“”‘’«».,;:!?()[]{}*_-–—"
+LONGEST = 10  # words of a name that is looked for in running text
+
+
+def name_key(name: str) -> str:
+    """Names with the same key are one name: case, form of letters, blanks and marks at the edges do not count."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join(plain.split()).strip(_EDGES)
+
+
+class Titles:
+    """Name → ids of the passages under it, as stored.
+
+    Args:
+        rows: (id, title, headings) of every passage, in the order they were stored.
+    """
+
+    def __init__(self, rows: Iterable[tuple[int, str, Sequence[str]]]) -> None:
+        self._titles: dict[str, list[int]] = {}
+        self._bare: dict[str, list[int]] = {}  # titles without what is in brackets at their end
+        self._headings: dict[str, list[int]] = {}
+        for number, title, headings in rows:
+            key = name_key(title)
+            if key:
+                self._titles.setdefault(key, []).append(number)
+                bare = name_key(_QUALIFIER.sub("", title))
+                if bare and bare != key:
+                    self._bare.setdefault(bare, []).append(number)
+            for heading in headings[-1:]:  # the section a passage stands in, not those around it
+                if name_key(heading) and name_key(heading) != key:
+                    self._headings.setdefault(name_key(heading), []).append(number)
+
+    def find(self, name: str) -> list[int]:
+        """Ids of the passages whose title is ``name``; else whose title is ``name (something)``; else under such a heading."""
+        key = name_key(name)
+        for names in (self._titles, self._bare, self._headings):
+            if key in names:
+                return names[key]
+        bare = _QUALIFIER.sub("", key)
+        return self.find(bare) if bare and bare != key else []
+
+    def mentions(self, text: str) -> list[tuple[int, int]]:
+        """Characters of ``text`` that are a name of the index, the longest at each place; in order, without overlap.
+
+        A name begins with a capital or a digit: "The Door" is one, a door is not.
+        """
+        words = [(found.start(), found.end()) for found in _WORD.finditer(text)]
+        found: list[tuple[int, int]] = []
+        first = 0
+        while first < len(words):
+            step = 1
+            for count in range(min(LONGEST, len(words) - first), 0, -1):
+                span = _trimmed(text, words[first][0], words[first + count - 1][1])
+                if span is not None and self._is_name(text[slice(*span)]):
+                    found.append(span)
+                    step = count
+                    break
+            first += step
+        return found
+
+    def _is_name(self, words: str) -> bool:
+        if not (words[0].isupper() or words[0].isdigit()) or words.isdigit() or words.lower() in _FUNCTION_WORDS:
+            return False
+        return any(name_key(words) in names for names in (self._titles, self._bare, self._headings))
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """The span without marks at its edges and without a possessive s."""
+    while start < end and text[start] in _EDGES:
+        start += 1
+    closing = _EDGES.replace(")", "") if "(" in text[start:end] else _EDGES
+    while start < end and text[end - 1] in closing:
+        end -= 1
+    if _POSSESSIVE.search(text[start:end]):
+        end -= 2
+    return (start, end) if start < end else None
+
+
+_FUNCTION_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "but",
+        "by",
+        "for",
+        "from",
+        "he",
+        "her",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "is",
+        "it",
+        "its",
+        "me",
+        "my",
+        "no",
+        "not",
+        "of",
+        "on",
+        "or",
+        "our",
+        "she",
+        "so",
+        "that",
+        "the",
+        "their",
+        "them",
+        "there",
+        "they",
+        "this",
+        "to",
+        "up",
+        "us",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "with",
+        "you",
+        "your",
+    ]
+)

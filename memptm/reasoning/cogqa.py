@@ -1,0 +1,81 @@
+"""CogQA over a memory: a walk, System 2 over what it found, an answer with the graph that explains it.
+
+Source: Ding et al. 2019 (arXiv 1905.05460). Ours: links by retrieval, PageRank where no System 2 was trained, budgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memptm.generation.reader import Reader
+from memptm.memory.memory import Memory
+from memptm.memory.search import Mode
+from memptm.memory.shelf import Shelf
+from memptm.reasoning.conclude import conclude
+from memptm.reasoning.findings import Findings
+from memptm.reasoning.frontier import NODES, Frontier
+from memptm.reasoning.links import Linker
+from memptm.reasoning.system1 import System1, Untrained
+from memptm.types import Answer
+
+if TYPE_CHECKING:
+    from memptm.reasoning.system2 import System2
+
+SHIPPED = Path(__file__).parent.parent / "weights" / "graph"
+MakeSystem1 = Callable[[Linker], System1]
+
+
+class CogQA:
+    """Answers questions over several hops.
+
+    Args:
+        memory: what is walked over. reader: finds spans; and the untrained System 1's sense of an answer.
+        weights: a folder made by memptm train graph; None: the shipped one where there is one, else no training at all.
+        nodes, seconds: budget of a question, see ``Frontier``.
+    """
+
+    def __init__(
+        self,
+        memory: Memory | Shelf,
+        reader: Reader,
+        *,
+        weights: Path | None = None,
+        nodes: int = NODES,
+        seconds: float | None = None,
+        mode: Mode = "hybrid",
+    ) -> None:
+        self.memory, self.reader, self.mode = memory, reader, mode
+        self.weights = weights or (SHIPPED if (SHIPPED / "config.json").is_file() else None)
+        self.nodes, self.seconds = nodes, seconds
+
+    @cached_property
+    def systems(self) -> tuple[System1 | None, System2 | None]:
+        """The trained systems; None where there are no weights."""
+        if self.weights is None:
+            return None, None
+        from memptm.reasoning.pointers import Pointers
+        from memptm.reasoning.system2 import System2
+
+        pointers = Pointers.load(self.weights)
+        return pointers, System2.load(self.weights, width=pointers.width)
+
+    def walk(self, question: str, *, k: int = 5, where: str | None = None) -> Findings:
+        """What the question leads to, begun at what it names and at the ``k`` nearest passages."""
+        linker = Linker(self.memory, question, mode=self.mode, where=where)
+        system1 = self.systems[0] or Untrained(self.reader, self.memory.encoder, linker.titles)
+        trip = Frontier(linker, system1, nodes=self.nodes, seconds=self.seconds).walk(k)
+        return Findings(trip)
+
+    def answer(self, question: str, *, k: int = 5, where: str | None = None) -> Answer:
+        """The answer; ``Answer.graph`` explains it.
+
+        Raises:
+            InputError: a budget below one node, or a filter that cannot be read.
+        """
+        findings = self.walk(question, k=k, where=where)
+        system1, system2 = self.systems
+        verdict = system2.judge(findings) if system2 is not None and findings.places else None
+        return conclude(findings, verdict, trained=system1 is not None)

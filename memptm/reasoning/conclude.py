@@ -1,0 +1,218 @@
+"""From what a walk found to an answer, its probability, its evidence and the graph that explains it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from memptm.generation.reader import answer_key, marginalise
+from memptm.reasoning.findings import Findings, Place
+from memptm.reasoning.graph import Clue, CognitiveGraph, Edge, Node
+from memptm.reasoning.system1 import identity
+from memptm.types import Answer, Candidate, Evidence
+
+METHOD = "graph"
+BIAS = 0.5  # added to every log odds: a reader of single passages doubts what it cannot see whole; fitted by eye on 24
+# training questions, of which 15 of 16 are then answered and 5 of 8 without their gold pages are not
+SHOWN = 0.01  # share below which a possible answer is no node of the graph
+NOTHING_READ = "There was no passage to read."
+NO_NAME = "The question names nothing that the index knows: the walk began at the passages nearest to it."
+NO_EDGE = "No name led from one passage to another: this is answered from the passages alone."
+SUPPORTS = 0.5  # probability from which a sentence of the path supports, where System 1 learned what supports
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What System 2 says.
+
+    Attributes:
+        shift: added to the log odds of an answer, by its key.
+        choice: of a comparison, (text, probability) of each alternative, likeliest first, and the two pages compared.
+    """
+
+    shift: dict[str, float]
+    choice: tuple[tuple[str, float], ...] = ()
+    compared: tuple[int, ...] = ()
+
+
+def conclude(
+    findings: Findings, verdict: Verdict | None = None, *, bias: float = BIAS, trained: bool = False
+) -> Answer:
+    """The answer.
+
+    Without a verdict p(y | x) is the reader's marginal over passages (generation/reader.py), with each page's PageRank as
+    p(z | x). A verdict moves the odds of single answers, or chooses between the two sides of a comparison.
+
+    Args:
+        bias: added to every log odds. trained: sentences have probabilities of supporting.
+    """
+    question = findings.trip.question
+    if not findings.places:
+        empty = CognitiveGraph(question=question)
+        return Answer(question=question, text=None, probability=1.0, method=METHOD, note=NOTHING_READ, graph=empty)
+    reading = findings.shifted(verdict.shift) if verdict and verdict.shift else findings.reading
+    passages = [place.passage for place in findings.places]
+    answer = marginalise(question, passages, findings.log_prior, reading, bias=bias, method=METHOD)
+    if verdict and verdict.choice:
+        answer = replace(
+            answer,
+            text=verdict.choice[0][0],
+            probability=verdict.choice[0][1],
+            answers=tuple(Candidate(text=text, probability=p) for text, p in verdict.choice),
+        )
+        graph = _graph_of_choice(findings, verdict, trained)
+    else:
+        graph = _graph(findings, answer, trained)
+    return replace(answer, note=_note(findings), evidence=_evidence(findings, answer, graph), graph=graph)
+
+
+def _note(findings: Findings) -> str:
+    notes = [] if any(visit.named for visit in findings.pages) else [NO_NAME]
+    if not findings.edges:
+        notes.append(NO_EDGE)
+    if findings.trip.stopped == "seconds":
+        notes.append(f"The time was up after {len(findings.pages)} pages.")
+    return " ".join(notes)
+
+
+def _graph(findings: Findings, answer: Answer, trained: bool) -> CognitiveGraph:
+    """Pages, the possible answers that are worth a node, and the path to the one that was given."""
+    nodes, edges = _pages(findings)
+    odds = {answer_key(one.text): one.probability for one in answer.answers}
+    number: dict[str, int] = {}
+    told = None if answer.text is None else answer_key(answer.text)
+    said = _places_of(findings, told) if told is not None else []
+    wanted = [(found.key, found.text, found.place, (found.span.start, found.span.end)) for found in findings.answers]
+    if told is not None and answer.text is not None and said:
+        place, span = said[0]
+        wanted.insert(0, (told, answer.text, place, span))
+    for key, text, place, span in wanted:
+        if key not in number:
+            if odds.get(key, 0.0) < SHOWN and key != told:
+                continue
+            number[key] = len(nodes)
+            nodes.append(
+                Node(
+                    id=len(nodes), kind="answer", name=text, passages=(findings.places[place].passage.id,),
+                    score=odds.get(key, 0.0), span=span,
+                )
+            )  # fmt: skip
+        clue = findings.places[place].sentence(span[0], odds.get(key, 0.0))
+        pair = (findings.places[place].page, number[key])
+        if clue and pair not in edges:
+            edges[pair] = (clue,)
+    at = number.get(told) if told is not None else None
+    path: tuple[int, ...] = ()
+    if at is not None and said:
+        path = (*_beside(findings, findings.path_to(findings.places[said[0][0]].page)), at)
+    return _made(findings, nodes, edges, at, path, trained)
+
+
+def _beside(findings: Findings, path: tuple[int, ...]) -> tuple[int, ...]:
+    """The path, and before it the other of the two things a question names: what it says is a condition on the answer."""
+    named = [visit.id for visit in findings.pages if visit.named and visit.page.kind in ("title", "heading")]
+    other = [page for page in named if page not in path]
+    return (*other, *path) if len(named) == 2 and len(other) == 1 else path
+
+
+def _graph_of_choice(findings: Findings, verdict: Verdict, trained: bool) -> CognitiveGraph:
+    """Pages, and the answer of a comparison, to which both sides lead by the sentence that says most."""
+    nodes, edges = _pages(findings)
+    text, probability = verdict.choice[0]
+    at = len(nodes)
+    read = [_best_sentence(findings, page) for page in verdict.compared]
+    passages = tuple(clue.passage for clue in read if clue)
+    nodes.append(Node(id=at, kind="answer", name=text, passages=passages, score=probability))
+    for page, clue in zip(verdict.compared, read, strict=True):
+        if clue:
+            edges[page, at] = (clue,)
+    return _made(findings, nodes, edges, at, (*verdict.compared, at), trained)
+
+
+def _pages(findings: Findings) -> tuple[list[Node], dict[tuple[int, int], tuple[Clue, ...]]]:
+    nodes = [
+        Node(
+            id=visit.id, kind=visit.page.kind, name=visit.page.name,
+            passages=tuple(passage.id for passage in visit.page.passages),
+            start=visit.start, visits=visit.visits, score=float(share),
+        )
+        for visit, share in zip(findings.pages, findings.shares, strict=True)
+    ]  # fmt: skip
+    return nodes, dict(findings.edges)
+
+
+def _made(
+    findings: Findings,
+    nodes: Sequence[Node],
+    edges: dict[tuple[int, int], tuple[Clue, ...]],
+    answer: int | None,
+    path: tuple[int, ...],
+    trained: bool,
+) -> CognitiveGraph:
+    support = {(clue.passage, clue.sentence): clue for clue in _along(findings, path, edges)}
+    if trained:
+        for place in findings.places:
+            if place.page in path:
+                for number, p in enumerate(place.sight.support):
+                    if p >= SUPPORTS:
+                        support.setdefault((place.passage.id, number), place.clue(number, p))
+    graph = CognitiveGraph(
+        question=findings.trip.question, nodes=tuple(nodes), answer=answer, path=path, support=tuple(support.values()),
+        edges=tuple(Edge(source=s, target=t, clues=clues) for (s, t), clues in edges.items()),
+    )  # fmt: skip
+    graph.check()
+    return graph
+
+
+def _along(findings: Findings, path: Sequence[int], edges: dict[tuple[int, int], tuple[Clue, ...]]) -> list[Clue]:
+    """The clues from step to step; of a page that leads neither to the next nor to the answer, what it says best."""
+    clues: list[Clue] = []
+    for source, target in itertools.pairwise(path):
+        best = _best_sentence(findings, source)
+        clues += edges.get((source, target)) or edges.get((source, path[-1])) or ([best] if best else [])
+    return clues
+
+
+def _places_of(findings: Findings, key: str) -> list[tuple[int, tuple[int, int]]]:
+    """Where an answer stands: (place, span), likeliest first."""
+    scored = []
+    for span in findings.reading.spans:
+        if answer_key(findings.places[span.passage].passage.text[span.start : span.end]) == key:
+            odds = findings.log_prior[span.passage] + span.log_odds
+            scored.append((-odds, span.passage, (span.start, span.end)))
+    return [(place, span) for _, place, span in sorted(scored)]
+
+
+def _best_sentence(findings: Findings, page: int) -> Clue | None:
+    places: list[tuple[float, Place, int]] = [
+        (score, place, number)
+        for place in findings.places
+        if place.page == page
+        for number, score in enumerate(place.sight.support)
+    ]
+    if not places:
+        return None
+    score, place, number = max(places, key=lambda one: one[0])
+    return place.clue(number, score)
+
+
+def _evidence(findings: Findings, answer: Answer, graph: CognitiveGraph) -> tuple[Evidence, ...]:
+    """The passages read, by posterior; one that only leads to the answer has its clue for a span."""
+    if answer.text is None:
+        return ()
+    clues = {clue.passage: (clue.start, clue.end) for clue in reversed(graph.support)}
+    on_path = {one for n in graph.path for one in graph.nodes[n].passages}
+    known = {identity(one.passage): one for one in answer.evidence}
+    told = answer_key(answer.text)
+    evidence = []
+    for place, log_prior in zip(findings.places, findings.log_prior, strict=True):
+        passage = place.passage
+        one = known.get(identity(passage)) or Evidence(passage=passage, prior=math.exp(log_prior), posterior=0.0)
+        span = one.answer_span
+        if span is None or answer_key(passage.text[slice(*span)]) != told:
+            span = clues.get(passage.id)
+        if span is not None or passage.id in on_path or one.posterior >= SHOWN:
+            evidence.append(replace(one, answer_span=span))
+    return tuple(sorted(evidence, key=lambda one: (-one.posterior, one.passage.id not in on_path, -one.prior)))

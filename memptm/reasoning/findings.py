@@ -1,0 +1,152 @@
+"""What a walk found, ready to be weighed: edges, each page's share, and which spans may answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memptm.documents.sentences import sentence_at
+from memptm.generation.reader import Reading, Span, answer_key
+from memptm.reasoning.frontier import Trip, Visit
+from memptm.reasoning.graph import Clue
+from memptm.reasoning.pagerank import pagerank
+from memptm.reasoning.system1 import Sight, identity
+from memptm.types import Passage
+
+
+@dataclass(frozen=True)
+class Place:
+    """A passage that was read for page number ``page``."""
+
+    page: int
+    passage: Passage
+    sight: Sight
+
+    def sentence(self, start: int, score: float) -> Clue | None:
+        """The sentence that character ``start`` is in."""
+        number = sentence_at(list(self.sight.sentences), start)
+        return None if number is None else self.clue(number, score)
+
+    def clue(self, number: int, score: float) -> Clue:
+        """Sentence ``number`` as a clue."""
+        start, end = self.sight.sentences[number]
+        return Clue(
+            text=self.passage.text[start:end], passage=self.passage.id, sentence=number, start=start, end=end,
+            score=min(max(score, 0.0), 1.0),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """A span that may answer: the best of its passage, ``place`` in ``Findings.places``."""
+
+    key: str
+    text: str
+    place: int
+    span: Span
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A walk and what follows from it without a model. ``weighed``: whether pages differ by PageRank."""
+
+    trip: Trip
+    weighed: bool = True
+
+    @property
+    def pages(self) -> tuple[Visit, ...]:
+        """The pages that were read."""
+        return self.trip.visits
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """Every passage that was read, once, under the first page that read it."""
+        found: dict[str, Place] = {}
+        for visit in self.pages:
+            for passage, sight in zip(visit.page.passages, visit.sights, strict=True):
+                found.setdefault(identity(passage), Place(visit.id, passage, sight))
+        return tuple(found.values())
+
+    @cached_property
+    def edges(self) -> dict[tuple[int, int], tuple[Clue, ...]]:
+        """(page, page) → the clues that led from one to the other; never from a page to itself."""
+        edges: dict[tuple[int, int], tuple[Clue, ...]] = {}
+        for visit in self.pages:
+            for source, clue in visit.clues:
+                if source != visit.id:
+                    edges[source, visit.id] = (*edges.get((source, visit.id), ()), clue)
+        return edges
+
+    def flat(self) -> Findings:
+        """The same walk with equal shares for all pages: what System 1 says by itself."""
+        return Findings(self.trip, weighed=False)
+
+    @cached_property
+    def shares(self) -> NDArray[np.float64]:
+        """(pages,) PageRank of each, begun where the question begins."""
+        if not self.weighed:
+            return np.full(len(self.pages), 1 / max(len(self.pages), 1))
+        start = np.array([visit.start for visit in self.pages], np.float64)
+        return pagerank({pair: sum(clue.score for clue in clues) for pair, clues in self.edges.items()}, start)
+
+    @cached_property
+    def log_prior(self) -> list[float]:
+        """log p(z | x) of each place: its page's share, spread evenly over the page's passages."""
+        count = np.bincount([place.page for place in self.places], minlength=len(self.pages))
+        weights = [max(float(self.shares[place.page]) / count[place.page], 1e-12) for place in self.places]
+        total = math.fsum(weights)
+        return [math.log(weight / total) for weight in weights]
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What the reader found, over all places."""
+        spans = [
+            Span(n, span.start, span.end, span.log_odds)
+            for n, place in enumerate(self.places)
+            for span in place.sight.spans
+        ]
+        return Reading(tuple(spans), tuple(place.sight.log_mass for place in self.places))
+
+    @cached_property
+    def answers(self) -> tuple[Found, ...]:
+        """The best span of each place that has one, in the order of places."""
+        best: dict[int, Span] = {}
+        for span in self.reading.spans:
+            if span.passage not in best or span.log_odds > best[span.passage].log_odds:
+                best[span.passage] = span
+        found = []
+        for n, span in sorted(best.items()):
+            text = self.places[n].passage.text[span.start : span.end]
+            found.append(Found(answer_key(text), text, n, span))
+        return tuple(found)
+
+    def shifted(self, by: dict[str, float]) -> Reading:
+        """The reading with the log odds of all spans that say ``key`` moved by ``by[key]``; masses follow."""
+        spans, masses = [], [math.exp(mass) for mass in self.reading.log_mass]
+        for span in self.reading.spans:
+            text = self.places[span.passage].passage.text[span.start : span.end]
+            moved = span.log_odds + by.get(answer_key(text), 0.0)
+            masses[span.passage] += math.exp(moved) - math.exp(span.log_odds)
+            spans.append(Span(span.passage, span.start, span.end, moved))
+        return Reading(tuple(spans), tuple(math.log(max(mass, 1e-300)) for mass in masses))
+
+    def path_to(self, page: int, *, longest: int = 4) -> tuple[int, ...]:
+        """Pages from where the walk began to ``page``: at each step back, the strongest way in.
+
+        It ends at a page that the question names, or one that nothing led to.
+        """
+        path = [page]
+        while len(path) < longest and self.pages[path[0]].named is None:
+            into = [
+                (float(self.shares[source]) * sum(clue.score for clue in clues), -source)
+                for (source, target), clues in self.edges.items()
+                if target == path[0] and source not in path
+            ]
+            if not into:
+                break
+            path.insert(0, -max(into)[1])
+        return tuple(path)

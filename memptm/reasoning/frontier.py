@@ -1,0 +1,197 @@
+"""The frontier: pages are read in batches, the best first, and what System 1 sees there leads to the next ones.
+
+Source: CogQA (Ding et al. 2019), algorithm 1. Two of its traps are closed here: a page that gains a clue is read again
+with all its clues even if it was waiting already, and a threshold that is lowered is lowered for one call, so that it
+cannot outlast its question.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from memptm.documents.sentences import sentence_at
+from memptm.errors import InputError
+from memptm.reasoning.graph import Clue
+from memptm.reasoning.links import TRUST, Linker, Page, Wanted
+from memptm.reasoning.system1 import Hop, Look, Sight, System1, identity
+from memptm.types import Passage
+
+BATCH = 6  # pages read together
+READINGS = 3  # times the budget that pages are read in all, readings with further clues included
+MOST_CLUES = 4  # that are read with a page, the strongest
+RETRIEVED = 0.8  # priority of the best passage retrieved, where a page that the question names has 1
+LOWERED = 0.15  # by which thresholds go down, once, where no page led anywhere
+NODES = 12  # a question, unless told otherwise
+
+
+@dataclass
+class Visit:
+    """A page on the frontier or read.
+
+    Attributes:
+        start: where the walk begins; 0 for a page that was only led to. named: its name in the question, if there.
+        clues: (id of the page it came from, clue), in order of arrival. sights: one a passage, of the last reading.
+        waiting: to be read, for the first time or again.
+    """
+
+    id: int
+    page: Page
+    start: float = 0.0
+    named: tuple[int, int] | None = None
+    clues: list[tuple[int, Clue]] = field(default_factory=list)
+    sights: tuple[Sight, ...] = ()
+    visits: int = 0
+    waiting: bool = True
+    priority: float = 0.0
+
+    def told(self) -> tuple[str, ...]:
+        """The clues it is read with, one a sentence."""
+        distinct = {(clue.passage, clue.sentence): clue for _, clue in self.clues}
+        best = sorted(distinct.values(), key=lambda clue: -clue.score)[:MOST_CLUES]
+        return tuple(clue.text for clue in distinct.values() if clue in best)
+
+
+@dataclass(frozen=True)
+class Trip:
+    """What came of a question: the pages that were read, in order of arrival, and why it ended."""
+
+    question: str
+    visits: tuple[Visit, ...]
+    named: tuple[tuple[int, int], ...]
+    readings: int
+    stopped: str  # "" (nothing left), "nodes" or "seconds"
+
+
+class Frontier:
+    """One question's walk over a memory.
+
+    Args:
+        linker: of the question. system1: reads the pages.
+        nodes: most pages that are read. seconds: after which no further batch is begun; None: no such limit.
+    Raises:
+        InputError: a budget of less than one node, or of no time.
+    """
+
+    def __init__(self, linker: Linker, system1: System1, *, nodes: int = NODES, seconds: float | None = None) -> None:
+        if nodes < 1:
+            raise InputError(f"A budget of {nodes} nodes leaves nothing to read; give at least 1.")
+        if seconds is not None and seconds <= 0:
+            raise InputError(f"A budget of {seconds:g} seconds leaves no time to read; give more than 0.")
+        self.linker, self.system1, self.nodes, self.seconds = linker, system1, nodes, seconds
+        self._visits: list[Visit] = []
+        self._owner: dict[str, int] = {}  # passage's identity → page
+        self._readings = 0
+
+    def walk(self, k: int) -> Trip:
+        """Begin at the pages the question names and at the ``k`` passages nearest to it, and read on."""
+        began = time.monotonic()
+        named = self.linker.named()
+        self._begin(named, k)
+        stopped, lowered = "", 0.0
+        while True:
+            batch = self._next()
+            if not batch:
+                if lowered or any(visit.clues for visit in self._visits) or not self._visits:
+                    break
+                lowered = LOWERED  # nothing led anywhere: once more, less strictly
+                batch = [visit for visit in self._visits if visit.visits][:BATCH]
+                self._read(batch, lowered)
+                continue
+            if self.seconds is not None and self._readings and time.monotonic() - began >= self.seconds:
+                stopped = "seconds"
+                break
+            if self._readings + len(batch) > READINGS * self.nodes:
+                break
+            self._read(batch, lowered)
+        read = tuple(visit for visit in self._visits if visit.visits)
+        if not stopped and any(visit.waiting and not visit.visits for visit in self._visits):
+            stopped = "nodes"
+        return Trip(self.linker.question, _renumbered(read), tuple(named), self._readings, stopped)
+
+    def _begin(self, named: list[tuple[int, int]], k: int) -> None:
+        wanted = [Wanted(self.linker.question[start:end]) for start, end in named]
+        for span, page in zip(named, self.linker.link(wanted, search=False), strict=True):
+            if page is not None:
+                visit = self._visit(page)
+                visit.named = visit.named or span
+                visit.start = max(visit.start, TRUST[page.kind])
+        found = self.linker.retrieved(k)
+        best = max((score for _, score in found), default=0.0)
+        for page, score in found:
+            visit = self._visit(page)
+            visit.start = max(visit.start, RETRIEVED * score / best if best > 0 else RETRIEVED)
+        for visit in self._visits:
+            visit.priority = visit.start
+
+    def _visit(self, page: Page) -> Visit:
+        """The page's visit: one that holds its first passage already, else a new one."""
+        number = self._owner.get(identity(page.passages[0]))
+        if number is None:
+            number = len(self._visits)
+            self._visits.append(Visit(number, page))
+            for passage in page.passages:
+                self._owner.setdefault(identity(passage), number)
+        return self._visits[number]
+
+    def _next(self) -> list[Visit]:
+        """The best that wait, as many as the budget and a batch allow; a page read before is always within the budget."""
+        room = self.nodes - sum(visit.visits > 0 for visit in self._visits)
+        batch: list[Visit] = []
+        for visit in sorted((v for v in self._visits if v.waiting), key=lambda v: (-v.priority, v.id)):
+            if visit.visits or room > 0:
+                room -= not visit.visits
+                batch.append(visit)
+            if len(batch) == BATCH:
+                break
+        return batch
+
+    def _read(self, batch: list[Visit], lowered: float) -> None:
+        looks = [Look(passage, visit.told()) for visit in batch for passage in visit.page.passages]
+        sights = iter(self.system1.look(self.linker.question, looks, lowered=lowered))
+        hops: list[tuple[Visit, Passage, Sight, Hop]] = []
+        for visit in batch:
+            visit.sights = tuple(next(sights) for _ in visit.page.passages)
+            visit.visits, visit.waiting = visit.visits + 1, False
+            self._readings += 1
+            for passage, sight in zip(visit.page.passages, visit.sights, strict=True):
+                hops += [(visit, passage, sight, hop) for hop in sight.hops]
+        wanted = [
+            Wanted(passage.text[hop.start : hop.end], frozenset(identity(one) for one in visit.page.passages))
+            for visit, passage, _, hop in hops
+        ]
+        for (visit, passage, sight, hop), page in zip(hops, self.linker.link(wanted), strict=True):
+            if page is not None:
+                self._follow(visit, passage, sight, hop, page)
+
+    def _follow(self, source: Visit, passage: Passage, sight: Sight, hop: Hop, page: Page) -> None:
+        target = self._visit(page)
+        number = sentence_at(list(sight.sentences), hop.start)
+        if target is source or number is None:
+            return
+        start, end = sight.sentences[number]
+        clue = Clue(
+            text=passage.text[start:end], passage=passage.id, sentence=number, start=start, end=end,
+            score=hop.score * TRUST[page.kind],
+        )  # fmt: skip
+        known = [n for n, (_, one) in enumerate(target.clues) if _same(one, clue)]
+        if known:
+            target.clues[known[0]] = (source.id, max(target.clues[known[0]][1], clue, key=lambda one: one.score))
+            return
+        target.clues.append((source.id, clue))
+        target.waiting = True
+        target.priority = max(target.priority, source.priority * clue.score)
+
+
+def _same(one: Clue, other: Clue) -> bool:
+    return (one.passage, one.sentence) == (other.passage, other.sentence)
+
+
+def _renumbered(read: tuple[Visit, ...]) -> tuple[Visit, ...]:
+    """Numbered from 0; clues from pages that were never read cannot be, for a clue comes from reading."""
+    number = {visit.id: n for n, visit in enumerate(read)}
+    for visit in read:
+        visit.clues = [(number[source], clue) for source, clue in visit.clues]
+    for visit in read:
+        visit.id = number[visit.id]
+    return read

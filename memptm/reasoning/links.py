@@ -1,0 +1,143 @@
+"""From names to passages: by title or heading, then by mention, then by search. Nothing is kept from one question to the next.
+
+CogQA links by a dump of Wikipedia's hyperlinks; here the long-term memory is asked at the time of the question, so that
+any index will do and a document that was removed leaves no node behind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memptm.memory.lexical import terms
+from memptm.memory.memory import Memory
+from memptm.memory.search import Mode
+from memptm.memory.shelf import Shelf
+from memptm.memory.titles import name_key
+from memptm.reasoning.names import names
+from memptm.reasoning.system1 import identity
+from memptm.types import Hit, Passage
+
+OF_A_TITLE = 3  # passages of a long document that stand for its title
+LOOKED_AT = 10  # hits among which a mention is looked for
+TRUST = {"title": 1.0, "heading": 0.9, "entity": 0.6, "passage": 0.4}  # in a link, by how it was found
+NEAR = 0.5  # cosine of a name and a passage that does not write it so
+NAME_SHOWN = 60  # characters of a passage without a title
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A name to link. ``source``: identities of the passages it was read in, which it does not lead to."""
+
+    name: str
+    source: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a node reads: ``passages`` under one ``name``; ``kind`` as ``graph.Node``'s."""
+
+    kind: str
+    name: str
+    passages: tuple[Passage, ...]
+
+
+class Linker:
+    """Looks names up in one version of a memory, for one question."""
+
+    def __init__(
+        self, memory: Memory | Shelf, question: str, *, mode: Mode = "hybrid", where: str | None = None
+    ) -> None:
+        self.memory, self.question, self.mode, self.where = memory, question, mode, where
+        self.titles = memory.titles(where=where)
+        self._known: dict[tuple[str, frozenset[str]], Page | None] = {}
+
+    def named(self) -> list[tuple[int, int]]:
+        """Characters of the question that are names."""
+        return names([self.question], self.titles)[0]
+
+    def retrieved(self, k: int) -> list[tuple[Page, float]]:
+        """The ``k`` passages nearest to the question, each with its score."""
+        hits = self.memory.search(self.question, k=k, mode=self.mode, where=self.where)
+        return [
+            (page_of(hit.passage), hit.similarity if self.mode == "lexical" else hit.score) for hit in hits
+        ]  # BM25 has no common scale
+
+    def link(self, wanted: Sequence[Wanted], *, search: bool = True) -> list[Page | None]:
+        """The page each name leads to; None where it leads nowhere.
+
+        Args:
+            search: whether a name that stands nowhere as it is written is searched for by meaning.
+        """
+        left = [one for one in dict.fromkeys(wanted) if (_key(one)) not in self._known]
+        for one in left:
+            self._known[_key(one)] = self._by_title(one)
+        left = [one for one in left if self._known[_key(one)] is None and not self._is_own(one)]
+        if left:
+            found = self.memory.search([one.name for one in left], k=LOOKED_AT, mode="lexical", where=self.where)
+            for one, hits in zip(left, found, strict=True):
+                self._known[_key(one)] = _by_mention(one, [hit.passage for hit in hits])
+        left = [one for one in left if self._known[_key(one)] is None] if search else []
+        if left:
+            near = self.memory.search([one.name for one in left], k=3, mode=self.mode, where=self.where)
+            for one, hits in zip(left, near, strict=True):
+                self._known[_key(one)] = _by_nearness(one, hits)
+        return [self._known.get(_key(one)) for one in wanted]
+
+    def _is_own(self, wanted: Wanted) -> bool:
+        """Whether a page names itself."""
+        numbers = self.titles.find(wanted.name) if wanted.source else []
+        return any(identity(one) in wanted.source for one in self.memory.numbered(numbers)) if numbers else False
+
+    def _by_title(self, wanted: Wanted) -> Page | None:
+        numbers = self.titles.find(wanted.name)
+        passages = self.memory.numbered(numbers) if numbers else []
+        if not passages or any(identity(one) in wanted.source for one in passages):
+            return None
+        if len(passages) > OF_A_TITLE:
+            passages = self._nearest(passages)
+        return page_of(*passages, wanted=wanted.name)
+
+    def _nearest(self, passages: Sequence[Passage]) -> list[Passage]:
+        """Those of a long document that are nearest to the question, in reading order."""
+        queries = self.memory.encoder.encode_questions([self.question])
+        keys = self.memory.encoder.encode_passages([one.text for one in passages[:64]])
+        best = sorted((keys @ queries[0]).argsort(kind="stable")[::-1][:OF_A_TITLE].tolist())
+        return [passages[n] for n in best]
+
+
+def page_of(*passages: Passage, wanted: str = "") -> Page:
+    """The page of passages that go by one name: their title, else their heading, else their first words."""
+    first = passages[0]
+    heading = first.headings[-1] if first.headings else ""
+    if wanted and heading and name_key(wanted) == name_key(heading):
+        return Page("heading", heading, passages)
+    if first.title:
+        return Page("title", first.title, passages)
+    if heading:
+        return Page("heading", heading, passages)
+    words = " ".join(first.text[: 2 * NAME_SHOWN].split())
+    return Page("passage", words if len(words) <= NAME_SHOWN else words[: NAME_SHOWN - 1] + "…", passages)
+
+
+def _by_mention(wanted: Wanted, passages: Sequence[Passage]) -> Page | None:
+    says = re.compile(rf"(?<!\w){re.escape(wanted.name)}(?!\w)", re.IGNORECASE)
+    for passage in passages:
+        if identity(passage) not in wanted.source and says.search(passage.text):
+            return Page("entity", wanted.name, (passage,))
+    return None
+
+
+def _by_nearness(wanted: Wanted, hits: Sequence[Hit]) -> Page | None:
+    """The nearest other passage, if it shares a word of the name or is near indeed: most names lead nowhere."""
+    parts = {word for word in terms(wanted.name) if len(word) > 3}
+    for hit in hits:
+        if identity(hit.passage) not in wanted.source:
+            known = hit.similarity >= NEAR or not parts.isdisjoint(terms(f"{hit.passage.title} {hit.passage.text}"))
+            return page_of(hit.passage) if known else None
+    return None
+
+
+def _key(wanted: Wanted) -> tuple[str, frozenset[str]]:
+    return name_key(wanted.name), wanted.source

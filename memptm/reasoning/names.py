@@ -1,0 +1,172 @@
+"""Names in text: what the index calls its passages, named entities, and, without the tagger, words in capitals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from memptm.documents.entities import entities
+from memptm.errors import ExtraMissing
+from memptm.memory.titles import Titles
+
+KINDS = frozenset(
+    ("PERSON", "FAC", "ORG", "GPE", "LOC", "PRODUCT", "EVENT", "WORK_OF_ART", "LAW")
+)  # no dates: not pages
+_CAPITALS = re.compile(
+    r"(?:[A-ZÀ-Þ][\w'’&.-]*|\d+[A-Z]\w*)(?:\s+(?:(?:of|the|de|du|la|le|von|van|der|&)\s+){0,2}[A-ZÀ-Þ0-9][\w'’&.-]*)*"
+)
+_OPENERS = frozenset(  # words that begin sentences in capitals and name nothing
+    [
+        "a",
+        "about",
+        "after",
+        "all",
+        "also",
+        "although",
+        "an",
+        "and",
+        "another",
+        "are",
+        "as",
+        "at",
+        "be",
+        "because",
+        "before",
+        "both",
+        "but",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "during",
+        "each",
+        "even",
+        "every",
+        "few",
+        "first",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "he",
+        "her",
+        "his",
+        "how",
+        "however",
+        "i",
+        "if",
+        "in",
+        "is",
+        "it",
+        "its",
+        "later",
+        "many",
+        "more",
+        "most",
+        "no",
+        "not",
+        "of",
+        "on",
+        "one",
+        "or",
+        "other",
+        "our",
+        "she",
+        "since",
+        "so",
+        "some",
+        "such",
+        "that",
+        "the",
+        "their",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "through",
+        "to",
+        "two",
+        "under",
+        "until",
+        "upon",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "while",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "within",
+        "would",
+        "you",
+        "your",
+    ]
+)
+_QUOTED = re.compile(r"[\"“«]([^\"“”«»]{2,80})[\"”»]")
+Spans = list[tuple[int, int]]
+
+
+def names(texts: Sequence[str], titles: Titles) -> list[Spans]:
+    """Characters of each text that are names, in order and without overlap; names of the index before all others."""
+    found = []
+    for text, tagged in zip(texts, named_entities(texts), strict=True):
+        quoted = [match.span(1) for match in _QUOTED.finditer(text) if match[1][0].isupper()]
+        found.append(without_overlap([titles.mentions(text), quoted, tagged]))
+    return found
+
+
+def named_entities(texts: Sequence[str]) -> list[Spans]:
+    """By spaCy where it is installed, else words in capitals."""
+    try:
+        tagged = list(entities(texts))
+    except ExtraMissing:
+        return [capitalised(text) for text in texts]
+    return [
+        [_bare(text, one.start, one.end) for one in found if one.kind in KINDS]
+        for text, found in zip(texts, tagged, strict=True)
+    ]
+
+
+def capitalised(text: str) -> Spans:
+    """Runs of words in capitals ("Ada Trent", "Bank of England"), without words that only begin a sentence."""
+    found = []
+    for match in _CAPITALS.finditer(text):
+        start, end = match.span()
+        while start < end and (first := re.match(r"[\w'’]+", text[start:end])) and first[0].lower() in _OPENERS:
+            start += first.end()
+            start += len(text[start:end]) - len(text[start:end].lstrip())
+        end = start + len(text[start:end].rstrip(".,-'’&"))
+        if end - start > 1:
+            found.append((start, end))
+    return found
+
+
+def without_overlap(layers: Sequence[Spans]) -> Spans:
+    """All spans in order, less those that touch one of an earlier layer or an earlier one of their own."""
+    kept: Spans = []
+    for layer in layers:
+        for start, end in layer:
+            if start < end and all(end <= first or last <= start for first, last in kept):
+                kept.append((start, end))
+    return sorted(kept)
+
+
+def _bare(text: str, start: int, end: int) -> tuple[int, int]:
+    """An entity without the article before it and the possessive after it."""
+    if article := re.match(r"(?:the|a|an)\s+", text[start:end], re.IGNORECASE):
+        start += article.end()
+    if re.search(r"['’]s$", text[start:end]):
+        end -= 2
+    return start, end

@@ -1,0 +1,327 @@
+"""System 1, trained: one reading of [CLS] question [SEP] clues [SEP] page gives hops, answers, support and meaning.
+
+Source: CogQA (Ding et al. 2019), section 3.2. Hop spans have a start and an end pointer, and a page that leads nowhere
+points both at [CLS], whose start logit is therefore the page's own threshold. Answers are the shipped reader's (span MLP
+with pointers, and a null answer read off [CLS]), which it starts from. Ours adds a score for each sentence, the mean of
+its tokens' logits: whether it is a supporting fact.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from memptm.documents.sentences import sentence_at, sentences
+from memptm.encoders.bert import Bert
+from memptm.encoders.precision import bfloat16_is_faster
+from memptm.errors import ModelMissing
+from memptm.generation.config import ReaderConfig
+from memptm.generation.reader import SHIPPED as SHIPPED_READER
+from memptm.generation.reader import Span, best_spans, log_sum
+from memptm.generation.spans import FROZEN, SpanScorer
+from memptm.generation.windows import Window, Windower, collate, load_tokenizer
+from memptm.memory.titles import name_key
+from memptm.models import resolve
+from memptm.reasoning.system1 import TOP_HOPS, Hop, Look, Sight
+
+HOP_TOKENS = 16  # of a hop's name, at most
+CLUE_TOKENS = 64  # of a clue
+CLUES_TOKENS = 160  # of all clues of a page
+TITLE_TOKENS = 32
+LATE = 2  # layers from the last whose [CLS] state is the page's meaning (of 6; the original: 4 of 12)
+BATCH_TOKENS = 1536
+FILE = "system1.safetensors"
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """Logits of a batch of windows, float32.
+
+    Attributes:
+        hop_start, hop_end: (batch, tokens); position 0, [CLS], is the threshold; −inf outside the body.
+        spans: (batch, tokens, span_tokens). null: (batch,). As SpanScorer's.
+        support: (batch, tokens). meaning: (batch, width). hidden: (batch, tokens, width), the last layer's.
+    """
+
+    hop_start: Tensor
+    hop_end: Tensor
+    spans: Tensor
+    null: Tensor
+    support: Tensor
+    meaning: Tensor
+    hidden: Tensor
+
+
+class PointerNet(nn.Module):
+    """The model: a reader, and beside it pointers for hops and a score for sentences."""
+
+    def __init__(self, scorer: SpanScorer) -> None:
+        super().__init__()
+        self.scorer = scorer
+        width = scorer.trunk.config.hidden_size
+        self.hops = nn.Linear(width, 2)
+        self.support = nn.Linear(width, 1)
+
+    @classmethod
+    def start(cls, reader: Path | None = None) -> PointerNet:
+        """From a reader's folder, the shipped one if None; the new parts are drawn at random."""
+        return cls(SpanScorer.load(reader or SHIPPED_READER))
+
+    @classmethod
+    def load(cls, folder: Path) -> PointerNet:
+        """From a folder written by ``save``.
+
+        Raises:
+            ModelMissing: it is not such a folder.
+        """
+        if not (folder / FILE).is_file() or not (folder / "config.json").is_file():
+            raise ModelMissing(
+                f"{folder} holds no weights of a cognitive graph. Give a folder made by memptm train graph."
+            )
+        config = ReaderConfig.read(folder / "config.json")
+        model = cls(SpanScorer(config, Bert.load(resolve(config.base))))
+        state = {name: tensor.float() for name, tensor in load_file(folder / FILE).items()}
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        missing = [name for name in missing if not name.removeprefix("scorer.trunk.").startswith(FROZEN)]
+        if missing or unexpected:
+            raise ModelMissing(f"{folder / FILE} does not fit its config.json ({(missing + unexpected)[0]}).")
+        return model.eval()
+
+    def save(self, folder: Path) -> None:
+        """config.json and the weights (float16, without the base's embeddings)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            name: tensor.detach().to(torch.float16).contiguous()
+            for name, tensor in self.state_dict().items()
+            if not name.removeprefix("scorer.trunk.").startswith(FROZEN)
+        }
+        save_file(state, folder / FILE)
+        text = json.dumps(asdict(self.scorer.config), indent=2)
+        (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+
+    def forward(self, ids: Tensor, mask: Tensor, segments: Tensor, body: Tensor) -> Pointed:
+        """As ``SpanScorer.forward``'s arguments."""
+        late, hidden = self.states(ids, mask, segments)
+        start, end = self.hops(hidden).float().unbind(-1)
+        outside = ~body
+        outside[:, 0] = False
+        return Pointed(
+            hop_start=start.masked_fill(outside, -torch.inf),
+            hop_end=end.masked_fill(outside, -torch.inf),
+            spans=self.scorer.span_logits(hidden, body),
+            null=self.scorer.null(hidden[:, 0]).squeeze(-1).float(),
+            support=self.support(hidden).squeeze(-1).float(),
+            meaning=late[:, 0].float(),
+            hidden=hidden,
+        )
+
+    def states(self, ids: Tensor, mask: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, tokens, width) of the layer whose [CLS] is the page's meaning, and of the last."""
+        trunk = self.scorer.trunk
+        seen: list[Tensor] = []
+        layer = trunk.layers[-1 - LATE] if len(trunk.layers) > LATE else trunk.layers[0]
+        hook = layer.register_forward_hook(lambda _part, _given, made: seen.append(made))
+        try:
+            hidden = trunk(ids, mask, segments)
+        finally:
+            hook.remove()
+        return seen[0], hidden
+
+
+class Pages(Windower):
+    """Cuts pages into windows: [CLS] question [SEP] clue … [SEP] title. text [SEP]."""
+
+    def pages(self, question: Sequence[str], looks: Sequence[Look]) -> list[Window]:
+        """All windows of all pages, in order; ``Window.row`` says whose."""
+        asked = [self._question(one) for one in self._encode(question)]
+        titles = [one.ids[:TITLE_TOKENS] for one in self._encode([_titled(look) for look in looks])]
+        found = []
+        for row, (look, body) in enumerate(
+            zip(looks, self._encode([look.passage.text for look in looks]), strict=True)
+        ):
+            clues: list[int] = []
+            for clue in self._encode(look.clues):
+                clues += [*clue.ids[:CLUE_TOKENS], self.sep]
+            context = [*clues[-CLUES_TOKENS:], *titles[row]]
+            found.extend(self._cut(row, [self.cls, *asked[row], self.sep], context, body))
+        return found
+
+
+def _titled(look: Look) -> str:
+    passage = look.passage
+    parts = [passage.title, *passage.headings, passage.context]
+    said = ". ".join(part for n, part in enumerate(parts) if part and part not in parts[:n])
+    return f"{said}." if said else ""
+
+
+class Pointers:
+    """The trained System 1; keeps ``System1``'s protocol."""
+
+    trained = True
+
+    def __init__(self, model: PointerNet) -> None:
+        config = model.scorer.config
+        self.model, self.config = model.eval(), config
+        self.width = model.scorer.trunk.config.hidden_size
+        self.windower = Pages(load_tokenizer(resolve(config.base)), window=config.window, stride=config.stride)
+
+    @classmethod
+    def load(cls, folder: Path) -> Pointers:
+        """The weights in ``folder``, bfloat16 products where they are faster."""
+        model = PointerNet.load(folder)
+        if bfloat16_is_faster():
+            model.scorer.trunk.halve()
+        return cls(model)
+
+    def look(self, question: str, pages: Sequence[Look], *, lowered: float = 0.0) -> list[Sight]:
+        """See ``System1.look``; ``lowered`` is in units of 0.05 logits: what is 0.15 in cosine is 3 here."""
+        windows = self.windower.pages([question] * len(pages), pages)
+        places = [sentences(page.passage.text) for page in pages]
+        parts: list[list[Sight]] = [[] for _ in pages]
+        for batch in batches(windows):
+            ids, mask, segments, body = collate(batch)
+            with torch.inference_mode():
+                made = self.model(ids, mask, segments, body)
+            for n, window in enumerate(batch):
+                page = pages[window.row]
+                parts[window.row].append(self._sight(page, places[window.row], window, made, n, 20 * lowered))
+        return [_joined(some, look, found) for some, look, found in zip(parts, pages, places, strict=True)]
+
+    def _sight(
+        self, page: Look, places: list[tuple[int, int]], window: Window, made: Pointed, n: int, lowered: float
+    ) -> Sight:
+        odds = (made.spans[n] - made.null[n]) / self.config.temperature
+        spans, mass = best_spans(window, odds)
+        return Sight(
+            hops=decode_hops(page, places, window, made.hop_start[n], made.hop_end[n], lowered=lowered),
+            spans=tuple(Span(0, start, end, value) for start, end, value in spans),
+            log_mass=mass,
+            sentences=tuple(places),
+            support=tuple(sentence_support(window, made.support[n], places).sigmoid().nan_to_num(0.0).tolist()),
+            meaning=np.asarray(made.meaning[n].numpy(), np.float32),
+        )
+
+
+def decode_hops(
+    page: Look,
+    places: list[tuple[int, int]],
+    window: Window,
+    start: Tensor,
+    end: Tensor,
+    *,
+    lowered: float = 0.0,
+) -> tuple[Hop, ...]:
+    """The best hops that start above the page's threshold: first and last token in one sentence, one hop a name.
+
+    Args:
+        start, end: (tokens,) logits; [0] is [CLS]. lowered: taken from the threshold.
+    """
+    threshold = float(start[0]) - lowered
+    firsts = [int(t) for t in torch.nonzero(start > threshold).flatten() if t > 0 and window.owned[int(t)]]
+    own = {name_key(page.passage.title), *(name_key(heading) for heading in page.passage.headings)}
+    best: dict[str, Hop] = {}
+    for first in firsts:
+        number = sentence_at(places, int(window.offsets[first, 0]))
+        lasts = [
+            last
+            for last in range(first, min(first + HOP_TOKENS, len(window.ids)))
+            if window.body[last] and number is not None and int(window.offsets[last, 1]) <= places[number][1]
+        ]
+        if not lasts:
+            continue
+        last = max(lasts, key=lambda t: (float(end[t]), -t))
+        begin, stop = whole_words(page.passage.text, int(window.offsets[first, 0]), int(window.offsets[last, 1]))
+        key = name_key(page.passage.text[begin:stop])
+        score = float(torch.sigmoid(start[first] - start[0]))
+        if key and key not in own and (key not in best or best[key].score < score):
+            best[key] = Hop(begin, stop, score)
+    return tuple(sorted(best.values(), key=lambda hop: (-hop.score, hop.start))[:TOP_HOPS])
+
+
+def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span widened to the words it begins and ends in: a pointer may hit a part of a word."""
+    while start > 0 and text[start - 1].isalnum() and text[start].isalnum():
+        start -= 1
+    while end < len(text) and text[end - 1].isalnum() and text[end].isalnum():
+        end += 1
+    return start, end
+
+
+def sentence_support(window: Window, logits: Tensor, places: Sequence[tuple[int, int]]) -> Tensor:
+    """(sentences,) the mean logit of each sentence's tokens in this window; −inf for one that has none in it."""
+    starts = torch.from_numpy(window.offsets[:, 0])
+    inside = torch.from_numpy(window.body)
+    scores = []
+    for begin, end in places:
+        mine = inside & (starts >= begin) & (starts < end)
+        scores.append(logits[: len(mine)][mine].mean() if mine.any() else logits.new_tensor(-torch.inf))
+    return torch.stack(scores) if scores else logits.new_zeros(0)
+
+
+def _joined(parts: Sequence[Sight], look: Look, places: Sequence[tuple[int, int]]) -> Sight:
+    """The windows of one passage as one sight: the best hops, all spans, each sentence's best score."""
+    if len(parts) == 1:
+        return parts[0]
+    hops: dict[str, Hop] = {}
+    for hop in (hop for part in parts for hop in part.hops):
+        key = name_key(look.passage.text[hop.start : hop.end])
+        if key not in hops or hops[key].score < hop.score:
+            hops[key] = hop
+    return replace(
+        parts[0],
+        hops=tuple(sorted(hops.values(), key=lambda hop: (-hop.score, hop.start))[:TOP_HOPS]),
+        spans=tuple(span for part in parts for span in part.spans),
+        log_mass=log_sum([part.log_mass for part in parts]),
+        support=tuple(max(part.support[n] for part in parts) for n in range(len(places))),
+        meaning=_mean([part.meaning for part in parts if part.meaning is not None]),
+    )
+
+
+def _mean(vectors: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.asarray(np.mean(vectors, axis=0), np.float32)
+
+
+def batches(windows: Sequence[Window]) -> list[list[Window]]:
+    """Windows by length, so many at once that their states stay in the processor's cache."""
+    made: list[list[Window]] = []
+    for window in sorted(windows, key=lambda one: -len(one.ids)):
+        if not made or len(made[-1][0].ids) * (len(made[-1]) + 1) > BATCH_TOKENS:
+            made.append([])
+        made[-1].append(window)
+    return made
+
+
+def hop_loss(start: Tensor, end: Tensor, gold: Sequence[Sequence[tuple[int, int]]]) -> Tensor:
+    """−log p of the right pointers, the mean over the batch; a page that leads nowhere points at [CLS].
+
+    Args:
+        start, end: (batch, tokens) logits. gold: token spans (first, last) of each row.
+    Source: the pointers' softmax of CogQA; with several right spans their probabilities are summed.
+    """
+    losses = []
+    for n, spans in enumerate(gold):
+        for logits, places in ((start[n], [first for first, _ in spans]), (end[n], [last for _, last in spans])):
+            right = torch.tensor(sorted(set(places)) or [0], device=logits.device)
+            losses.append(logits.logsumexp(0) - logits[right].logsumexp(0))
+    return torch.stack(losses).mean() * 2
+
+
+def support_loss(scores: Sequence[Tensor], gold: Sequence[Sequence[bool]]) -> Tensor:
+    """Binary cross-entropy over all sentences that stand in their window.
+
+    Args:
+        scores: (sentences,) a page, as ``sentence_support`` gives them. gold: which are supporting facts.
+    """
+    flat = torch.cat(list(scores))
+    wanted = torch.tensor([float(one) for page in gold for one in page])
+    seen = torch.isfinite(flat)
+    return functional.binary_cross_entropy_with_logits(flat[seen], wanted[seen]) if seen.any() else flat.sum() * 0

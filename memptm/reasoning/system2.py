@@ -1,0 +1,236 @@
+"""System 2: a graph network over what System 1 found.
+
+X' = σ(W_r X + Aᵀ σ(W_d X)) (Ding et al. 2019, equation 5), two steps with the same weights; A is the adjacency with
+self-edges, its columns divided by their sums; then an MLP a node. Comparisons are decided by an MLP over the difference of
+two nodes, made antisymmetric where one of them is the answer and symmetric where it is yes or no: which of the two comes
+first in the question must not matter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from memptm.errors import ModelMissing
+from memptm.generation.reader import answer_key
+from memptm.reasoning.conclude import Verdict
+from memptm.reasoning.findings import Findings
+from memptm.reasoning.question import Form, compared, question_form
+
+WIDTH = 128
+STEPS = 2
+NUMBERS = 10  # of a node beside its meaning, see ``numbers_of``
+SHIFT = 4.0  # most that an answer's log odds move
+FILE = "system2.safetensors"
+
+
+@dataclass(frozen=True)
+class Board:
+    """A walk as the network sees it: pages first, then possible answers.
+
+    Attributes:
+        meaning: (nodes, width of System 1): of a page its own, of an answer that of the page it stands on.
+        numbers: (nodes, NUMBERS). adjacency: (nodes, nodes), 1 where row leads to column; no self-edges.
+        pages: how many of the nodes are pages. keys: of each answer. page_of: the page of each node's meaning.
+        form: what the question asks for. pair: the two pages that are compared; () where nothing is, or not both were read.
+        sides: what the two are called in the question.
+    """
+
+    meaning: Tensor
+    numbers: Tensor
+    adjacency: Tensor
+    pages: int
+    keys: tuple[str, ...]
+    page_of: tuple[int, ...]
+    form: Form
+    pair: tuple[int, ...] = ()
+    sides: tuple[str, ...] = ()
+
+
+def board(findings: Findings) -> Board:
+    """The walk of a System 1 that gives pages a meaning."""
+    pages = findings.pages
+    meanings = [np.mean([sight.meaning for sight in v.sights if sight.meaning is not None], axis=0) for v in pages]
+    groups: dict[str, list[int]] = {}
+    for n, found in enumerate(findings.answers):
+        groups.setdefault(found.key, []).append(n)
+    keys = tuple(groups)
+    page_of, edges = list(range(len(pages))), list(findings.edges)
+    for m, key in enumerate(keys):
+        places = [findings.answers[n].place for n in groups[key]]
+        page_of.append(findings.places[places[0]].page)
+        edges += [(findings.places[place].page, len(pages) + m) for place in places]
+    count = len(pages) + len(keys)
+    adjacency = torch.zeros(count, count)
+    for source, target in edges:
+        adjacency[source, target] = 1.0
+    form, pair, sides = comparison(findings)
+    return Board(
+        meaning=torch.from_numpy(np.stack([meanings[n] for n in page_of]).astype(np.float32)),
+        numbers=torch.tensor(numbers_of(findings, groups), dtype=torch.float32),
+        adjacency=adjacency, pages=len(pages), keys=keys, page_of=tuple(page_of), form=form, pair=pair, sides=sides,
+    )  # fmt: skip
+
+
+def comparison(findings: Findings) -> tuple[Form, tuple[int, ...], tuple[str, ...]]:
+    """What the question asks for; the two pages it compares, in its order; what it calls them."""
+    question, named = findings.trip.question, findings.trip.named
+    page = {visit.named: visit.id for visit in findings.pages if visit.named}
+    form, chosen = question_form(question, named), compared(question, named)
+    spans = [named[n] for n in chosen] if chosen else [span for span in named if span in page]
+    if form == "span" or len(spans) < 2 or not all(span in page for span in spans[:2]):
+        return form, (), ()
+    return form, tuple(page[span] for span in spans[:2]), tuple(question[slice(*span)] for span in spans[:2])
+
+
+def numbers_of(findings: Findings, groups: dict[str, list[int]]) -> list[list[float]]:
+    """What is known of each node without a model: scaled to about −1 to 1."""
+    rows = []
+    for visit in findings.pages:
+        places = [place for place in findings.places if place.page == visit.id]
+        mass = max((place.sight.log_mass for place in places), default=0.0)
+        support = max((max(place.sight.support, default=0.0) for place in places), default=0.0)
+        share = math.log(max(float(findings.shares[visit.id]), 1e-6)) / 5
+        rows.append(
+            [
+                0.0,
+                _squashed(mass),
+                share,
+                visit.start,
+                float(visit.named is not None),
+                len(visit.clues) / 3,
+                support,
+                0,
+                0,
+                0,
+            ]
+        )
+    for found in groups.values():
+        answers = [findings.answers[n] for n in found]
+        best = max(answers, key=lambda one: one.span.log_odds + findings.log_prior[one.place])
+        place = findings.places[best.place]
+        clue = place.sentence(best.span.start, 0.0)
+        support = place.sight.support[clue.sentence] if clue else 0.0
+        share = math.log(max(float(findings.shares[place.page]), 1e-6)) / 5
+        asked = float(best.key in answer_key(findings.trip.question))
+        rows.append(
+            [
+                1.0, _squashed(best.span.log_odds), share, findings.pages[place.page].start,
+                float(findings.pages[place.page].named is not None), len(findings.pages[place.page].clues) / 3, support,
+                len(answers) / 3, len(best.text.split()) / 8, asked,
+            ]
+        )  # fmt: skip
+    return rows
+
+
+class GraphNetwork(nn.Module):
+    """The network.
+
+    Args:
+        meaning: width of System 1's vectors.
+    """
+
+    def __init__(self, meaning: int, *, width: int = WIDTH) -> None:
+        super().__init__()
+        self.begin = nn.Linear(meaning + NUMBERS, width)
+        self.keep = nn.Linear(width, width, bias=False)  # W_r
+        self.send = nn.Linear(width, width, bias=False)  # W_d
+        self.score = _mlp(width)
+        self.choose = _mlp(width)
+        self.agree = _mlp(width)
+        for parameter in self.score[-1].parameters():  # it begins as the reader's odds and PageRank's shares
+            nn.init.zeros_(parameter)
+
+    def forward(self, meaning: Tensor, numbers: Tensor, adjacency: Tensor) -> Tensor:
+        """(nodes, meaning), (nodes, NUMBERS), (nodes, nodes) → (nodes, width)."""
+        x: Tensor = self.begin(torch.cat([meaning, numbers], dim=-1))
+        a = column_normalised(adjacency)
+        for _ in range(STEPS):
+            x = functional.gelu(self.keep(x) + a.t() @ functional.gelu(self.send(x)))
+        return x
+
+    def shifts(self, x: Tensor) -> Tensor:
+        """(answers, width) → (answers,): added to each one's log odds."""
+        moved: Tensor = SHIFT * torch.tanh(self.score(x).squeeze(-1))
+        return moved
+
+    def first_is(self, one: Tensor, other: Tensor) -> Tensor:
+        """Logit that the first of two nodes is the answer; swapping them changes its sign."""
+        logit: Tensor = (self.choose(one - other) - self.choose(other - one)).squeeze(-1)
+        return logit
+
+    def yes(self, one: Tensor, other: Tensor) -> Tensor:
+        """Logit of "yes" about two nodes; swapping them changes nothing."""
+        logit: Tensor = (self.agree(one - other) + self.agree(other - one)).squeeze(-1)
+        return logit
+
+
+def column_normalised(adjacency: Tensor) -> Tensor:
+    """A: the adjacency with self-edges, each column divided by its sum."""
+    a = adjacency + torch.eye(len(adjacency))
+    return a / a.sum(dim=0, keepdim=True)
+
+
+class System2:
+    """The trained network, as a judge of walks."""
+
+    def __init__(self, network: GraphNetwork) -> None:
+        self.network = network.eval()
+
+    @classmethod
+    def load(cls, folder: Path, *, width: int) -> System2 | None:
+        """From ``folder``; None where System 1 was trained alone.
+
+        Raises:
+            ModelMissing: the weights are of another System 1.
+        """
+        if not (folder / FILE).is_file():
+            return None
+        network = GraphNetwork(width)
+        try:
+            network.load_state_dict({name: one.float() for name, one in load_file(folder / FILE).items()})
+        except RuntimeError as error:
+            raise ModelMissing(
+                f"{folder / FILE} does not fit its System 1 (width {width}); train both again."
+            ) from error
+        return cls(network)
+
+    def judge(self, findings: Findings) -> Verdict:
+        """Its verdict on a walk."""
+        made = board(findings)
+        with torch.inference_mode():
+            x = self.network(made.meaning, made.numbers, made.adjacency)
+            if made.pair:
+                one, other = x[made.pair[0]], x[made.pair[1]]
+                if made.form == "yes-no":
+                    p = float(torch.sigmoid(self.network.yes(one, other)))
+                    return Verdict({}, _ranked(("yes", p), ("no", 1 - p)), made.pair)
+                p = float(torch.sigmoid(self.network.first_is(one, other)))
+                return Verdict({}, _ranked((made.sides[0], p), (made.sides[1], 1 - p)), made.pair)
+            moved = self.network.shifts(x[made.pages :]).tolist()
+        return Verdict(dict(zip(made.keys, moved, strict=True)))
+
+
+def save_network(network: GraphNetwork, folder: Path) -> None:
+    """Write the weights, float16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({n: t.detach().to(torch.float16).contiguous() for n, t in network.state_dict().items()}, folder / FILE)
+
+
+def _mlp(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+
+
+def _squashed(log_odds: float) -> float:
+    return math.tanh(log_odds / 8)
+
+
+def _ranked(*sides: tuple[str, float]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(sides, key=lambda side: -side[1]))

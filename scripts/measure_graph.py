@@ -1,0 +1,263 @@
+"""The cognitive graph against reading once: HotpotQA's metrics over given paragraphs, recall over an open index, and what
+method "auto" costs on questions that one passage answers.
+
+    --part given    answer, support and joint EM and F1 of five methods, by set and by kind of question
+    --part open     both gold titles among the passages visited, against searches at as many passages; answer F1; time
+    --part single   auto against the reader on held-out SQuAD
+
+A method must answer here, as HotpotQA asks: the null answer is left out. Intervals: a bootstrap over questions. What is
+there already is not measured again; answers are kept a question a line in --runs, so that a run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import numpy as np
+
+from graph_data import answers, fact, gold_facts, kind, limited, paragraphs, shelf, test_sets
+from held_out import rows
+from memptm.encoders import load_encoder
+from memptm.evaluation.hotpot import score
+from memptm.evaluation.metrics import bootstrap, exact_match, f1
+from memptm.generation.reader import Reader, marginalise
+from memptm.memory.memory import Memory
+from memptm.memory.search import Mode
+from memptm.memory.shelf import Shelf
+from memptm.pipeline import QA
+from memptm.reasoning.cogqa import CogQA
+from memptm.reasoning.conclude import Verdict, conclude
+from memptm.reasoning.findings import Findings
+from memptm.training.splits import held_out_passage
+from memptm.types import Answer, Document, Json, Passage
+from runs import RESULTS, Runs
+
+SEARCHES: tuple[Mode, ...] = ("dense", "lexical", "hybrid")
+ANSWERS = 50.0  # a bias that leaves the null answer nothing
+ONE_SHOT = 5  # passages that one-shot retrieval reads
+OPEN_AT = 10  # passages at which recall is compared
+METRICS = ("em", "f1", "support_em", "support_f1", "joint_em", "joint_f1")
+GIVEN = ("single-hop reader", "one-shot retrieval", "System 1", "System 1 + PageRank", "System 1 + System 2")
+
+
+class Given:
+    """Each method on one question over its own paragraphs."""
+
+    def __init__(self, weights: Path | None) -> None:
+        self.reader, self.encoder, self.weights = Reader.load(), load_encoder(None), weights
+
+    def answers(self, row: Json) -> Iterator[tuple[str, Answer, set[tuple[str, int]]]]:
+        """(method, answer, supporting facts it gives)."""
+        held = shelf(row, self.encoder)
+        passages = {one.id: one for one in held.passages}
+        hits = held.search(row["question"], k=ONE_SHOT)
+        for method, read, prior in (
+            ("single-hop reader", held.passages, None),
+            ("one-shot retrieval", [hit.passage for hit in hits], self.reader.log_prior([hit.score for hit in hits])),
+        ):
+            answer = self._read_once(row["question"], read, prior)
+            yield method, answer, {fact(e.passage, e.answer_span[0]) for e in answer.evidence[:1] if e.answer_span}
+        cogqa = CogQA(held, self.reader, weights=self.weights)
+        findings = cogqa.walk(row["question"])
+        for method, answer in self._graphs(cogqa, findings):
+            graph = answer.graph
+            yield method, answer, {fact(passages[c.passage], c.start) for c in graph.support} if graph else set()
+
+    def _read_once(self, question: str, passages: Sequence[Passage], prior: list[float] | None) -> Answer:
+        (reading,) = self.reader.read([question], [passages])
+        log_prior = prior or [-float(np.log(len(passages)))] * len(passages)
+        return marginalise(question, passages, log_prior, reading, bias=ANSWERS, method="reader")
+
+    @staticmethod
+    def _graphs(cogqa: CogQA, findings: Findings) -> Iterator[tuple[str, Answer]]:
+        trained = cogqa.systems[0] is not None
+        yield "System 1", conclude(findings.flat(), bias=ANSWERS, trained=trained)
+        yield "System 1 + PageRank", conclude(findings, bias=ANSWERS, trained=trained)
+        if cogqa.systems[1] is not None:
+            verdict: Verdict = cogqa.systems[1].judge(findings)
+            yield "System 1 + System 2", conclude(findings, verdict, bias=ANSWERS, trained=trained)
+
+
+def cached(path: Path, questions: Sequence[Json], make: Callable[[Json], Json]) -> list[Json]:
+    """``make`` of each question, a line each in ``path``; lines that are there already are read back."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = {row["id"]: row for row in rows(path)} if path.exists() else {}
+    with path.open("a", encoding="utf-8") as log:
+        for n, row in enumerate(questions):
+            if row["id"] not in made:
+                made[row["id"]] = {"id": row["id"], **make(row)}
+                log.write(json.dumps(made[row["id"]], ensure_ascii=False) + "\n")
+                log.flush()
+            if n % 20 == 19:
+                click.echo(f"{path.stem}: {n + 1} of {len(questions)}")
+    return [made[row["id"]] for row in questions]
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean in percent with its 95 % interval."""
+    low, high = bootstrap(list(values))
+    return f"{100 * float(np.mean(values)):.1f} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out: Path, only: str | None) -> None:
+    """Write OUT/graph_given.jsonl."""
+    made, results = Given(weights), Runs(out / "graph_given.jsonl")
+    weighted = "none" if CogQA(Shelf([], made.encoder), made.reader, weights=weights).weights is None else "trained"
+
+    def ask(row: Json) -> Json:
+        found: Json = {}
+        for method, answer, told in made.answers(row):
+            found[method] = asdict(score(answer.text, answers(row), told, gold_facts(row))) | {"said": answer.text}
+        return found
+
+    for name, every in test_sets(data).items():
+        if only not in (None, name):
+            continue
+        questions = limited(every, limit)
+        lines = cached(folder / f"given {weighted} {name.replace(',', '')}.jsonl", questions, ask)
+        for part in ("all", "bridge", "comparison"):
+            chosen = [line for line, row in zip(lines, questions, strict=True) if part in ("all", kind(row))]
+            for method in GIVEN:
+                some = [line[method] for line in chosen if method in line]
+                settings = {"set": name, "questions": part, "weights": weighted, "method": method, "limit": limit}
+                if some and not results.done(settings):
+                    metrics = {metric: interval([one[metric] for one in some]) for metric in METRICS}
+                    results.append(settings, 0, {"n": len(some), **metrics})
+    click.echo(results.table())
+
+
+def open_index(data: Path, folder: Path) -> Memory:
+    """Every paragraph of the test questions together with wiki2hop_corpus, each title once; made once."""
+    memory = Memory.open(folder, create=True)
+    texts: dict[str, str] = {}
+    for questions in test_sets(data).values():
+        for row in questions:
+            for passage in paragraphs(row):
+                texts.setdefault(passage.title, passage.text)
+    for row in rows(data / "wiki2hop_corpus.jsonl"):
+        texts.setdefault(row["title"], row["text"])
+    memory.add([Document(id=title, title=title, text=text) for title, text in texts.items()])
+    return memory
+
+
+def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, out: Path) -> None:
+    """Write OUT/graph_open.jsonl: of questions whose gold titles are all in the index."""
+    memory, reader, results = open_index(data, folder / "index"), Reader.load(), Runs(out / "graph_open.jsonl")
+    titles = {document.title for document in memory.documents()}
+    cogqa = CogQA(memory, reader, weights=weights, nodes=OPEN_AT)
+    named = "none" if cogqa.weights is None else "trained"
+
+    def ask(row: Json) -> Json:
+        gold = {title for title, _ in row["supporting_facts"]}
+        found: Json = {}
+        for mode in SEARCHES:
+            began = time.perf_counter()
+            hits = memory.search(row["question"], k=OPEN_AT, mode=mode)
+            prior = reader.log_prior([hit.similarity if mode == "lexical" else hit.score for hit in hits])
+            answer = reader.answer(row["question"], [hit.passage for hit in hits], prior)
+            found[mode] = _open_line(answer, row, {hit.passage.title for hit in hits}, gold, began, len(hits))
+        began = time.perf_counter()
+        answer = cogqa.answer(row["question"])
+        graph = answer.graph
+        pages = graph.pages if graph else ()
+        seen = {memory_title(one) for page in pages for one in page.passages}
+        found["graph"] = _open_line(answer, row, seen, gold, began, len(pages))
+        return found
+
+    for name, every in test_sets(data).items():
+        if name == "hotpotqa_dev, both gold there":  # a part of the other
+            continue
+        questions = [row for row in every if {title for title, _ in row["supporting_facts"]} <= titles]
+        questions = limited(questions, limit)
+        lines = cached(folder / f"open {named} {name.replace(',', '')}.jsonl", questions, ask)
+        for method in (*SEARCHES, "graph"):
+            settings = {"set": name, "weights": named, "method": method, "passages": OPEN_AT, "limit": limit}
+            if lines and not results.done(settings):
+                some = [line[method] for line in lines]
+                metrics: Json = {"n": len(some)}
+                metrics |= {key: interval([one[key] for one in some]) for key in ("both gold", "em", "f1")}
+                metrics["nodes"] = round(float(np.mean([one["nodes"] for one in some])), 1)
+                metrics["seconds"] = round(float(np.median([one["seconds"] for one in some])), 2)
+                results.append(settings, 0, metrics)
+    click.echo(results.table())
+
+
+def memory_title(passage: str) -> str:
+    """The title of a passage of the open index, whose documents go by their titles: "Title" or "Title#2"."""
+    head, _, number = passage.rpartition("#")
+    return head if head and number.isdigit() else passage
+
+
+def _open_line(answer: Answer, row: Json, seen: set[str], gold: set[str], began: float, nodes: int) -> Json:
+    return {
+        "both gold": float(gold <= seen), "em": exact_match(answer.text, answers(row)), "f1": f1(answer.text, answers(row)),
+        "nodes": nodes, "seconds": time.perf_counter() - began, "said": answer.text,
+    }  # fmt: skip
+
+
+def single(data: Path, folder: Path, limit: int | None, out: Path) -> None:
+    """Write OUT/graph_single.jsonl."""
+    every = rows(data / "squad_subset.jsonl")
+    questions = limited([row for row in every if held_out_passage(row["context"])], limit)
+    memory = Memory.open(folder / "squad", create=True)
+    memory.add([Document(text=text) for text in dict.fromkeys(row["context"] for row in every)])
+    methods = {name: QA(memory, method=name) for name in ("reader", "auto", "graph")}
+
+    def ask(row: Json) -> Json:
+        found: Json = {}
+        for name, qa in methods.items():
+            began = time.perf_counter()
+            answer = qa(row["question"])
+            found[name] = {
+                "em": exact_match(answer.text, row["answers"]), "f1": f1(answer.text, row["answers"]),
+                "seconds": time.perf_counter() - began, "graph": float(answer.method == "graph"),
+            }  # fmt: skip
+        return found
+
+    for qa in methods.values():
+        qa(questions[0]["question"])  # loads the models, which is no question's time
+    lines = cached(folder / "single.jsonl", questions, ask)
+    results = Runs(out / "graph_single.jsonl")
+    base = float(np.mean([line["reader"]["seconds"] for line in lines]))
+    for name in methods:
+        some = [line[name] for line in lines]
+        lost = [line["reader"]["em"] - line[name]["em"] for line in lines]
+        spent = float(np.mean([one["seconds"] for one in some]))
+        metrics: Json = {
+            "n": len(some), "EM": interval([one["em"] for one in some]), "F1": interval([one["f1"] for one in some]),
+            "EM lost": interval(lost), "takes the graph %": round(100 * float(np.mean([one["graph"] for one in some])), 1),
+            "seconds": round(spent, 2), "times the reader": round(spent / base, 2),
+        }  # fmt: skip
+        results.append({"method": name, "limit": limit}, 0, metrics)
+    click.echo(results.table())
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
+@click.option("--part", type=click.Choice(["given", "open", "single"]), required=True)
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="A folder of train_graph.py; else the shipped, or none."
+)
+@click.option("--runs", "folder", type=click.Path(path_type=Path), default=Path("runs/graph"))
+@click.option("--limit", type=int, help="Questions of each set, for a trial.")
+@click.option("--set", "only", help="Of part given: one set alone, by its name in graph_data.py.")
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
+def main(
+    data: Path, part: str, weights: Path | None, folder: Path, limit: int | None, only: str | None, out: Path
+) -> None:
+    """Measure one part."""
+    if part == "given":
+        given(data, weights, folder, limit, out, only)
+    elif part == "open":
+        opened(data, weights, folder, limit, out)
+    else:
+        single(data, folder, limit, out)
+
+
+if __name__ == "__main__":
+    main()

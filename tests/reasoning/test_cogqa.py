@@ -1,0 +1,98 @@
+"""The method over a real index, with the packaged models: an answer with its graph, notes where it cannot be followed."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from memptm import QA, Document, Memory
+from memptm.errors import InputError
+from memptm.reasoning.cogqa import CogQA
+from memptm.reasoning.conclude import NO_EDGE, NO_NAME
+
+PAGES = [
+    ("Cape Morrow Lighthouse", "The Cape Morrow Lighthouse was built in 1871. It was built by the engineer Ada Trent."),
+    ("Ada Trent", "Ada Trent was an engineer. Ada Trent was born in the town of Penhollow in 1840."),
+    ("Penhollow", "Penhollow is a fishing town in Cornwall. Its church has a tall tower."),
+    ("Otter Review", "Otter Review is a magazine about rivers. Otter Review was founded in 1921 in Leeds."),
+]
+ASKED = "Where was the engineer who built the Cape Morrow Lighthouse born?"
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory):
+    memory = Memory.open(tmp_path_factory.mktemp("cogqa") / "index", create=True)
+    memory.add([Document(id=title, title=title, text=text) for title, text in PAGES])
+    return memory
+
+
+@pytest.fixture(scope="module")
+def qa(memory):
+    return QA(memory, method="graph")
+
+
+@pytest.mark.slow
+def test_a_question_of_two_hops_is_answered_with_the_path(qa):
+    answer = qa(ASKED, k=1)
+    graph = answer.graph
+    assert answer.method == "graph"
+    assert "Penhollow" in {one.text for one in answer.answers}
+    lighthouse = next(node for node in graph.pages if node.name == "Cape Morrow Lighthouse")
+    ada = next(node for node in graph.pages if node.name == "Ada Trent")
+    assert any("engineer Ada Trent" in clue.text for clue in graph.edge(lighthouse.id, ada.id).clues)
+    assert json.loads(json.dumps(answer.to_json()))["graph"]["nodes"]
+
+
+@pytest.mark.slow
+def test_a_document_that_is_removed_leaves_no_node_behind(tmp_path):
+    memory = Memory.open(tmp_path / "index", create=True)
+    memory.add([Document(id=title, title=title, text=text) for title, text in PAGES])
+    qa = QA(memory, method="graph")
+    assert any(node.name == "Ada Trent" for node in qa(ASKED).graph.nodes)
+    memory.remove(ids=["Ada Trent"])
+    for again in (qa, QA(Memory.open(memory.path), method="graph", reader=qa.reader)):
+        graph = again(ASKED).graph
+        assert all("Ada Trent" not in node.passages for node in graph.nodes)
+        assert all(clue.passage != "Ada Trent" for edge in graph.edges for clue in edge.clues)
+
+
+@pytest.mark.slow
+def test_passages_without_any_name_give_one_node_and_a_note_also_after_reopening(tmp_path, qa):  # F89
+    memory = Memory.open(tmp_path / "index", create=True)
+    memory.add([Document(text="it rains a lot here.")])
+    for reopened in (memory, Memory.open(tmp_path / "index")):
+        answer = QA(reopened, method="graph", reader=qa.reader)("does it rain a lot?")
+        assert len(answer.graph.pages) == 1
+        assert all(edge.target == answer.graph.answer for edge in answer.graph.edges)
+        assert NO_NAME in answer.note
+        assert NO_EDGE in answer.note
+
+
+def test_an_empty_index_says_that_there_was_nothing(tmp_path, qa):
+    memory = Memory.open(tmp_path / "index", create=True)
+    answer = QA(memory, method="graph", reader=qa.reader)("Who?")
+    assert (answer.text, answer.graph.nodes) == (None, ())
+    assert answer.note
+
+
+def test_a_filter_and_a_budget_hold(memory, qa):
+    answer = CogQA(memory, qa.reader, nodes=1).answer(ASKED, where="title = 'Penhollow'")
+    assert {node.name for node in answer.graph.pages} == {"Penhollow"}
+    with pytest.raises(InputError, match="budget of 0"):
+        QA(memory, method="graph", nodes=0)
+
+
+def test_auto_says_which_method_answered_and_has_no_graph_where_one_passage_was_enough(memory, qa):
+    auto = QA(memory, method="auto", reader=qa.reader)
+    answer = auto("Where was Otter Review founded?", k=2)
+    assert answer.method in ("reader", "graph")
+    assert (answer.graph is None) == (answer.method == "reader")
+    assert ("graph" in answer.to_json()) == (answer.method == "graph")
+    assert answer.answers[0].text == "Leeds"
+
+
+def test_the_answers_of_other_methods_have_no_graph(memory, qa):
+    answer = QA(memory, reader=qa.reader)("Where was Otter Review founded?")
+    assert answer.graph is None
+    assert "graph" not in answer.to_json()
+    assert replace(answer, graph=None) == answer

@@ -1,0 +1,92 @@
+"""Drawings: complete, legible at 20 nodes, harmless whatever the documents hold."""
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from memptm.errors import InputError
+from memptm.reasoning.draw import HIGH, WIDE, layout, save, svg
+from memptm.reasoning.graph import Clue, CognitiveGraph, Edge, Node
+
+HOSTILE = '</text><script>alert(1)</script> & "quoted" $x^2$ \x1b[31m \u202eevil'
+
+
+def clue(n, text):
+    return Clue(text=text, passage=f"p{n}", sentence=0, start=0, end=len(text), score=0.5)
+
+
+def twenty(name="Page"):
+    pages = [
+        Node(id=n, kind="title", name=f"{name} {n}", passages=(f"p{n}",), start=float(n < 3), visits=1, score=0.05)
+        for n in range(17)
+    ]
+    answers = [
+        Node(id=17 + n, kind="answer", name=f"{name} answer {n}", passages=(f"p{12 + n}",), score=0.3, span=(0, 4))
+        for n in range(3)
+    ]
+    edges = [
+        Edge(source=n % 3 if n < 9 else n - 6, target=n, clues=(clue(n, f"{name} clue {n}."),)) for n in range(3, 17)
+    ]
+    edges += [Edge(source=12 + n, target=17 + n, clues=(clue(30 + n, f"{name} says {n}."),)) for n in range(3)]
+    edges.append(Edge(source=16, target=1, clues=(clue(50, f"{name} back."),)))
+    return CognitiveGraph(
+        question=f"{name} question?", nodes=(*pages, *answers), edges=tuple(edges), answer=17, path=(0, 6, 12, 17)
+    )
+
+
+def test_no_two_of_twenty_nodes_overlap_and_all_lie_inside():
+    made = layout(twenty())
+    assert len(made.boxes) == 20
+    for n, one in enumerate(made.boxes):
+        assert one.x >= 0
+        assert one.x + WIDE <= made.width
+        assert one.y + HIGH <= made.clues_at
+        for other in made.boxes[n + 1 :]:
+            assert abs(one.x - other.x) >= WIDE or abs(one.y - other.y) >= HIGH
+    assert made.clues_at < made.height
+
+
+def test_question_nodes_clues_answer_and_path_are_there():
+    graph = twenty()
+    page = svg(layout(graph))
+    for node in graph.nodes:
+        assert node.name in page
+    assert graph.question in page
+    assert "Page clue 6." in page
+    assert page.count('marker-end="url(#path)"') == 3
+    columns = {box.node.id: box.x for box in layout(graph).boxes}
+    assert columns[0] < columns[6] < columns[12] < columns[17]
+
+
+@pytest.mark.parametrize(
+    "graph", [CognitiveGraph(question="Who?"), CognitiveGraph(question="", nodes=twenty().nodes[:1])]
+)
+def test_a_graph_with_next_to_nothing_is_drawn(graph, tmp_path):
+    ElementTree.fromstring(svg(layout(graph)))
+    save(graph, tmp_path / "graph.png")
+    assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("ending", ["svg", "html"])
+def test_hostile_text_stays_text(ending, tmp_path):
+    path = tmp_path / f"graph.{ending}"
+    save(twenty(HOSTILE), path)
+    text = path.read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    if ending == "svg":
+        names = {element.tag.rsplit("}")[-1] for element in ElementTree.fromstring(text).iter()}
+        assert names <= {"svg", "defs", "marker", "path", "rect", "g", "title", "text", "circle"}
+
+
+def test_hostile_text_is_no_formula_in_a_png(tmp_path):
+    save(twenty(HOSTILE), tmp_path / "graph.PNG")
+    assert (tmp_path / "graph.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+def test_another_ending_or_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"\.svg, \.png, \.html"):
+        save(twenty(), tmp_path / "graph.pdf")
+    with pytest.raises(InputError, match="cannot be written"):
+        save(twenty(), tmp_path / "nowhere" / "graph.svg")

@@ -1,0 +1,109 @@
+"""The walk: where it begins, what it follows, when it reads a page again, and when it ends."""
+
+import pytest
+
+from memptm.errors import InputError
+from memptm.reasoning.findings import Findings
+from memptm.reasoning.frontier import Frontier
+from memptm.reasoning.links import Linker
+from tests.reasoning.toy import ByName, page, shelf, walk
+
+CHAIN = (
+    ("Cape Morrow", "Cape Morrow has a lighthouse. Its engineer was Ada Trent."),
+    ("Ada Trent", "Ada Trent was born in Penhollow."),
+    ("Penhollow", "Penhollow is a town. It dates from 1340."),
+    ("Otter Review", "A magazine about rivers."),
+)
+ASKED = "How old is the town that the engineer of Cape Morrow came from?"
+
+
+def test_it_goes_from_the_page_the_question_names_along_the_names_in_the_pages():
+    trip = walk(shelf(*CHAIN), ASKED)
+    assert next(visit.page.name for visit in trip.visits) == "Cape Morrow"
+    ada, town = page(trip, "Ada Trent"), page(trip, "Penhollow")
+    assert [clue.text for _, clue in ada.clues] == ["Its engineer was Ada Trent."]
+    assert [clue.text for _, clue in town.clues] == ["Ada Trent was born in Penhollow."]
+    assert page(trip, "Cape Morrow").named == (ASKED.index("Cape"), ASKED.index("Cape") + len("Cape Morrow"))
+    assert Findings(trip).path_to(town.id) == (0, ada.id, town.id)
+
+
+def test_a_page_that_names_itself_does_not_lead_to_itself():  # F87
+    trip = walk(shelf(*CHAIN), ASKED)
+    assert all(source != target for source, target in Findings(trip).edges)
+    lone = Findings(
+        walk(shelf(("Lynx Journal", "Lynx Journal began in 1934. Lynx Journal is old.")), "When did it begin?")
+    )
+    assert lone.edges == {}
+
+
+def test_a_page_that_waits_already_keeps_its_second_clue():
+    both = shelf(
+        ("Alder", "Alder adjoins Cedar."), ("Birch", "Birch overlooks Cedar."), ("Cedar", "Cedar was founded in 1900.")
+    )
+    system1 = ByName()
+    trip = walk(both, "What do Alder and Birch share?", system1=system1, k=1)
+    cedar = page(trip, "Cedar")
+    assert [clue.text for _, clue in cedar.clues] == ["Alder adjoins Cedar.", "Birch overlooks Cedar."]
+    assert ("Cedar", ("Alder adjoins Cedar.", "Birch overlooks Cedar.")) in system1.read
+
+
+def test_a_page_that_was_read_is_read_again_with_a_new_clue():
+    far = shelf(
+        ("Alder", "Alder adjoins Cedar, near Dogwood."),
+        ("Dogwood", "Dogwood looks down on Cedar."),
+        ("Cedar", "Cedar was founded in 1900."),
+    )
+    system1 = ByName()
+    trip = walk(far, "What is next to Alder?", system1=system1)
+    readings = [clues for name, clues in system1.read if name == "Cedar"]
+    assert page(trip, "Cedar").visits == 2
+    assert set(readings[0]) < set(readings[1])
+
+
+def test_thresholds_are_lowered_once_where_nothing_led_anywhere_and_are_back_for_the_next_question():
+    memory, system1 = shelf(*CHAIN), ByName(shy=True)
+    first = walk(memory, ASKED, system1=system1)
+    assert max(system1.lowered) > 0
+    assert page(first, "Ada Trent") is not None
+    fresh = ByName()
+    walk(memory, ASKED, system1=fresh)
+    assert fresh.lowered == [0.0] * len(fresh.lowered)
+    system1.lowered.clear()
+    walk(memory, ASKED, system1=system1)
+    assert system1.lowered[0] == 0.0
+
+
+def test_the_budget_of_nodes_holds_and_the_best_are_read():
+    for nodes in (1, 2, 3):
+        trip = walk(shelf(*CHAIN), ASKED, nodes=nodes, k=4)
+        assert len(trip.visits) == nodes
+        assert trip.stopped == "nodes"
+        assert trip.visits[0].page.name == "Cape Morrow"
+        assert max(visit.id for visit in trip.visits) == nodes - 1
+
+
+def test_a_budget_of_time_still_reads_once():
+    trip = walk(shelf(*CHAIN), ASKED, seconds=1e-9)
+    assert trip.visits
+    assert trip.stopped == "seconds"
+
+
+@pytest.mark.parametrize("budget", [{"nodes": 0}, {"nodes": -3}, {"seconds": 0.0}])
+def test_a_budget_of_nothing_is_refused(budget):
+    with pytest.raises(InputError, match="budget"):
+        Frontier(Linker(shelf(*CHAIN), ASKED), ByName(), **budget)
+
+
+def test_two_walks_are_the_same():
+    one, other = (walk(shelf(*CHAIN), ASKED, k=4) for _ in range(2))
+    assert [(v.page, v.clues, v.visits) for v in one.visits] == [(v.page, v.clues, v.visits) for v in other.visits]
+
+
+def test_passages_without_any_name_are_read_all_the_same():  # F89
+    trip = walk(shelf(("", "it rains a lot here.")), "does it rain?")
+    assert [(visit.page.kind, visit.page.name) for visit in trip.visits] == [("passage", "it rains a lot here.")]
+    assert Findings(trip).edges == {}
+
+
+def test_nothing_to_read_is_no_walk():
+    assert walk(shelf(), "Who?").visits == ()

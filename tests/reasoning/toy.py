@@ -1,0 +1,65 @@
+"""A small, real System 1: hops are the names in a page, answers the years in it; it counts what it reads."""
+
+from __future__ import annotations
+
+import re
+
+from memptm.documents.sentences import sentence_at, sentences
+from memptm.encoders.base import key_text
+from memptm.generation.reader import Span, log_sum
+from memptm.memory.shelf import Shelf
+from memptm.memory.titles import name_key
+from memptm.reasoning.frontier import Frontier
+from memptm.reasoning.links import Linker
+from memptm.reasoning.names import capitalised
+from memptm.reasoning.system1 import Hop, Sight
+from memptm.types import Passage
+from tests.memory.toy import Toy
+
+
+class ByName:
+    """``shy``: pages lead nowhere unless their threshold is lowered."""
+
+    trained = False
+
+    def __init__(self, *, shy: bool = False) -> None:
+        self.shy, self.read, self.lowered = shy, [], []
+
+    def look(self, question, pages, *, lowered=0.0):
+        self.lowered.append(lowered)
+        return [self._sight(page, lowered) for page in pages]
+
+    def _sight(self, page, lowered):
+        text = page.passage.text
+        self.read.append((page.passage.title, page.clues))
+        places = sentences(text)
+        hops = (
+            []
+            if self.shy and not lowered
+            else [Hop(s, e, 0.9 - 0.01 * n) for n, (s, e) in enumerate(capitalised(text))]
+        )
+        spans = tuple(Span(0, found.start(), found.end(), 1.0) for found in re.finditer(r"\b\d{4}\b", text))
+        hops = [hop for hop in hops if sentence_at(places, hop.start) is not None]
+        mass = log_sum([span.log_odds for span in spans]) if spans else -20.0
+        return Sight(tuple(hops[:3]), spans, mass, tuple(places), tuple(0.5 for _ in places))
+
+
+def passage(title, text, *, headings=()):
+    return Passage(
+        id=title or text[:12], document=title, text=text, start=0, end=len(text), title=title, headings=headings
+    )
+
+
+def shelf(*pairs):
+    passages = [passage(title, text) for title, text in pairs]
+    encoder = Toy()
+    return Shelf(passages, encoder, encoder.encode_passages([key_text(one) for one in passages]))
+
+
+def walk(memory, question, *, k=1, system1=None, **budget):
+    system1 = system1 or ByName()
+    return Frontier(Linker(memory, question), system1, **budget).walk(k)
+
+
+def page(trip, name):
+    return next((visit for visit in trip.visits if name_key(visit.page.name) == name_key(name)), None)
