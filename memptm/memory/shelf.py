@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import overload
 
 from memptm.encoders.base import Encoder, Keys, key_text
-from memptm.memory.ingest import unit
+from memptm.memory.encode import unit
 from memptm.memory.lexical import fuse, terms
 from memptm.memory.search import Mode
 from memptm.memory.titles import Titles
