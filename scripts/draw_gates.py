@@ -22,10 +22,10 @@ PASSAGES = 200  # of each kind of text
 def openness(encoder: RecurrentEncoder, task: Task) -> Tensor:
     """(layers, heads): the mean of |tanh| over the tokens of passages that have others before them."""
     model = encoder.model(bulk=False)
-    found: list[list[Tensor]] = [[] for _ in model.memories]
+    found: list[list[Tensor]] = [[] for _ in model.memories()]
     hooks = [
         path.gate.register_forward_hook(lambda _, __, out, kept=kept: kept.append(out.float().tanh().abs()))
-        for path, kept in zip(model.memories, found, strict=True)
+        for path, kept in zip(model.memories(), found, strict=True)
     ]
     for document in task.documents:
         rows = encoder.alone.token_ids(list(document))[:PASSAGES]

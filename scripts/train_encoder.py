@@ -15,6 +15,7 @@ from memptm.training.encoder import Recipe, train_encoder
 from memptm.working.passages import MemorySizes
 
 ADAPT_STEPS, MEMORY_STEPS = 120, 120
+READS = {"memory": 2, "itself": 0}  # passages back; 0: itself again, the control
 
 
 @click.command()
@@ -22,14 +23,17 @@ ADAPT_STEPS, MEMORY_STEPS = 120, 120
 @click.option("--runs", "folder", type=click.Path(path_type=Path), default=Path("runs/encoder"))
 @click.option("--adapt-steps", default=ADAPT_STEPS)
 @click.option("--memory-steps", default=MEMORY_STEPS)
+@click.option("--only", type=click.Choice(list(READS)), help="Of the two; the control takes up the other's adaptation.")
 @click.option("--seed", default=0)
-def main(data: Path, folder: Path, adapt_steps: int, memory_steps: int, seed: int) -> None:
+def main(data: Path, folder: Path, adapt_steps: int, memory_steps: int, only: str | None, seed: int) -> None:
     """Write RUNS/memory and RUNS/itself, each with encoder and index."""
     memory, lines, follow_ups = make(data, folder)
-    for name, passages in (("memory", 2), ("itself", 0)):
+    for name in (only,) if only else READS:
         if name == "itself":  # both begin with the same adapted encoder
             shutil.copytree(folder / "memory" / "adapt", folder / name / "adapt", dirs_exist_ok=True)
-        recipe = Recipe(steps=adapt_steps, memory_steps=memory_steps, memory=MemorySizes(passages=passages), seed=seed)
+        recipe = Recipe(
+            steps=adapt_steps, memory_steps=memory_steps, memory=MemorySizes(passages=READS[name]), seed=seed
+        )
         click.echo(train_encoder([lines], memory, folder / name, recipe=recipe, follow_ups=[follow_ups]))
 
 

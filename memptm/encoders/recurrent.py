@@ -86,14 +86,14 @@ class RecurrentEncoder:
 
     def read(self, text: str, past: Past | None) -> tuple[Keys, Past]:
         """(1, dimension) key of a passage or turn that comes after ``past``, and what comes after it."""
-        keys, found = self._one(text, past, kept=True)
+        keys, found = self._one(text, past, kind="read")
         if found is None:
             raise AssertionError("a kept piece has a past")
         return keys, found
 
     def ask(self, question: str, past: Past | None) -> Keys:
         """(1, dimension) query of a question that comes after ``past``."""
-        return self._one(question, past, kept=False)[0]
+        return self._one(question, past, kind="ask")[0]
 
     def past(self, tensors: dict[str, Tensor]) -> Past:
         """What ``Past.tensors`` gave.
@@ -105,29 +105,30 @@ class RecurrentEncoder:
 
         model = self.model(bulk=False)
         states, lengths = tensors.get("states"), tensors.get("lengths")
-        heads = model.memories[0].heads
-        shape = (len(model.memories), 2, heads, self.dimension // heads)
+        memories = model.memories()
+        shape = (len(memories), 2, memories[0].heads, self.dimension // memories[0].heads)
         if states is None or lengths is None or states.ndim != 5 or (*states.shape[:2], *states.shape[3:]) != shape:
             raise ValueError(f"the state is not one of {self.name}")
         return Past(states, lengths)
 
-    def _one(self, text: str, past: Past | None, *, kept: bool) -> tuple[Keys, Past | None]:
+    def _one(self, text: str, past: Past | None, *, kind: str) -> tuple[Keys, Past | None]:
         import torch
 
         from memptm.encoders.recurrent_bert import Piece
 
         with torch.inference_mode():
-            keys, (found,) = self.model(bulk=False)([Piece(self.alone.token_ids([text]), past, kept=kept)])
+            piece = Piece(self.alone.token_ids([text]), past, kept=kind == "read")
+            keys, (found,) = self.model(bulk=False)([piece], kind=kind)
         return np.asarray(keys.numpy()), found
 
     def model(self, *, bulk: bool) -> RecurrentBert:
         """What it runs: for single texts, or for many."""
         if bulk not in self._models:
-            from memptm.encoders.recurrent_bert import RecurrentBert, load_paths
+            from memptm.encoders.recurrent_bert import RecurrentBert
 
-            bert = self.alone.model(bulk=bulk)
-            paths = load_paths(tensors_of(self._folder / MEMORY), bert.config, self._sizes)
-            self._models[bulk] = RecurrentBert(bert, paths, self._sizes, pooling=self.alone.pooling).eval().fitted()
+            made = RecurrentBert(self.alone.model(bulk=bulk), self._sizes, pooling=self.alone.pooling).eval()
+            made.load_paths(tensors_of(self._folder / MEMORY))
+            self._models[bulk] = made.fitted()
         return self._models[bulk]
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memptm.encoders.bert import Bert, BertConfig, Layer
+from memptm.encoders.bert import Bert, Layer
 from memptm.encoders.int8 import Int8Layer
 from memptm.encoders.sentence import batches, padded, pooled
 from memptm.errors import ModelMissing
@@ -54,18 +54,37 @@ class RecurrentBert(nn.Module):
     """A BERT with a PassageMemory beside the attention of its topmost layers.
 
     Args:
-        bert: of which nothing is changed. paths: one for each of these layers.
+        bert: of which nothing is changed. sizes: of the memory; its paths are new, gates shut.
     """
 
-    def __init__(self, bert: Bert, paths: Sequence[PassageMemory], sizes: MemorySizes, *, pooling: str) -> None:
+    def __init__(self, bert: Bert, sizes: MemorySizes, *, pooling: str) -> None:
         super().__init__()
-        self.bert, self.paths = bert, nn.ModuleList(paths)
-        self.sizes, self.pooling = sizes, pooling
+        self.bert, self.sizes, self.pooling = bert, sizes, pooling
+        width, heads = bert.config.hidden_size, bert.config.num_attention_heads
+        count = min(sizes.layers, bert.config.num_hidden_layers)
 
-    @property
-    def memories(self) -> list[PassageMemory]:
-        """The paths, one a layer."""
-        return [path for path in self.paths if isinstance(path, PassageMemory)]
+        def path() -> PassageMemory:
+            return PassageMemory(width, heads, passages=max(sizes.passages, 1), rank=sizes.rank)
+
+        # what a passage reads of those before it, and what a question reads of a conversation, are learned apart
+        self.paths = nn.ModuleDict({kind: nn.ModuleList(path() for _ in range(count)) for kind in ("read", "ask")})
+
+    def memories(self, kind: str = "read") -> list[PassageMemory]:
+        """The paths of passages ("read") or of questions ("ask"), one a layer."""
+        return [path for path in self.paths[kind].children() if isinstance(path, PassageMemory)]
+
+    def load_paths(self, tensors: dict[str, Tensor]) -> None:
+        """Take up the paths' weights.
+
+        Raises:
+            ModelMissing: they are of a model of another size.
+        """
+        try:
+            self.paths.load_state_dict({name: one.float() for name, one in tensors.items()})
+        except RuntimeError as error:
+            raise ModelMissing(
+                "The memory's weights are of a model of another size. Train the encoder again."
+            ) from error
 
     @property
     def _layers(self) -> list[Layer | Int8Layer]:
@@ -74,14 +93,19 @@ class RecurrentBert(nn.Module):
     def fitted(self) -> RecurrentBert:
         """The paths in the arithmetic of the bert; for inference."""
         if self._layers[0].qkv.weight.dtype == torch.bfloat16:
-            for path in self.memories:
+            for path in (*self.memories("read"), *self.memories("ask")):
                 path.halve()
         return self
 
-    def forward(self, pieces: Sequence[Piece]) -> tuple[Tensor, list[Past | None]]:
-        """(all passages, width) unit keys, in order, and for each piece that is kept what its next passage would read."""
+    def forward(self, pieces: Sequence[Piece], *, kind: str = "read") -> tuple[Tensor, list[Past | None]]:
+        """(all passages, width) unit keys, in order, and for each piece that is kept what its next passage would read.
+
+        Args:
+            kind: "read" passages, or "ask" questions.
+        """
+        memories = self.memories(kind)
         layout = _Layout(pieces, back=self.sizes.passages, pool=self.sizes.pool)
-        below = len(self._layers) - len(self.paths)
+        below = len(self._layers) - len(memories)
         hidden = []
         for bucket in layout.buckets:
             states = self.bert.embed(bucket.ids)
@@ -89,7 +113,7 @@ class RecurrentBert(nn.Module):
                 states = layer(states, bucket.visible)
             hidden.append(states)
         kept = []
-        for number, (layer, path) in enumerate(zip(self._layers[below:], self.memories, strict=True)):
+        for number, (layer, path) in enumerate(zip(self._layers[below:], memories, strict=True)):
             memory, own = self._projected(layer, hidden, layout, number)
             hidden = [
                 layer.finish(states, _attended(path, states, qkv, memory, bucket))
@@ -215,23 +239,3 @@ def _attended(path: PassageMemory, hidden: Tensor, qkv: Tensor, memory: Tensor, 
     keys, values = memory[:, bucket.before.places].transpose(2, 3)
     added: Tensor = path(hidden, query, keys, values, bucket.before)
     return attended + added
-
-
-def new_paths(config: BertConfig, sizes: MemorySizes) -> list[PassageMemory]:
-    """One for each of the topmost layers that have a memory, gates shut."""
-    width, heads, count = config.hidden_size, config.num_attention_heads, min(sizes.layers, config.num_hidden_layers)
-    return [PassageMemory(width, heads, passages=max(sizes.passages, 1), rank=sizes.rank) for _ in range(count)]
-
-
-def load_paths(tensors: dict[str, Tensor], config: BertConfig, sizes: MemorySizes) -> list[PassageMemory]:
-    """As ``new_paths``, with these weights.
-
-    Raises:
-        ModelMissing: they are of a model of another size.
-    """
-    paths = new_paths(config, sizes)
-    try:
-        nn.ModuleList(paths).load_state_dict({name: one.float() for name, one in tensors.items()})
-    except RuntimeError as error:
-        raise ModelMissing("The memory's weights are of a model of another size. Train the encoder again.") from error
-    return paths

@@ -25,7 +25,7 @@ from torch import Tensor
 from memptm.encoders.adapted import ADAPTER, rebase, save_adapter, save_memory
 from memptm.encoders.base import Encoder, Keys, key_text
 from memptm.encoders.low_rank import low_rank
-from memptm.encoders.recurrent_bert import RecurrentBert, new_paths
+from memptm.encoders.recurrent_bert import RecurrentBert
 from memptm.encoders.sentence import BertEncoder, load_encoder
 from memptm.encoders.two_sided import sides
 from memptm.errors import InputError
@@ -220,8 +220,7 @@ class _Run:
         plan = plan[: recipe.memory_steps]
         torch.manual_seed(recipe.seed)
         bert = self.encoder.bert()
-        paths = new_paths(bert.config, recipe.memory)
-        model = RecurrentBert(bert, paths, recipe.memory, pooling=self.encoder.pooling)
+        model = RecurrentBert(bert, recipe.memory, pooling=self.encoder.pooling)
         used = sorted({n for batch in plan for item in batch for n in range(items[item].start, items[item].end)})
         lesson = PassageLesson(
             model,

@@ -120,11 +120,7 @@ class PassageLesson:
     def learn(self, step: int, rows: Sequence[int]) -> Json:
         spans = [self.items[row] for row in rows]
         numbers = [n for span in spans for n in range(span.start, span.end)]
-        followed = self._followed(step)
-        pieces = [Piece(self.rows[span.start : span.end], kept=False) for span in spans]
-        pieces += [Piece(one.rows, kept=False) for one in followed]
-        made, _ = self._encoder(pieces)
-        keys = made[: len(numbers)]
+        keys, _ = self._encoder([Piece(self.rows[span.start : span.end], kept=False) for span in spans])
         behind = torch.tensor([n > span.start for span in spans for n in range(span.start, span.end)])
         targets = functional.normalize(self.alone[numbers] + self._in_context(spans), dim=-1)
         cosine = (keys * targets)[behind].sum(-1).mean()
@@ -139,12 +135,14 @@ class PassageLesson:
             asked = functional.cross_entropy(queries @ keys.t() / self.temperature, right)
             loss = loss + asked
             told["asked"] = float(asked.detach())
+        followed = self._followed(step)
         if followed:
-            ends = torch.tensor([len(one.rows) for one in followed]).cumsum(0) - 1
-            loss_of, told["follow"] = self._matched(
-                made[len(numbers) :][ends], torch.stack([one.target for one in followed])
-            )
-            loss = loss + loss_of
+            with torch.no_grad():
+                _, pasts = self._encoder([Piece(one.rows[:-1]) for one in followed])
+            asked_after = [Piece(one.rows[-1:], past, kept=False) for one, past in zip(followed, pasts, strict=True)]
+            queries, _ = self._encoder(asked_after, kind="ask")
+            further, told["follow"] = self._matched(queries, torch.stack([one.target for one in followed]))
+            loss = loss + further
         loss.backward()
         return {"loss": float(loss.detach()), **told}
 

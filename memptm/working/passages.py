@@ -35,7 +35,7 @@ class MemorySizes:
 
     layers: int = 2
     passages: int = 2
-    pool: int = 4
+    pool: int = 1
     rank: int = 16
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memptm.encoders.bert import Bert, BertConfig
-from memptm.encoders.recurrent_bert import Piece, RecurrentBert, new_paths
+from memptm.encoders.recurrent_bert import Piece, RecurrentBert
 from memptm.encoders.sentence import padded, pooled
 from memptm.working.passages import MemorySizes
 
@@ -19,11 +19,10 @@ def model(*, layers=3, passages=2, pool=1, opened=True, seed=0):
     torch.manual_seed(seed)
     bert = Bert(CONFIG).eval()
     sizes = MemorySizes(layers=layers, passages=passages, pool=pool, rank=4)
-    paths = new_paths(CONFIG, sizes)
-    for path in paths if opened else []:
-        for parameter in path.parameters():
-            torch.nn.init.normal_(parameter, std=0.3)
-    return RecurrentBert(bert, paths, sizes, pooling="mean").eval()
+    made = RecurrentBert(bert, sizes, pooling="mean").eval()
+    for parameter in made.paths.parameters() if opened else []:
+        torch.nn.init.normal_(parameter, std=0.3)
+    return made
 
 
 def alone(made, row):
@@ -103,6 +102,16 @@ def test_the_past_reaches_as_far_as_layers_times_passages(layers):
         other = [[1, 40, 2] if n == changed else row for n, row in enumerate(document)]
         apart = (made([Piece(other)])[0][-1] - keys[-1]).abs().max() > 1e-6
         assert apart == (len(document) - 1 - changed <= layers)
+
+
+@torch.inference_mode()
+def test_a_question_reads_what_was_said_by_paths_of_its_own(document):
+    made = model()
+    _, (past,) = made([Piece(document[:2])])
+    read, _ = made([Piece(document[2:3], past)])
+    asked, _ = made([Piece(document[2:3], past)], kind="ask")
+    assert (read - asked).abs().max() > 1e-3
+    assert torch.allclose(made([Piece(document[2:3])], kind="ask")[0][0], alone(made, document[2]), **CLOSE)
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ import torch
 
 from memptm.encoders.adapted import save_memory
 from memptm.encoders.recurrent import RecurrentEncoder
-from memptm.encoders.recurrent_bert import new_paths
+from memptm.encoders.recurrent_bert import RecurrentBert
 from memptm.encoders.sentence import load_encoder
 from memptm.working.passages import MemorySizes
 from tests.encoders.tiny import encoder
@@ -19,7 +19,7 @@ def recurrent(folder: Path, *, passages: int = 2, layers: int = 2) -> RecurrentE
     base = encoder(folder / "base", layers=layers)
     torch.manual_seed(1)
     sizes = MemorySizes(layers=layers, passages=passages, pool=2, rank=2)
-    paths = torch.nn.ModuleList(new_paths(base.bert().config, sizes))
+    paths = RecurrentBert(base.bert(), sizes, pooling="mean").paths
     for parameter in paths.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     save_memory(folder / "recurrent", base, paths.state_dict(), sizes)
