@@ -25,10 +25,14 @@ Ids = list[int]
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """``ids``: the whole prompt. ``read``: the passages in it, the last one perhaps shortened (``text`` and ``end`` say how far)."""
+    """``ids``: the whole prompt. ``read``: the passages in it, the last one perhaps shortened (``text`` and ``end`` say how far).
+
+    ``front``: the first ids, which say what to look for: instruction and question.
+    """
 
     ids: Ids
     read: tuple[Passage, ...]
+    front: int
 
 
 class PromptWriter:
@@ -39,7 +43,8 @@ class PromptWriter:
 
     Attributes:
         window: tokens of prompt and answer together (the prompt alone for an encoder–decoder).
-        end: the ids that close an answer.
+        head: the ids that open a prompt. end: those that close an answer. after: those between an answer's end and the user's
+            next text. gap: those between two texts of the user.
     """
 
     def __init__(self, tokenizer: Any, *, window: int, encoder_decoder: bool = False) -> None:
@@ -52,34 +57,46 @@ class PromptWriter:
         at = next(n for n in range(len(around)) if around[n : n + len(bare)] == bare)
         before, after = around[:at], around[at + len(bare) :]
         if self._chat:
-            self._head, self._tail, self.end = self._from_template()
-            if before and self._head[: len(before)] != before:  # a template without the BOS its tokenizer adds
-                self._head = [*before, *self._head]
+            self.head, self._tail, self.end, self.after = self._from_template()
+            if before and self.head[: len(before)] != before:  # a template without the BOS its tokenizer adds
+                self.head = [*before, *self.head]
         else:
-            self._head = [*before, *self._ours(f"{INSTRUCTION}\n\n")]
+            self.head = [*before, *self._ours(f"{INSTRUCTION}\n\n")]
             self._tail = self._ours("\nAnswer:") + (after if encoder_decoder else [])
             self.end = [tokenizer.eos_token_id] if encoder_decoder else self._ours("\n")
+            self.after = self._ours("\n")
+        self.gap = self._ours("\n\n")
         self._glued = self._chat or encoder_decoder or _marks_word_starts(tokenizer)
 
-    def write(self, question: str, passages: Sequence[Passage]) -> Prompt:
+    def write(
+        self, question: str, passages: Sequence[Passage], *, whole: bool = False, opening: Ids | None = None
+    ) -> Prompt:
         """The prompt for ``question`` with as many of ``passages`` (likeliest first) as fit.
 
+        Args:
+            whole: with all of them, for a model that reads streams; the likeliest last if they do not fit the window, for
+                what was read last is forgotten last.
+            opening: in place of ``head``, where something was read before.
         Raises:
             InputError: the question alone does not fit the window.
         """
+        opening = self.head if opening is None else opening
         asked = self._ours("Question:\n") + self.text_ids(question)
-        gap = self._ours("\n\n")
-        room = self.window - self._room - len(self._head) - len(self._tail)
-        front = [*asked, *gap]  # asked before reading too: what is read is then read with the question in mind
-        if 2 * len(asked) + len(gap) > room:
+        room = self.window - self._room - len(opening) - len(self._tail)
+        front = [*asked, *self.gap]  # asked before reading too: what is read is then read with the question in mind
+        if 2 * len(asked) + len(self.gap) > room:
             front = []
         room -= len(front) + len(asked)
-        if room < 0:
+        if whole:
+            body, read = self._all(passages, room), list(passages)
+        elif room < 0:
             raise InputError(
                 f"The question has {len(asked)} tokens and the model's window {self.window}. Ask a shorter question."
             )
-        body, read = self._fill(passages, room, gap)
-        return Prompt(ids=[*self._head, *front, *body, *asked, *self._tail], read=tuple(read))
+        else:
+            body, read = self._fill(passages, room)
+        ids = [*opening, *front, *body, *asked, *self._tail]
+        return Prompt(ids=ids, read=tuple(read), front=len(opening) + len(front))
 
     def answer_ids(self, answer: str) -> Ids:
         """The answer as the model would go on from the prompt, ``end`` included."""
@@ -92,20 +109,26 @@ class PromptWriter:
         control = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
         return [i for i in ids if i not in control]
 
-    def _fill(self, passages: Sequence[Passage], room: int, gap: Ids) -> tuple[Ids, list[Passage]]:
+    def _all(self, passages: Sequence[Passage], room: int) -> Ids:
+        parts = [[*self._ours("Passage:\n"), *self.text_ids(key_text(one)), *self.gap] for one in passages]
+        if sum(map(len, parts)) > room:
+            parts.reverse()
+        return [one for part in parts for one in part]
+
+    def _fill(self, passages: Sequence[Passage], room: int) -> tuple[Ids, list[Passage]]:
         body: Ids = []
         read: list[Passage] = []
         label = self._ours("Passage:\n")
         for passage in passages:
-            left = room - len(body) - len(label) - len(gap)
+            left = room - len(body) - len(label) - len(self.gap)
             ids = self.text_ids(key_text(passage))
             if len(ids) > left:
                 shorter = self._shorten(passage, left)
                 if shorter is not None:
-                    body += [*label, *self.text_ids(key_text(shorter)), *gap]
+                    body += [*label, *self.text_ids(key_text(shorter)), *self.gap]
                     read.append(shorter)
                 break  # those after it are less likely still
-            body += [*label, *ids, *gap]
+            body += [*label, *ids, *self.gap]
             read.append(passage)
         return body, read
 
@@ -131,8 +154,8 @@ class PromptWriter:
         ids: Ids = self.tokenizer(text, add_special_tokens=False).input_ids
         return ids
 
-    def _from_template(self) -> tuple[Ids, Ids, Ids]:
-        """Ids before the user's text, after it, and what closes the answer."""
+    def _from_template(self) -> tuple[Ids, Ids, Ids, Ids]:
+        """Ids before the user's text, after it, what closes the answer, and what then opens the user's next text."""
         system = [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": _SLOT}]
         rendered = self._render(system)
         if rendered is None or INSTRUCTION not in rendered:  # the template knows no system turn
@@ -143,11 +166,16 @@ class PromptWriter:
                 "The model's chat template does not show the user's text once. Use a model with another template."
             )
         head, tail = rendered.split(_SLOT)
-        answered = self._render([*system, {"role": "assistant", "content": _SLOT}], answer=False)
+        said = {"role": "assistant", "content": _SLOT}
+        answered = self._render([*system, said], answer=False)
         closing = self._ours(answered.rpartition(_SLOT)[2]) if answered else []
+        going_on = self._render([*system, said, {"role": "user", "content": _SLOT}])
+        between = self._ours(going_on.split(_SLOT)[2]) if going_on and going_on.count(_SLOT) == 3 else []
         special = closing[:1] if closing and closing[0] in self.tokenizer.all_special_ids else []
         eos = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
-        return self._ours(head), self._ours(tail), special or eos or self._ours("\n")
+        end = special or eos or self._ours("\n")
+        after = between[len(end) :] if between[: len(end)] == end else between
+        return self._ours(head), self._ours(tail), end, after or self._ours(head)
 
     def _render(self, messages: list[dict[str, str]], *, answer: bool = True) -> str | None:
         from jinja2.exceptions import TemplateError

@@ -54,8 +54,12 @@ class DecoderState:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
+        write_tensors(path, self.tensors())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that it holds, for a file."""
         read = torch.tensor(self.read)
-        write_tensors(path, {"keys": self.keys, "values": self.values, "documents": self.documents, "read": read})
+        return {"keys": self.keys, "values": self.values, "documents": self.documents, "read": read}
 
     @classmethod
     def load(cls, path: Path) -> DecoderState:
@@ -128,14 +132,23 @@ class RecurrentDecoder:
 
         The tokens belong to the document that each stream is in, or, after a reset, to a new one.
         """
-        state = state or self.start(len(ids))
         found = []
-        for start in range(0, ids.shape[1], self.segment):
-            part = ids[:, start : start + self.segment]
+        for hidden, after in self.segments(ids, state, external):
+            found.append(hidden)
+            state = after
+        return torch.cat(found, dim=1), state or self.start(len(ids))
+
+    @torch.no_grad()
+    def segments(
+        self, ids: Tensor, state: DecoderState | None = None, external: Sequence[ExternalMemory] = ()
+    ) -> Iterator[tuple[Tensor, DecoderState]]:
+        """``read``, a segment at a time, so that a long text costs no more memory than a short one."""
+        state = state or self.start(len(ids))
+        for part in ids.split(self.segment, dim=1):
             window = self.open(state, room=part.shape[1])
-            found.append(self.advance(window, part, external))
+            hidden = self.advance(window, part, external)
             state = self.close(window, external)
-        return torch.cat(found, dim=1), state
+            yield hidden, state
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(… c) → (… words)."""
