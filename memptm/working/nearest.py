@@ -1,8 +1,9 @@
 """A trained rotary decoder reads the nearest of the keys that have left its window, without being trained for it.
 
 After Memorizing Transformers (Wu et al. 2022, arXiv 2203.08913), for models that know nothing of it: keys are kept as the model
-makes them, before rotation, and scored as its own attention scores a key ``distance`` tokens back, so that one far beyond the
-trained length looks like one at a distance it knows. A gate for each head mixes what is read with local attention.
+makes them, before rotation, and scored as its own attention scores a key as far back as the recurrence's memory reaches, so
+that one far beyond the trained length looks like one at a distance the model knows. A gate for each head mixes what is read
+with local attention.
 Axes: b batch, h head, g head of keys and values, i query, k neighbour, d width of a head.
 """
 
@@ -31,7 +32,7 @@ class Nearest(nn.Module):
         """(b h i d) → (b h i d).
 
         Args:
-            local: what local attention found. query: (b h i d), turned by the distance at which keys are to seem to stand.
+            local: what local attention found. query: (b h i d), turned by the distance at which the keys are to seem to stand.
             documents: (b i): a memory of another document is not read.
         """
         batch, heads, count, width = query.shape

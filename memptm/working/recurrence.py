@@ -248,7 +248,8 @@ class RecurrentDecoder:
         attended = _attended(rotated(query, cos, sin), keys, values, seen)
         if memory is not None:
             documents = window.documents[:, window.length : window.length + hidden.shape[1]]
-            attended = self.nearest[n](attended, query, memory, documents)
+            far = rotated(query, *window.angles(1, at=min(self.memory, window.cos.shape[1] - 1)))
+            attended = self.nearest[n](attended, far, memory, documents)
         hidden = hidden + attention.o_proj(attended.transpose(1, 2).flatten(-2))
         return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
 

@@ -35,10 +35,10 @@ class Window:
         """Places left."""
         return self.documents.shape[1] - self.length
 
-    def angles(self, count: int) -> tuple[Tensor, Tensor]:
-        """cos and sin (1 count d) of the next places."""
-        places = slice(self.length, self.length + count)
-        return self.cos[:, places], self.sin[:, places]
+    def angles(self, count: int, *, at: int | None = None) -> tuple[Tensor, Tensor]:
+        """cos and sin (1 count d) of the places from ``at`` on; None: of the next."""
+        start = self.length if at is None else at
+        return self.cos[:, start : start + count], self.sin[:, start : start + count]
 
     def write(self, layer: int, key: Tensor, turned: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Put keys and values (b g i d) in the next places; rotated keys and values (b g j d) up to them."""
