@@ -81,6 +81,7 @@ class LanguageModel:
 
     Attributes:
         pad: any id; padding is masked. multiple: widths are padded to it, for oneDNN keeps a kernel for each shape.
+        window: tokens that the model was made for; None if it does not say. ends: ids that end a text.
         mix: makes log p of hidden states and the model's log p (knn.py), if set.
     """
 
@@ -92,6 +93,11 @@ class LanguageModel:
         self.device = next(model.parameters()).device
         self._takes = frozenset(inspect.signature(model.forward).parameters)
         self.mix: Callable[[Tensor, Tensor], Tensor] | None = None
+        config = model.config.get_text_config()
+        sizes = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions"))
+        self.window: int | None = next((int(size) for size in sizes if size), None)
+        ends = model.generation_config.eos_token_id
+        self.ends: Sequence[int] = ends if isinstance(ends, list) else [] if ends is None else [ends]
         self._cache_name = "cache" if "cache" in self._takes else "past_key_values"  # renamed in transformers 5.2x
 
     @torch.inference_mode()

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import exp
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor
 
 from memptm.errors import InputError
 from memptm.generation.decoding import Ids, LanguageModel, State, fingerprint
-from memptm.generation.load import load
+from memptm.generation.llamacpp import LlamaCpp
+from memptm.generation.load import load, load_gguf
 from memptm.generation.prompt import ANSWER_TOKENS, NOT_THERE, Prompt, PromptWriter
 from memptm.generation.stream import ReadState, Stream, can_stream
 from memptm.progress import Progress, silent
@@ -24,6 +25,7 @@ DEFAULT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 ADAPTER = Path(__file__).parent.parent / "weights" / "generator"
 WINDOW = 2048  # tokens read at most, where the model could read more
 BATCH_TOKENS = 2048  # prompt tokens a forward pass
+Backend = Literal["torch", "llama.cpp"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,23 +78,35 @@ class Generator:
         self.name = name
         self.null_threshold = null_threshold
         self.tokenizer = tokenizer
-        self.language_model = LanguageModel(model, pad=pad)
-        self.writer = PromptWriter(
-            tokenizer, window=_window(model, tokenizer), encoder_decoder=self.language_model.encoder_decoder
+        # LlamaCpp has the calls of a LanguageModel, as far as they need neither weights nor hidden states.
+        self.language_model = (
+            cast("LanguageModel", model) if isinstance(model, LlamaCpp) else LanguageModel(model, pad=pad)
         )
-        self.streams = can_stream(self.language_model)
+        self.writer = PromptWriter(
+            tokenizer,
+            window=_window(self.language_model, tokenizer),
+            encoder_decoder=self.language_model.encoder_decoder,
+        )
+        self.streams = isinstance(self.language_model, LanguageModel) and can_stream(self.language_model)
         self.null_ids = self.writer.answer_ids(NOT_THERE)
-        self.stops = torch.tensor(sorted(_stops(model, tokenizer, self.writer)), device=self.language_model.device)
+        self.stops = torch.tensor(
+            sorted(_stops(self.language_model, tokenizer, self.writer)), device=self.language_model.device
+        )
 
     @classmethod
-    def load(cls, name: str | None = None, *, progress: Progress = silent) -> Generator:
+    def load(cls, name: str | None = None, *, backend: Backend = "torch", progress: Progress = silent) -> Generator:
         """The generator called ``name``: a model's name or folder, a .gguf file, or a folder with a LoRA adapter.
 
         None is the default, SmolLM2-135M-Instruct with the shipped adapter.
 
+        Args:
+            backend: "llama.cpp" computes with llama.cpp, on a GGUF file alone, and without an adapter (the default's, too).
         Raises:
-            ModelMissing: nothing can be loaded under that name.
+            ModelMissing: nothing can be loaded under that name. ExtraMissing: llama.cpp is not installed.
         """
+        if backend == "llama.cpp":
+            model, tokenizer = load_gguf(name or DEFAULT)
+            return cls(model, tokenizer, name=name or DEFAULT)
         given = name or (str(ADAPTER) if (ADAPTER / "adapter_config.json").is_file() else DEFAULT)
         model, tokenizer = load(given, progress=progress)
         return cls(model, tokenizer, name=name or DEFAULT)
@@ -276,6 +290,8 @@ class Generator:
         return not self.streams or len(prompt.ids) + ANSWER_TOKENS <= self.writer.window
 
     def _stream(self, sinks: int) -> Stream:
+        if not isinstance(self.language_model, LanguageModel):
+            raise InputError("llama.cpp reads no streams here. Load the generator without it.")
         return Stream(self.language_model, window=self.writer.window, sinks=sinks)
 
     def _opening(self, state: ReadState) -> Ids:
@@ -333,19 +349,15 @@ def says_nothing(text: str) -> bool:
     return text.casefold().strip(" .!\"'") in ("", NOT_THERE)
 
 
-def _window(model: Any, tokenizer: Any) -> int:
-    config = model.config.get_text_config()
-    sizes = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
-    sizes.append(tokenizer.model_max_length)  # a huge number where unknown
+def _window(model: LanguageModel, tokenizer: Any) -> int:
+    sizes = [model.window, tokenizer.model_max_length]  # a huge number where unknown
     return min([WINDOW, *(int(size) for size in sizes if size)])
 
 
-def _stops(model: Any, tokenizer: Any, writer: PromptWriter) -> set[int]:
+def _stops(model: LanguageModel, tokenizer: Any, writer: PromptWriter) -> set[int]:
     """Tokens that end an answer: the model's, the tokenizer's, and what its template closes a turn with."""
-    stops: set[int] = set()
-    for given in (model.generation_config.eos_token_id, tokenizer.eos_token_id):
-        stops.update(given if isinstance(given, list) else [] if given is None else [given])
-    return stops | ({*writer.end[:1]} & {*tokenizer.all_special_ids})
+    own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    return {*model.ends, *own} | ({*writer.end[:1]} & {*tokenizer.all_special_ids})
 
 
 def _batches(lengths: Sequence[int], rows: Sequence[int]) -> list[list[int]]:
