@@ -92,7 +92,8 @@ class RelativeAttention(nn.Module):
         k, value = (
             torch.cat([old.transpose(0, 1), one.transpose(0, 1)], dim=2) for old, one in zip(past, new, strict=True)
         )
-        attended = attend(q.transpose(0, 1), k, value, r, u, v, hide.transpose(0, 1))
+        hide = hide[(None,) * (4 - hide.dim())].transpose(0, 1)
+        attended = attend(q.transpose(0, 1), k, value, r, u, v, hide)
         return attended.transpose(0, 1), KeysValues(k.transpose(0, 1), value.transpose(0, 1))
 
     def _fused(
