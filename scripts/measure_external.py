@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,14 +38,16 @@ TIMED = 100  # the last segments, whose median is the cost of a step
 Measured = tuple[list[float], list[str], float]
 
 
-def novels(path: Path) -> list[str]:
-    """The six novels of r-cran-janeaustenr, from its folder of .rda files."""
+def novels(folder: Path) -> list[str]:
+    """The six novels of r-cran-janeaustenr, from its folder ``data``: compressed R objects, one behind another, and their index."""
     import rdata
 
+    stored = (folder / "Rdata.rdb").read_bytes()
     found = []
-    for file in sorted(path.rglob("*.rda")):
-        for lines in rdata.read_rda(file).values():
-            found.append("\n".join(str(line) for line in lines))
+    for start, size in rdata.read_rds(folder / "Rdata.rdx")["variables"].values():
+        packed = stored[start + 4 : start + size]  # behind its length
+        lines = rdata.conversion.convert(rdata.parser.parse_data(zlib.decompress(packed)))
+        found.append("\n".join(str(line) for line in lines))
     return found
 
 
@@ -98,7 +101,12 @@ def compared(measured: Measured, without: Sequence[float]) -> Json:
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
-@click.option("--novels", "austen", type=click.Path(exists=True, path_type=Path), help="Folder of r-cran-janeaustenr.")
+@click.option(
+    "--novels",
+    "austen",
+    type=click.Path(exists=True, path_type=Path),
+    help="Folder data of r-cran-janeaustenr (needs rdata).",
+)
 @click.option("--runs", "folder", type=click.Path(path_type=Path), default=Path("runs/xl_external"))
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0, 1, 2))
 @click.option("--steps", type=int, help="At most, of a run.")
