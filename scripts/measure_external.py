@@ -142,10 +142,11 @@ def main(
 
 def measure(results: Runs, model: TransformerXL, seed: int, named: dict[str, tuple[list[list[int]], int]]) -> None:
     """Each set with each memory, exact and through a graph; a memory longer than every document says nothing new."""
-    click.echo(f"shares of the external memory, a head: {model.memorizing[str(READ_BY)].gate.sigmoid().tolist()}")
+    gates = model.state_dict()[f"memorizing.{READ_BY}.gate"].sigmoid()
+    click.echo(f"shares of the external memory, a head: {gates.tolist()}")
     for name, (documents, skipped) in named.items():
         kept = [one for one in KEPT if one < max(map(len, documents))]
-        settings = [
+        settings: list[Json] = [
             {"texts": name, "external": size, "search": search}
             for size, search in [(0, "–"), *((size, way) for size in kept for way in ("exact", "graph"))]
         ]

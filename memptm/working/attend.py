@@ -20,13 +20,15 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, r: Tensor, u: Tensor, v:
         query: (h b i d). keys, values: (h b j d). r: (h j+1 d), see relative.distances. u, v: (h d).
         hide: booleans that broadcast to (h b i j), True where a key must not be seen; what is in the future must be.
     """
-    attended: Tensor = _Attend.apply(query, keys, values, r.to(query), u.to(query), v.to(query), hide)
+    attended: Tensor = _Attend.apply(  # type: ignore[no-untyped-call]
+        query, keys, values, r.to(query), u.to(query), v.to(query), hide
+    )
     return attended
 
 
 class _Attend(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, query: Tensor, keys: Tensor, values: Tensor, r: Tensor, u: Tensor, v: Tensor, hide: Tensor
     ) -> Tensor:
         heads, batch, count, width = query.shape
@@ -45,7 +47,7 @@ class _Attend(torch.autograd.Function):
         return attended.view(heads, batch, count, width)
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         by_content, by_place, keys, values, r, weights = ctx.saved_tensors
         heads, batch, count, width = given.shape
         flat = given.reshape(-1, count, width)

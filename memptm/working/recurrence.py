@@ -144,7 +144,7 @@ class RecurrentDecoder:
     ) -> Iterator[tuple[Tensor, DecoderState]]:
         """``read``, a segment at a time, so that a long text costs no more memory than a short one."""
         state = state or self.start(len(ids))
-        for part in ids.split(self.segment, dim=1):
+        for part in torch.split(ids, self.segment, dim=1):
             window = self.open(state, room=part.shape[1])
             hidden = self.advance(window, part, external)
             state = self.close(window, external)
@@ -196,16 +196,17 @@ class RecurrentDecoder:
         cos, sin = self.decoder.rotary_emb(like, torch.arange(places, device=like.device).unsqueeze(0))
         layers, batch, heads, _, width = state.keys.shape
         turned = rotated(state.keys.flatten(0, 1), cos[:, :kept], sin[:, :kept]).view_as(state.keys)
-        buffers: list[list[Tensor]] = []
-        for part in (state.keys, turned, state.values):
-            buffers.append([])
+        keys: list[Tensor] = []
+        turned_keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for buffers, part in ((keys, state.keys), (turned_keys, turned), (values, state.values)):
             for n in range(layers):
                 buffer = like.new_empty(batch, heads, places, width)
                 buffer[:, :, :kept] = part[n]
-                buffers[-1].append(buffer)
+                buffers.append(buffer)
         documents = state.documents.new_zeros(batch, places)
         documents[:, :kept] = state.documents
-        return Window(*buffers, documents, cos, sin, kept, state.read)
+        return Window(keys, turned_keys, values, documents, cos, sin, kept, state.read)
 
     def advance(self, window: Window, ids: Tensor, external: Sequence[ExternalMemory] = ()) -> Tensor:
         """Read ids (b i) into the window's room; (b i c) states of the last layer, normalised."""
@@ -251,7 +252,8 @@ class RecurrentDecoder:
             far = rotated(query, *window.angles(1, at=min(self.memory, window.cos.shape[1] - 1)))
             attended = self.nearest[n](attended, far, memory, documents)
         hidden = hidden + attention.o_proj(attended.transpose(1, 2).flatten(-2))
-        return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+        left: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+        return left
 
     def _seen(self, documents: Tensor, count: int) -> Tensor | None:
         """(b 1 i j) booleans: keys of the past, in the query's document. None: one query that sees everything."""

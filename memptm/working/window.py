@@ -59,8 +59,8 @@ class Window:
 
     def copy(self) -> Window:
         """One that can go another way."""
-        buffers = ([one.clone() for one in part] for part in (self.keys, self.turned, self.values))
-        return Window(*buffers, self.documents.clone(), self.cos, self.sin, self.length, self.read)
+        keys, turned, values = ([one.clone() for one in part] for part in (self.keys, self.turned, self.values))
+        return Window(keys, turned, values, self.documents.clone(), self.cos, self.sin, self.length, self.read)
 
 
 def rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
