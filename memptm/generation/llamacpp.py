@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,8 @@ class Sequences:
     """
 
     def __init__(self, path: Path, *, cells: int = CELLS) -> None:
-        self._lib = lib = _library()
-        lib.llama_backend_init()
-        self._silent = lib.llama_log_callback(lambda *_: None)  # kept, for llama.cpp calls it
-        lib.llama_log_set(self._silent, ctypes.c_void_p(0))
+        self._lib, _ = _library()
+        lib = self._lib
         self._model = lib.llama_model_load_from_file(str(path).encode(), lib.llama_model_default_params())
         if not self._model:
             raise ModelMissing(f"{path} cannot be loaded by llama.cpp. Give a model in GGUF.")
@@ -226,9 +225,14 @@ def _common(held: Ids, text: Ids) -> int:
     return low
 
 
-def _library() -> Any:
+@cache
+def _library() -> tuple[Any, Any]:
+    """llama.cpp, told to be silent, and what tells it: that must live as long as the library, which calls it."""
     try:
         import llama_cpp
     except ImportError as error:
         raise ExtraMissing('llama.cpp is not installed. Get it with: pip install "memptm[llamacpp]"') from error
-    return llama_cpp
+    silent = llama_cpp.llama_log_callback(lambda *_: None)
+    llama_cpp.llama_log_set(silent, ctypes.c_void_p(0))
+    llama_cpp.llama_backend_init()
+    return llama_cpp, silent

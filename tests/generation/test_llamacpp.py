@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from memptm.errors import ExtraMissing, InputError, ModelMissing
+from memptm.generation import llamacpp
 from memptm.generation.generator import DEFAULT, Generator
-from memptm.generation.llamacpp import Sequences, _common
+from memptm.generation.llamacpp import Sequences, _common, _library
 from memptm.generation.load import _gguf
 from memptm.generation.rag import Rag
 from memptm.models import resolve
@@ -29,6 +30,7 @@ def test_how_far_two_texts_are_alike():
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "llama_cpp", None)
+    monkeypatch.setattr(llamacpp, "_library", _library.__wrapped__)
     with pytest.raises(ExtraMissing, match=r"memptm\[llamacpp\]"):
         Generator.load(DEFAULT, backend="llama.cpp")
 
