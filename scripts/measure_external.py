@@ -110,6 +110,7 @@ def compared(measured: Measured, without: Sequence[float]) -> Json:
 @click.option("--runs", "folder", type=click.Path(path_type=Path), default=Path("runs/xl_external"))
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0, 1, 2))
 @click.option("--steps", type=int, help="At most, of a run.")
+@click.option("--texts", "wanted", multiple=True, type=click.Choice(["stories", "stories joined", "novels"]))
 @click.option("--train-only", is_flag=True)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
 def main(
@@ -118,6 +119,7 @@ def main(
     folder: Path,
     seeds: tuple[int, ...],
     steps: int | None,
+    wanted: tuple[str, ...],
     train_only: bool,
     out: Path,
 ) -> None:
@@ -137,7 +139,8 @@ def main(
         if not train_only:
             vocabulary = Tokenizer.from_file(str(at / "tokenizer.json"))
             named = sets(vocabulary, test["SQuALITY"], novels(austen) if austen else [])
-            measure(Runs(out / "xl_external.jsonl"), TransformerXL.load(at), seed, named)
+            chosen = {name: one for name, one in named.items() if name in (wanted or named)}
+            measure(Runs(out / "xl_external.jsonl"), TransformerXL.load(at), seed, chosen)
 
 
 def measure(results: Runs, model: TransformerXL, seed: int, named: dict[str, tuple[list[list[int]], int]]) -> None:
