@@ -13,8 +13,9 @@ import click
 import torch
 
 from memptm.evaluation.metrics import bootstrap
+from memptm.generation.decoding import fingerprint
 from memptm.generation.generator import DEFAULT, Generator
-from memptm.generation.knn import Gate, Neighbours, Surprise, fingerprint, fit_gate, read_states, surprise
+from memptm.generation.knn import Gate, Neighbours, Surprise, fit_gate, read_states, surprise
 from memptm.memory.tokens import TokenStore
 from memptm.types import Json
 from runs import RESULTS, Runs

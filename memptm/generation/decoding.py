@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from memptm.errors import InputError
 
 Ids = list[int]
 SCORED_ROWS = 16  # answers × prompts in a forward pass
+SOME = 64  # numbers at either end of a weight that its fingerprint sees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,7 @@ class LanguageModel:
 
     Attributes:
         pad: any id; padding is masked. multiple: widths are padded to it, for oneDNN keeps a kernel for each shape.
+        window: tokens that the model was made for; None if it does not say. ends: ids that end a text.
         mix: makes log p of hidden states and the model's log p (knn.py), if set.
     """
 
@@ -90,6 +93,11 @@ class LanguageModel:
         self.device = next(model.parameters()).device
         self._takes = frozenset(inspect.signature(model.forward).parameters)
         self.mix: Callable[[Tensor, Tensor], Tensor] | None = None
+        config = model.config.get_text_config()
+        sizes = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions"))
+        self.window: int | None = next((int(size) for size in sizes if size), None)
+        ends = model.generation_config.eos_token_id
+        self.ends: Sequence[int] = ends if isinstance(ends, list) else [] if ends is None else [ends]
         self._cache_name = "cache" if "cache" in self._takes else "past_key_values"  # renamed in transformers 5.2x
 
     @torch.inference_mode()
@@ -245,3 +253,13 @@ def within(answers: Sequence[Ids], device: torch.device) -> Tensor:
     """(b, longest) booleans: False past an answer's end."""
     lengths = torch.tensor([len(ids) for ids in answers], device=device)
     return torch.arange(int(lengths.max()), device=device) < lengths[:, None]
+
+
+def fingerprint(model: LanguageModel) -> str:
+    """A hash of some numbers of every weight, the same in float32 and bfloat16; any training changes it."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, weight in model.model.named_parameters():
+        flat = weight.detach().flatten()
+        some = torch.cat([flat[:SOME], flat[-SOME:]]).cpu().to(torch.bfloat16)
+        digest.update(name.encode() + str(tuple(weight.shape)).encode() + some.view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import exp
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from memptm.generation.decoding import Ids, LanguageModel, State
-from memptm.generation.load import load
+from memptm.errors import InputError
+from memptm.generation.decoding import Ids, LanguageModel, State, fingerprint
+from memptm.generation.llamacpp import LlamaCpp
+from memptm.generation.load import load, load_gguf
 from memptm.generation.prompt import ANSWER_TOKENS, NOT_THERE, Prompt, PromptWriter
+from memptm.generation.stream import ReadState, Stream, can_stream
 from memptm.progress import Progress, silent
 from memptm.types import Json, Passage
 
@@ -22,6 +26,7 @@ DEFAULT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 ADAPTER = Path(__file__).parent.parent / "weights" / "generator"
 WINDOW = 2048  # tokens read at most, where the model could read more
 BATCH_TOKENS = 2048  # prompt tokens a forward pass
+Backend = Literal["torch", "llama.cpp"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,7 @@ class Generation:
         null_probability: p of the not-there phrase under the model, or, with ``null_log_odds``, of both (see ``generate``).
         read: the passages that entered the window, in order; the last may be shortened, and says so in its text and end.
         tokens: generated.
+        state: after question and answer, to go on from, if that was asked for.
     """
 
     text: str | None
@@ -42,6 +48,7 @@ class Generation:
     null_probability: float
     read: tuple[Passage, ...]
     tokens: int
+    state: ReadState | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> Json:
         return {
@@ -53,11 +60,18 @@ class Generation:
         }
 
 
+class Steps(Protocol):
+    """A model that goes on token by token from where it stands: a LanguageModel, or a Stream."""
+
+    def extend(self, state: Any, tokens: Tensor) -> tuple[Any, Tensor]: ...
+
+
 class Generator:
     """Answers questions from passages.
 
     Attributes:
         null_threshold: from this p of the not-there phrase on, the answer is None. Lower says None more often.
+        streams: prompts longer than the window are read in segments, whole; False: passages are left out until they fit.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str = "", null_threshold: float = 0.5) -> None:
@@ -65,22 +79,35 @@ class Generator:
         self.name = name
         self.null_threshold = null_threshold
         self.tokenizer = tokenizer
-        self.language_model = LanguageModel(model, pad=pad)
-        self.writer = PromptWriter(
-            tokenizer, window=_window(model, tokenizer), encoder_decoder=self.language_model.encoder_decoder
+        # LlamaCpp has the calls of a LanguageModel, as far as they need neither weights nor hidden states.
+        self.language_model = (
+            cast("LanguageModel", model) if isinstance(model, LlamaCpp) else LanguageModel(model, pad=pad)
         )
+        self.writer = PromptWriter(
+            tokenizer,
+            window=_window(self.language_model, tokenizer),
+            encoder_decoder=self.language_model.encoder_decoder,
+        )
+        self.streams = isinstance(self.language_model, LanguageModel) and can_stream(self.language_model)
         self.null_ids = self.writer.answer_ids(NOT_THERE)
-        self.stops = torch.tensor(sorted(_stops(model, tokenizer, self.writer)), device=self.language_model.device)
+        self.stops = torch.tensor(
+            sorted(_stops(self.language_model, tokenizer, self.writer)), device=self.language_model.device
+        )
 
     @classmethod
-    def load(cls, name: str | None = None, *, progress: Progress = silent) -> Generator:
+    def load(cls, name: str | None = None, *, backend: Backend = "torch", progress: Progress = silent) -> Generator:
         """The generator called ``name``: a model's name or folder, a .gguf file, or a folder with a LoRA adapter.
 
         None is the default, SmolLM2-135M-Instruct with the shipped adapter.
 
+        Args:
+            backend: "llama.cpp" computes with llama.cpp, on a GGUF file alone, and without an adapter (the default's, too).
         Raises:
-            ModelMissing: nothing can be loaded under that name.
+            ModelMissing: nothing can be loaded under that name. ExtraMissing: llama.cpp is not installed.
         """
+        if backend == "llama.cpp":
+            model, tokenizer = load_gguf(name or DEFAULT)
+            return cls(model, tokenizer, name=name or DEFAULT)
         given = name or (str(ADAPTER) if (ADAPTER / "adapter_config.json").is_file() else DEFAULT)
         model, tokenizer = load(given, progress=progress)
         return cls(model, tokenizer, name=name or DEFAULT)
@@ -101,16 +128,39 @@ class Generator:
         *,
         null_log_odds: float = 0.0,
         stream: Callable[[str], None] | None = None,
+        state: ReadState | None = None,
+        keep: bool = False,
     ) -> Generation:
         """Answer from ``passages`` (likeliest first), greedily.
 
         Args:
             null_log_odds: log odds, by another judge, that the passages do not answer; added to the model's own.
             stream: called with each new piece of the answer's text, never with the not-there phrase.
+            state: go on from what was read and said before. keep: give the state after question and answer.
         Raises:
-            InputError: the question does not fit the model's window.
+            InputError: the question does not fit the model's window, the state is of another model, or the model reads no
+                streams.
         """
-        return self._answer([self.writer.write(question, passages)], [null_log_odds], stream=stream)[0]
+        opening = None if state is None else self._opening(state)
+        prompt = self.writer.write(question, passages, whole=self.streams, opening=opening)
+        if state is None and not keep and self._fits(prompt):
+            return self._answer([prompt], [null_log_odds], stream=stream)[0]
+        return self._answer_on(prompt, null_log_odds, stream, state, keep)
+
+    @torch.inference_mode()
+    def read(self, text: str, state: ReadState | None = None) -> ReadState:
+        """Read a text of any length, as the user's, after what was read and said before; ``generate`` answers from it.
+
+        Raises:
+            InputError: the text is empty, the state is of another model, or the model reads no streams.
+        """
+        ids = self.writer.text_ids(text)
+        if not ids:
+            raise InputError("There is nothing to read. Give a text.")
+        opening = self.writer.head if state is None else self._opening(state)
+        stream = self._stream(len(self.writer.head))
+        decoder = stream.read([*opening, *ids], None if state is None else state.decoder)
+        return ReadState(decoder, open=True, model=self._fingerprint)
 
     def generate_batch(
         self,
@@ -120,12 +170,15 @@ class Generator:
         null_log_odds: Sequence[float] | None = None,
     ) -> list[Generation]:
         """One answer a question, as ``generate`` gives it alone."""
-        prompts = [self.writer.write(q, z) for q, z in zip(questions, passages, strict=True)]
+        prompts = [self.writer.write(q, z, whole=self.streams) for q, z in zip(questions, passages, strict=True)]
         odds = null_log_odds or [0.0] * len(prompts)
         done: dict[int, Generation] = {}
-        for rows in _batches([len(prompt.ids) for prompt in prompts]):
+        short = [row for row, prompt in enumerate(prompts) if self._fits(prompt)]
+        for rows in _batches([len(prompts[row].ids) for row in short], short):
             made = self._answer([prompts[row] for row in rows], [odds[row] for row in rows])
             done.update(zip(rows, made, strict=True))
+        for row in set(range(len(prompts))) - set(short):
+            done[row] = self._answer_on(prompts[row], odds[row])
         return [done[row] for row in range(len(prompts))]
 
     def log_likelihood(self, question: str, passages: Sequence[Passage], answer: str) -> float:
@@ -140,12 +193,17 @@ class Generator:
 
         For p(y | x, z) under each passage apart: one row a passage.
         """
-        prompts = [self.writer.write(q, z).ids for q, z in zip(questions, passages, strict=True)]
+        prompts = [self.writer.write(q, z, whole=self.streams) for q, z in zip(questions, passages, strict=True)]
         targets = [self.writer.answer_ids(NOT_THERE if answer is None else answer) for answer in answers]
         found: dict[int, float] = {}
-        for rows in _batches([len(p) + len(a) for p, a in zip(prompts, targets, strict=True)]):
-            scores = self.language_model.score([prompts[row] for row in rows], [targets[row] for row in rows])
+        short = [row for row, prompt in enumerate(prompts) if self._fits(prompt)]
+        for rows in _batches([len(prompts[row].ids) + len(targets[row]) for row in short], short):
+            scores = self.language_model.score([prompts[row].ids for row in rows], [targets[row] for row in rows])
             found.update(zip(rows, scores.tolist(), strict=True))
+        for row in set(range(len(prompts))) - set(short):
+            stream = self._stream(prompts[row].front)
+            place = stream.start(prompts[row].ids)
+            found[row] = float(_phrase_log_p(stream, place, place.log_p, targets[row]))
         return [found[row] for row in range(len(prompts))]
 
     @torch.inference_mode()
@@ -157,17 +215,48 @@ class Generator:
         stream: Callable[[str], None] | None = None,
     ) -> list[Generation]:
         state = self.language_model.start([prompt.ids for prompt in prompts])
-        null = self.null_log_p(state)
+        return self._said(self.language_model, state, state.log_p, prompts, null_log_odds, stream)
+
+    @torch.inference_mode()
+    def _answer_on(
+        self,
+        prompt: Prompt,
+        null_log_odds: float,
+        stream: Callable[[str], None] | None = None,
+        state: ReadState | None = None,
+        keep: bool = False,
+    ) -> Generation:
+        """``_answer`` for a prompt that is read in segments, after ``state``."""
+        model = self._stream(prompt.front if state is None else len(self.writer.head))
+        place = model.start(prompt.ids, None if state is None else state.decoder)
+        asked = model.close(place) if keep else None
+        (said,) = self._said(model, place, place.log_p, [prompt], [null_log_odds], stream)
+        if asked is None:
+            return said
+        answer = self.writer.answer_ids(NOT_THERE if said.text is None else said.text)
+        return replace(said, state=ReadState(model.read(answer, asked), open=False, model=self._fingerprint))
+
+    def _said(
+        self,
+        model: Steps,
+        state: Any,
+        log_p: Tensor,
+        prompts: Sequence[Prompt],
+        null_log_odds: Sequence[float],
+        stream: Callable[[str], None] | None,
+    ) -> list[Generation]:
+        """What is answered from where ``model`` stands after the prompts, (b, v) log p of each next token."""
+        null = _phrase_log_p(model, state.copy(), log_p, self.null_ids)
         both = with_odds(null, torch.tensor(null_log_odds, device=null.device))
         silent_rows = both >= self.null_threshold
-        texts, log_p, tokens = self._greedy(state, null, done=silent_rows.clone(), stream=stream)
+        texts, total, tokens = self._greedy(model, state, null, done=silent_rows.clone(), stream=stream)
         found = []
         for row, prompt in enumerate(prompts):
             nothing = bool(silent_rows[row]) or says_nothing(texts[row])
             found.append(
                 Generation(
                     text=None if nothing else texts[row],
-                    probability=float(both[row]) if nothing else exp(float(log_p[row])),
+                    probability=float(both[row]) if nothing else exp(float(total[row])),
                     null_probability=float(both[row]),
                     read=prompt.read,
                     tokens=tokens[row],
@@ -177,16 +266,10 @@ class Generator:
 
     def null_log_p(self, state: State) -> Tensor:
         """(b,) log p of the not-there phrase; ``state`` stays as it is."""
-        rows = len(state.log_p)
-        phrase = torch.tensor(self.null_ids, device=state.log_p.device)
-        first = state.log_p[:, phrase[0]]
-        if len(phrase) == 1:
-            return first
-        _, after = self.language_model.extend(state.copy(), phrase[None, :-1].expand(rows, -1))
-        return first + after.gather(2, phrase[None, 1:, None].expand(rows, -1, 1)).sum(dim=(1, 2))
+        return _phrase_log_p(self.language_model, state.copy(), state.log_p, self.null_ids)
 
     def _greedy(
-        self, state: State, null: Tensor, *, done: Tensor, stream: Callable[[str], None] | None
+        self, model: Steps, state: Any, null: Tensor, *, done: Tensor, stream: Callable[[str], None] | None
     ) -> tuple[list[str], Tensor, list[int]]:
         """Texts, their log p, and how many tokens each took; rows in ``done`` stay empty."""
         rows = len(done)
@@ -207,16 +290,46 @@ class Generator:
                 told = tell_new(stream, texts[0], told, complete=bool(done[0]))
             if bool(done.all()):
                 break
-            state, _ = self.language_model.extend(state, token[:, None])
+            state, _ = model.extend(state, token[:, None])
         if stream is not None:
             tell_new(stream, texts[0], told, complete=True)
         return texts, total, [len(ids) for ids in written]
+
+    def _fits(self, prompt: Prompt) -> bool:
+        """Whether a prompt and its answer fit the window, or must."""
+        return not self.streams or len(prompt.ids) + ANSWER_TOKENS <= self.writer.window
+
+    def _stream(self, sinks: int) -> Stream:
+        if not isinstance(self.language_model, LanguageModel):
+            raise InputError("llama.cpp reads no streams here. Load the generator without it.")
+        return Stream(self.language_model, window=self.writer.window, sinks=sinks)
+
+    def _opening(self, state: ReadState) -> Ids:
+        """What comes between what was read or said and the user's next text."""
+        if state.model != self._fingerprint:
+            raise InputError(f"The state is of another model than {self.name or 'this one'}. Begin anew without it.")
+        return self.writer.gap if state.open else self.writer.between
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.language_model)
 
     def line_of(self, ids: Ids, *, complete: bool) -> tuple[str, bool]:
         """The answer's text so far, and whether its line has ended."""
         text = self.tokenizer.decode(ids[:-1] if complete else ids, skip_special_tokens=True).lstrip()
         line, newline, _ = text.partition("\n")
         return line.strip(), bool(newline)
+
+
+def _phrase_log_p(model: Steps, state: Any, log_p: Tensor, phrase: Ids) -> Tensor:
+    """(b,) log p of a phrase after ``state``, which must not be used again; (b, v) log_p of what follows it."""
+    ids = torch.tensor(phrase, device=log_p.device)
+    first = log_p[:, ids[0]]
+    if len(ids) == 1:
+        return first
+    rows = len(log_p)
+    _, after = model.extend(state, ids[None, :-1].expand(rows, -1))
+    return first + after.gather(2, ids[None, 1:, None].expand(rows, -1, 1)).sum(dim=(1, 2))
 
 
 def with_odds(log_null: Tensor, log_odds: Tensor) -> Tensor:
@@ -246,26 +359,22 @@ def says_nothing(text: str) -> bool:
     return text.casefold().strip(" .!\"'") in ("", NOT_THERE)
 
 
-def _window(model: Any, tokenizer: Any) -> int:
-    config = model.config.get_text_config()
-    sizes = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions")]
-    sizes.append(tokenizer.model_max_length)  # a huge number where unknown
+def _window(model: LanguageModel, tokenizer: Any) -> int:
+    sizes = [model.window, tokenizer.model_max_length]  # a huge number where unknown
     return min([WINDOW, *(int(size) for size in sizes if size)])
 
 
-def _stops(model: Any, tokenizer: Any, writer: PromptWriter) -> set[int]:
+def _stops(model: LanguageModel, tokenizer: Any, writer: PromptWriter) -> set[int]:
     """Tokens that end an answer: the model's, the tokenizer's, and what its template closes a turn with."""
-    stops: set[int] = set()
-    for given in (model.generation_config.eos_token_id, tokenizer.eos_token_id):
-        stops.update(given if isinstance(given, list) else [] if given is None else [given])
-    return stops | ({*writer.end[:1]} & {*tokenizer.all_special_ids})
+    own = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    return {*model.ends, *own} | ({*writer.end[:1]} & {*tokenizer.all_special_ids})
 
 
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Rows by length, together at most ``BATCH_TOKENS`` with padding."""
+def _batches(lengths: Sequence[int], rows: Sequence[int]) -> list[list[int]]:
+    """Rows by their lengths, together at most ``BATCH_TOKENS`` with padding."""
     batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batches and lengths[row] * (len(batches[-1]) + 1) <= BATCH_TOKENS:
+    for length, row in sorted(zip(lengths, rows, strict=True)):
+        if batches and length * (len(batches[-1]) + 1) <= BATCH_TOKENS:
             batches[-1].append(row)
         else:
             batches.append([row])

@@ -8,7 +8,6 @@ Khandelwal et al. 2020 (arXiv 1911.00172). λ is a constant, or a gate for each 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from memptm.encoders.base import Keys, key_text
 from memptm.errors import InputError
-from memptm.generation.decoding import Ids, LanguageModel
+from memptm.generation.decoding import Ids, LanguageModel, fingerprint
 from memptm.generation.generator import Generator
 from memptm.memory.memory import Memory
 from memptm.memory.tokens import Tokens, TokenStore
@@ -30,7 +29,6 @@ from memptm.types import Json
 NEIGHBOURS = 64
 TEMPERATURES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # tried when a gate is fitted
 TINY = 1e-30
-SOME = 64  # numbers at either end of a weight that its fingerprint sees
 BATCH = 2  # windows read at once: each has a probability for every word of the vocabulary
 WINDOW = 512  # tokens of a text read at once; half of it is context from the second window on
 
@@ -84,16 +82,6 @@ class Neighbours:
         near = torch.zeros_like(log_p).scatter_add(-1, tokens.clamp(min=0), weights.to(log_p.dtype))
         share = self.gate.share(distances[..., 0])[..., None]
         return torch.logaddexp(log_p + torch.log1p(-share), near.log() + share.log())
-
-
-def fingerprint(model: LanguageModel) -> str:
-    """A hash of some numbers of every weight, the same in float32 and bfloat16; any training changes it."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name, weight in model.model.named_parameters():
-        flat = weight.detach().flatten()
-        some = torch.cat([flat[:SOME], flat[-SOME:]]).cpu().to(torch.bfloat16)
-        digest.update(name.encode() + str(tuple(weight.shape)).encode() + some.view(torch.int16).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def attach(generator: Generator, folder: Path, memory: Memory | None = None) -> str:

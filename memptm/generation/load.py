@@ -17,6 +17,7 @@ import torch
 
 from memptm.encoders import precision
 from memptm.errors import ModelMissing
+from memptm.generation.llamacpp import LlamaCpp, load_llamacpp
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
 
@@ -68,6 +69,18 @@ def load_base(name: str, *, progress: Progress = silent) -> tuple[Any, Any]:
     path = resolve(name)
     gguf = _gguf(path)
     return _read(path if gguf is None else converted(gguf, progress=progress), torch.float32)
+
+
+def load_gguf(name: str) -> tuple[LlamaCpp, Any]:
+    """(model, tokenizer) computed by llama.cpp, of a GGUF file, or a name or folder that holds one.
+
+    Raises:
+        ModelMissing: there is no such file. ExtraMissing: llama.cpp is not installed.
+    """
+    gguf = _gguf(resolve(name))
+    if gguf is None:
+        raise ModelMissing(f"{name} holds no GGUF file, which llama.cpp needs. Give one, or leave llama.cpp out.")
+    return load_llamacpp(gguf)
 
 
 def bfloat16_is_faster() -> bool:

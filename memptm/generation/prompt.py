@@ -27,10 +27,14 @@ Ids = list[int]
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """``ids``: the whole prompt. ``read``: the passages in it, the last one perhaps shortened (``text`` and ``end`` say how far)."""
+    """``ids``: the whole prompt. ``read``: the passages in it, the last one perhaps shortened (``text`` and ``end`` say how far).
+
+    ``front``: the first ids, which say what to look for: instruction and question.
+    """
 
     ids: Ids
     read: tuple[Passage, ...]
+    front: int
 
 
 class PromptWriter:
@@ -41,7 +45,8 @@ class PromptWriter:
 
     Attributes:
         window: tokens of prompt and answer together (the prompt alone for an encoder–decoder).
-        end: the ids that close an answer.
+        head: the ids that open a prompt. end: those that close an answer. after: those between an answer's end and the user's
+            next text. gap: those between two texts of the user.
     """
 
     def __init__(self, tokenizer: Any, *, window: int, encoder_decoder: bool = False) -> None:
@@ -54,44 +59,56 @@ class PromptWriter:
         at = next(n for n in range(len(around)) if around[n : n + len(bare)] == bare)
         before, after = around[:at], around[at + len(bare) :]
         if self._chat:
-            self._head, self._tail, self.end = self._from_template()
-            self._answered, self._next = self._tail, self._between()
-            if before and self._head[: len(before)] != before:  # a template without the BOS its tokenizer adds
-                self._head = [*before, *self._head]
+            self.head, self._tail, self.end, self.between = self._from_template()
+            self._answered = self._tail
+            if before and self.head[: len(before)] != before:  # a template without the BOS its tokenizer adds
+                self.head = [*before, *self.head]
         else:
-            self._head = [*before, *self._ours(f"{INSTRUCTION}\n\n")]
-            self._answered, self._next = self._ours("\nAnswer:"), self._ours("\n\n")
+            self.head = [*before, *self._ours(f"{INSTRUCTION}\n\n")]
+            self._answered = self._ours("\nAnswer:")
             self._tail = self._answered + (after if encoder_decoder else [])
             self.end = [tokenizer.eos_token_id] if encoder_decoder else self._ours("\n")
+            self.between = self._ours("\n")
+        self.gap = self._ours("\n\n")
         self._glued = self._chat or encoder_decoder or _marks_word_starts(tokenizer)
         self._said: tuple[tuple[str, str], ...] = ()
 
     def after(self, said: Sequence[tuple[str, str]]) -> PromptWriter:
         """A writer whose prompts go on from these questions and answers, oldest first, as the chat's history."""
         writer = copy.copy(self)
-        writer._said = tuple(said) if self._next else ()
+        writer._said = tuple(said)
         return writer
 
-    def write(self, question: str, passages: Sequence[Passage]) -> Prompt:
+    def write(
+        self, question: str, passages: Sequence[Passage], *, whole: bool = False, opening: Ids | None = None
+    ) -> Prompt:
         """The prompt for ``question`` with as many of ``passages`` (likeliest first) as fit.
 
+        Args:
+            whole: with all of them, for a model that reads streams; the likeliest last if they do not fit the window, for
+                what was read last is forgotten last.
+            opening: in place of ``head``, where something was read before.
         Raises:
             InputError: the question alone does not fit the window.
         """
+        opening = self.head if opening is None else opening
         asked = self._ours("Question:\n") + self.text_ids(question)
-        gap = self._ours("\n\n")
         said = self._history()
-        room = self.window - self._room - len(self._head) - len(said) - len(self._tail)
-        front = [*asked, *gap]  # asked before reading too: what is read is then read with the question in mind
-        if 2 * len(asked) + len(gap) > room:
+        room = self.window - self._room - len(opening) - len(said) - len(self._tail)
+        front = [*asked, *self.gap]  # asked before reading too: what is read is then read with the question in mind
+        if 2 * len(asked) + len(self.gap) > room:
             front = []
         room -= len(front) + len(asked)
-        if room < 0:
+        if whole:
+            body, read = self._all(passages, room), list(passages)
+        elif room < 0:
             raise InputError(
                 f"The question has {len(asked)} tokens and the model's window {self.window}. Ask a shorter question."
             )
-        body, read = self._fill(passages, room, gap)
-        return Prompt(ids=[*self._head, *said, *front, *body, *asked, *self._tail], read=tuple(read))
+        else:
+            body, read = self._fill(passages, room)
+        ids = [*opening, *said, *front, *body, *asked, *self._tail]
+        return Prompt(ids=ids, read=tuple(read), front=len(opening) + len(said) + len(front))
 
     def answer_ids(self, answer: str) -> Ids:
         """The answer as the model would go on from the prompt, ``end`` included."""
@@ -109,27 +126,32 @@ class PromptWriter:
         ids: Ids = []
         for question, answer in reversed(self._said):
             asked = self._ours("Question:\n") + self.text_ids(question)
-            told = self.text_ids(answer if self._glued else f" {answer}")
-            exchange = [*asked, *self._answered, *told, *self._next]
+            exchange = [*asked, *self._answered, *self.answer_ids(answer), *self.between]
             if len(ids) + len(exchange) > min(HISTORY_TOKENS, self.window // 4):
                 break
             ids = [*exchange, *ids]
         return ids
 
-    def _fill(self, passages: Sequence[Passage], room: int, gap: Ids) -> tuple[Ids, list[Passage]]:
+    def _all(self, passages: Sequence[Passage], room: int) -> Ids:
+        parts = [[*self._ours("Passage:\n"), *self.text_ids(key_text(one)), *self.gap] for one in passages]
+        if sum(map(len, parts)) > room:
+            parts.reverse()
+        return [one for part in parts for one in part]
+
+    def _fill(self, passages: Sequence[Passage], room: int) -> tuple[Ids, list[Passage]]:
         body: Ids = []
         read: list[Passage] = []
         label = self._ours("Passage:\n")
         for passage in passages:
-            left = room - len(body) - len(label) - len(gap)
+            left = room - len(body) - len(label) - len(self.gap)
             ids = self.text_ids(key_text(passage))
             if len(ids) > left:
                 shorter = self._shorten(passage, left)
                 if shorter is not None:
-                    body += [*label, *self.text_ids(key_text(shorter)), *gap]
+                    body += [*label, *self.text_ids(key_text(shorter)), *self.gap]
                     read.append(shorter)
                 break  # those after it are less likely still
-            body += [*label, *ids, *gap]
+            body += [*label, *ids, *self.gap]
             read.append(passage)
         return body, read
 
@@ -155,8 +177,8 @@ class PromptWriter:
         ids: Ids = self.tokenizer(text, add_special_tokens=False).input_ids
         return ids
 
-    def _from_template(self) -> tuple[Ids, Ids, Ids]:
-        """Ids before the user's text, after it, and what closes the answer."""
+    def _from_template(self) -> tuple[Ids, Ids, Ids, Ids]:
+        """Ids before the user's text, after it, what closes the answer, and what then opens the user's next text."""
         system = [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": _SLOT}]
         rendered = self._render(system)
         if rendered is None or INSTRUCTION not in rendered:  # the template knows no system turn
@@ -167,17 +189,16 @@ class PromptWriter:
                 "The model's chat template does not show the user's text once. Use a model with another template."
             )
         head, tail = rendered.split(_SLOT)
-        answered = self._render([*system, {"role": "assistant", "content": _SLOT}], answer=False)
+        said = {"role": "assistant", "content": _SLOT}
+        answered = self._render([*system, said], answer=False)
         closing = self._ours(answered.rpartition(_SLOT)[2]) if answered else []
+        going_on = self._render([*system, said, {"role": "user", "content": _SLOT}])
+        between = self._ours(going_on.split(_SLOT)[2]) if going_on and going_on.count(_SLOT) == 3 else []
         special = closing[:1] if closing and closing[0] in self.tokenizer.all_special_ids else []
         eos = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
-        return self._ours(head), self._ours(tail), special or eos or self._ours("\n")
-
-    def _between(self) -> Ids:
-        """Ids between an answer and the next of the user's texts; none where the template knows no longer chats."""
-        turns = [{"role": role, "content": _SLOT} for role in ("user", "assistant", "user")]
-        rendered = self._render(turns)
-        return self._ours(rendered.split(_SLOT)[2]) if rendered and rendered.count(_SLOT) == 3 else []
+        end = special or eos or self._ours("\n")
+        after = between[len(end) :] if between[: len(end)] == end else between
+        return self._ours(head), self._ours(tail), end, after or self._ours(head)
 
     def _render(self, messages: list[dict[str, str]], *, answer: bool = True) -> str | None:
         from jinja2.exceptions import TemplateError

@@ -126,8 +126,9 @@ class AdaptiveSoftmax(nn.Module):
 
     def _head(self, hidden: Tensor, embedding: AdaptiveEmbedding) -> Tensor:
         """(… words of the first cluster + clusters) log probabilities."""
-        weight = torch.cat([embedding.tables[0], self.cluster])
-        bias = torch.cat([self.biases[0], self.cluster_bias])
+        weight, bias = embedding.tables[0], self.biases[0]
+        if len(self.cluster):
+            weight, bias = torch.cat([weight, self.cluster]), torch.cat([bias, self.cluster_bias])
         return functional.linear(self._projected(hidden, embedding, 0), weight, bias).float().log_softmax(dim=-1)
 
     def _tail(self, hidden: Tensor, embedding: AdaptiveEmbedding, n: int) -> Tensor:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memptm.errors import ExtraMissing, InputError
+from memptm.errors import InputError
 from memptm.working.files import read_tensors, write_tensors
+from memptm.working.past import Past
 
-LINKS, DEPTH = 16, 64  # of the approximate index's graph: neighbours of a key, and how far it is searched
 EARLIER = -1  # a document's number before anything was stored
 
 
@@ -36,18 +35,18 @@ class ExternalMemory:
 
     def __init__(self, rows: int, heads: int, width: int, *, limit: int = 0, exact: bool = True) -> None:
         self.rows, self.heads, self.width, self.limit, self.exact = rows, heads, width, limit, exact
-        none = np.empty((heads, 0, width), np.float32)
-        self._keys: list[NDArray[np.float32]] = [none for _ in range(rows)]
-        self._values: list[NDArray[np.float32]] = [none for _ in range(rows)]
-        self._graphs: list[list[Any]] = [[] for _ in range(rows)]
+        self._pasts = [self._empty() for _ in range(rows)]
         self.documents = [EARLIER] * rows
+
+    def _empty(self) -> Past:
+        return Past(self.heads, self.width, limit=self.limit, exact=self.exact)
 
     def size(self, row: int) -> int:
         """Tokens that a stream has stored."""
-        return int(self._keys[row].shape[1])
+        return len(self._pasts[row])
 
     def add(self, keys: Tensor, values: Tensor, documents: Tensor) -> None:
-        """Store a segment's unit keys and values (b h i d); documents (b i) as they stand in: a new one drops the old."""
+        """Store a segment's keys and values (b h i d); documents (b i) as they stand in: a new one drops the old."""
         for row in range(self.rows):
             numbers = documents[row].tolist()
             last = numbers[-1]
@@ -55,39 +54,20 @@ class ExternalMemory:
             if begin or self.documents[row] != last:
                 self.reset([row])
             self.documents[row] = last
-            new = [_numpy(part[row, :, begin:]) for part in (keys, values)]
-            self._keys[row] = np.concatenate([self._keys[row], new[0]], axis=1)
-            self._values[row] = np.concatenate([self._values[row], new[1]], axis=1)
-            over = self.size(row) - self.limit if self.limit else 0
-            if over > 0:
-                self._keys[row], self._values[row] = self._keys[row][:, over:], self._values[row][:, over:]
-            if not self.exact:
-                self._link(row, new[0], anew=over > 0)
-
-    def _link(self, row: int, new: NDArray[np.float32], *, anew: bool) -> None:
-        """Bring the graphs up to date; they cannot forget, so that a cut memory is linked anew."""
-        faiss = _faiss()
-        if anew or not self._graphs[row]:
-            self._graphs[row] = [
-                faiss.IndexHNSWFlat(self.width, LINKS, faiss.METRIC_INNER_PRODUCT) for _ in range(self.heads)
-            ]
-            new = self._keys[row]
-        for graph, keys in zip(self._graphs[row], new, strict=True):
-            graph.hnsw.efSearch = DEPTH
-            graph.add(np.ascontiguousarray(keys))
+            self._pasts[row].add(_numpy(keys[row, :, begin:]), _numpy(values[row, :, begin:]))
 
     def search(self, queries: Tensor, *, top: int) -> tuple[Tensor, Tensor, Tensor]:
-        """For unit queries (b h i d): keys and values (b h i k d) of the nearest, and booleans (b h i k) where there is one."""
+        """For queries (b h i d): keys and values (b h i k d) of the nearest, and booleans (b h i k) where there is one."""
         shape = (*queries.shape[:3], top)
         keys, values = (np.zeros((*shape, self.width), np.float32) for _ in range(2))
         there = np.zeros(shape, bool)
-        for row in range(self.rows):
-            count = min(top, self.size(row))
+        for row, past in enumerate(self._pasts):
+            count = min(top, len(past))
             for head in range(self.heads if count else 0):
-                nearest = self._nearest(row, head, _numpy(queries[row, head]), count)
+                nearest = past.nearest(head, _numpy(queries[row, head]), count)
                 found = np.clip(nearest, 0, None)
-                keys[row, head, :, :count] = self._keys[row][head][found]
-                values[row, head, :, :count] = self._values[row][head][found]
+                keys[row, head, :, :count] = past.keys[head][found]
+                values[row, head, :, :count] = past.values[head][found]
                 there[row, head, :, :count] = nearest >= 0
         like = queries.detach()
         return (
@@ -96,35 +76,25 @@ class ExternalMemory:
             torch.from_numpy(there).to(like.device),
         )
 
-    def _nearest(self, row: int, head: int, queries: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        if self.exact:
-            _, found = _faiss().knn(queries, self._keys[row][head], count, metric=_faiss().METRIC_INNER_PRODUCT)
-        else:
-            _, found = self._graphs[row][head].search(queries, count)
-        return np.asarray(found, np.int64)
-
     def reset(self, rows: Sequence[int]) -> None:
         """Forget what these streams stored."""
         for row in rows:
-            self._keys[row], self._values[row] = self._keys[row][:, :0], self._values[row][:, :0]
-            self._graphs[row], self.documents[row] = [], EARLIER
+            self._pasts[row], self.documents[row] = self._empty(), EARLIER
 
     def tensors(self) -> dict[str, Tensor]:
         """All that it holds, for a file."""
         found = {"documents": torch.tensor(self.documents)}
-        for row in range(self.rows):
-            found[f"keys/{row}"] = torch.from_numpy(np.ascontiguousarray(self._keys[row]))
-            found[f"values/{row}"] = torch.from_numpy(np.ascontiguousarray(self._values[row]))
+        for row, past in enumerate(self._pasts):
+            found[f"keys/{row}"] = torch.from_numpy(past.keys.copy())
+            found[f"values/{row}"] = torch.from_numpy(past.values.copy())
         return found
 
     def take(self, tensors: dict[str, Tensor]) -> None:
         """Hold what ``tensors`` gave."""
         self.documents = [int(one) for one in tensors["documents"]]
         for row in range(self.rows):
-            self._keys[row], self._values[row] = tensors[f"keys/{row}"].numpy(), tensors[f"values/{row}"].numpy()
-            self._graphs[row] = []
-            if not self.exact and self.size(row):
-                self._link(row, self._keys[row], anew=True)
+            self._pasts[row] = self._empty()
+            self._pasts[row].add(tensors[f"keys/{row}"].numpy(), tensors[f"values/{row}"].numpy())
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
@@ -179,13 +149,3 @@ class Memorizing(nn.Module):
 
 def _numpy(tensor: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
-
-
-def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise ExtraMissing(
-            'FAISS is not installed. Get it with: pip install "memptm[cpu]" (or "memptm[gpu]")'
-        ) from error
-    return faiss

@@ -8,7 +8,7 @@ Axes: b batch, h heads, g heads of keys and values, i query, j key, d width of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from torch.nn import functional
 
 from memptm.errors import InputError
 from memptm.working.files import read_tensors, write_tensors
+from memptm.working.memorizing import ExternalMemory
+from memptm.working.nearest import Nearest
+from memptm.working.window import Window, rotated
 
 FAMILY = ("llama", "mistral", "qwen2")  # the same layers under the same names
 FORGOTTEN = -1  # in place of a document's number: no query sees it
@@ -51,8 +54,12 @@ class DecoderState:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
+        write_tensors(path, self.tensors())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that it holds, for a file."""
         read = torch.tensor(self.read)
-        write_tensors(path, {"keys": self.keys, "values": self.values, "documents": self.documents, "read": read})
+        return {"keys": self.keys, "values": self.values, "documents": self.documents, "read": read}
 
     @classmethod
     def load(cls, path: Path) -> DecoderState:
@@ -71,11 +78,20 @@ class RecurrentDecoder:
     Args:
         model: of transformers. memory: tokens kept between segments, sinks among them. sinks: a document's first tokens that
             stay. segment: tokens read at once; with the memory they must fit what the model was trained for.
+        nearest: for some layers, what they make of the nearest keys that have left the window; see ``external``.
     Raises:
         InputError: another architecture, or more than the model was trained for.
     """
 
-    def __init__(self, model: Any, *, memory: int = 1024, sinks: int = 4, segment: int = 256) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        memory: int = 1024,
+        sinks: int = 4,
+        segment: int = 256,
+        nearest: Mapping[int, Nearest] | None = None,
+    ) -> None:
         config = model.config
         if config.model_type not in FAMILY:
             raise InputError(
@@ -89,6 +105,10 @@ class RecurrentDecoder:
         self.model, self.memory, self.sinks, self.segment = model, memory, sinks, segment
         self.decoder = model.get_decoder()
         self.head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self.nearest = dict(nearest or {})
+        unknown = [layer for layer in self.nearest if not 0 <= layer < config.num_hidden_layers]
+        if unknown:
+            raise InputError(f"The model has layers 0 to {config.num_hidden_layers - 1}, not {unknown[0]}.")
 
     def start(self, batch: int) -> DecoderState:
         """The state of ``batch`` streams of which nothing was read."""
@@ -96,20 +116,39 @@ class RecurrentDecoder:
         none = like.new_empty(config.num_hidden_layers, batch, config.num_key_value_heads, 0, self.head_width)
         return DecoderState(none, none, torch.empty(batch, 0, dtype=torch.long, device=like.device), 0)
 
+    def external(self, batch: int, *, limit: int = 0, exact: bool = True) -> list[ExternalMemory]:
+        """An empty external memory for ``batch`` streams, one a layer that reads it; it takes what leaves the window.
+
+        It belongs to the streams: reading changes it, and ``reset`` it with them.
+        """
+        heads = self.model.config.num_key_value_heads
+        return [ExternalMemory(batch, heads, self.head_width, limit=limit, exact=exact) for _ in self.nearest]
+
     @torch.no_grad()
-    def read(self, ids: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
+    def read(
+        self, ids: Tensor, state: DecoderState | None = None, external: Sequence[ExternalMemory] = ()
+    ) -> tuple[Tensor, DecoderState]:
         """Read ids (b i) of any length; (b i c) states of the last layer, normalised, and the state after them.
 
         The tokens belong to the document that each stream is in, or, after a reset, to a new one.
         """
-        state = state or self.start(len(ids))
-        if state.documents.shape[0] != len(ids):
-            raise InputError(f"The state is of {state.documents.shape[0]} streams, the ids of {len(ids)}.")
         found = []
-        for start in range(0, ids.shape[1], self.segment):
-            hidden, state = self._segment(ids[:, start : start + self.segment], state)
+        for hidden, after in self.segments(ids, state, external):
             found.append(hidden)
-        return torch.cat(found, dim=1), state
+            state = after
+        return torch.cat(found, dim=1), state or self.start(len(ids))
+
+    @torch.no_grad()
+    def segments(
+        self, ids: Tensor, state: DecoderState | None = None, external: Sequence[ExternalMemory] = ()
+    ) -> Iterator[tuple[Tensor, DecoderState]]:
+        """``read``, a segment at a time, so that a long text costs no more memory than a short one."""
+        state = state or self.start(len(ids))
+        for part in torch.split(ids, self.segment, dim=1):
+            window = self.open(state, room=part.shape[1])
+            hidden = self.advance(window, part, external)
+            state = self.close(window, external)
+            yield hidden, state
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(… c) → (… words)."""
@@ -117,12 +156,14 @@ class RecurrentDecoder:
         return scores
 
     @torch.no_grad()
-    def losses(self, ids: Tensor, state: DecoderState | None = None) -> tuple[Tensor, DecoderState]:
+    def losses(
+        self, ids: Tensor, state: DecoderState | None = None, external: Sequence[ExternalMemory] = ()
+    ) -> tuple[Tensor, DecoderState]:
         """−log p of ids[:, 1:], (b i − 1), natural, float32; and the state after all but the last of them."""
         found, state = [], state or self.start(len(ids))
         for start in range(0, ids.shape[1] - 1, self.segment):
             part = ids[:, start : start + self.segment + 1]
-            hidden, state = self.read(part[:, :-1], state)
+            hidden, state = self.read(part[:, :-1], state, external)
             log_p = self.logits(hidden).float().log_softmax(dim=-1)
             found.append(-log_p.gather(-1, part[:, 1:, None]).squeeze(-1))
         return torch.cat(found, dim=1), state
@@ -130,54 +171,98 @@ class RecurrentDecoder:
     @torch.no_grad()
     def generate(
         self, ids: Tensor, *, state: DecoderState | None = None, tokens: int = 64
-    ) -> Iterator[tuple[Tensor, DecoderState]]:
-        """Go on from ids (b i) with the likeliest token each time; yields (b,) tokens and the state before they are read."""
-        for _ in range(tokens):
-            hidden, state = self.read(ids, state)
-            token = self.logits(hidden[:, -1]).argmax(dim=-1)
-            yield token, state
-            ids = token.unsqueeze(1)
+    ) -> Iterator[tuple[Tensor, Window]]:
+        """Go on from ids (b i) with the likeliest token each time; yields (b,) tokens and the window before they are read.
 
-    def _segment(self, ids: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        kept, count = len(state), ids.shape[1]
-        own = state.documents[:, -1:].clamp(min=0) if kept else state.documents.new_zeros(len(ids), 1)
-        begun = (state.documents[:, -1:] == FORGOTTEN).long() if kept else torch.zeros_like(own)
-        documents = torch.cat([state.documents, (own + begun).expand(-1, count)], dim=1)
+        ``close`` makes a state of the window.
+        """
+        hidden, state = self.read(ids, state)
+        window = self.open(state, room=self.segment)
+        for n in range(tokens):
+            token = self.logits(hidden[:, -1]).argmax(dim=-1)
+            yield token, window
+            if n + 1 < tokens:
+                window = window if window.room else self.open(self.close(window), room=self.segment)
+                hidden = self.advance(window, token.unsqueeze(1))
+
+    def open(self, state: DecoderState, *, room: int) -> Window:
+        """The window with what ``state`` keeps, and room for so many tokens, at most a segment."""
+        kept, places = len(state), len(state) + room
+        if places > self.memory + self.segment:
+            raise InputError(
+                f"The state keeps {kept} tokens, more than the memory's {self.memory}. Read on with the memory it was made with."
+            )
+        like = self.decoder.embed_tokens.weight
+        cos, sin = self.decoder.rotary_emb(like, torch.arange(places, device=like.device).unsqueeze(0))
+        layers, batch, heads, _, width = state.keys.shape
+        turned = rotated(state.keys.flatten(0, 1), cos[:, :kept], sin[:, :kept]).view_as(state.keys)
+        keys: list[Tensor] = []
+        turned_keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for buffers, part in ((keys, state.keys), (turned_keys, turned), (values, state.values)):
+            for n in range(layers):
+                buffer = like.new_empty(batch, heads, places, width)
+                buffer[:, :, :kept] = part[n]
+                buffers.append(buffer)
+        documents = state.documents.new_zeros(batch, places)
+        documents[:, :kept] = state.documents
+        return Window(keys, turned_keys, values, documents, cos, sin, kept, state.read)
+
+    def advance(self, window: Window, ids: Tensor, external: Sequence[ExternalMemory] = ()) -> Tensor:
+        """Read ids (b i) into the window's room; (b i c) states of the last layer, normalised."""
+        count, kept = ids.shape[1], window.length
+        if len(window.documents) != len(ids):
+            raise InputError(f"The state is of {len(window.documents)} streams, the ids of {len(ids)}.")
+        last = window.documents[:, kept - 1 : kept] if kept else window.documents.new_zeros(len(ids), 1)
+        documents = window.begin(count, last + (last == FORGOTTEN) * 2)  # what follows a reset is another document
         hidden = self.decoder.embed_tokens(ids)
-        places = torch.arange(kept + count, device=ids.device).unsqueeze(0)
-        turn = self.decoder.rotary_emb(hidden, places)
         seen = self._seen(documents, count)
-        new = []
+        memories = dict(zip(self.nearest, external, strict=True)) if external else {}
         for n, layer in enumerate(self.decoder.layers):
-            hidden, key, value = self._layer(layer, hidden, state.keys[n], state.values[n], turn, seen)
-            new.append((key, value))
+            hidden = self._layer(n, layer, hidden, window, seen, memories.get(n))
+        window.end(count)
+        normed: Tensor = self.decoder.norm(hidden)
+        return normed
+
+    def close(self, window: Window, external: Sequence[ExternalMemory] = ()) -> DecoderState:
+        """The state with what of the window is kept; what is not goes into the external memory."""
+        documents = window.documents[:, : window.length]
         keep = self._kept(documents)
-        keys, values = (torch.stack([self._chosen(pair[which], keep) for pair in new]) for which in (0, 1))
-        state = DecoderState(keys, values, documents.gather(1, keep), state.read + count)
-        return self.decoder.norm(hidden), state
+        if external and keep.shape[1] < window.length:
+            gone = torch.ones_like(documents).scatter(1, keep, 0).nonzero()[:, 1].view(len(documents), -1)
+            for n, memory in zip(self.nearest, external, strict=True):
+                memory.add(_chosen(window.keys[n], gone), _chosen(window.values[n], gone), documents.gather(1, gone))
+        keys, values = (torch.stack([_chosen(one, keep) for one in part]) for part in (window.keys, window.values))
+        return DecoderState(keys, values, documents.gather(1, keep), window.read)
 
     def _layer(
-        self, layer: Any, hidden: Tensor, keys: Tensor, values: Tensor, turn: tuple[Tensor, Tensor], seen: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(b i c) → (b i c), and all keys and values (b g j d), those of the segment behind the memory's."""
+        self, n: int, layer: Any, hidden: Tensor, window: Window, seen: Tensor | None, memory: ExternalMemory | None
+    ) -> Tensor:
+        """(b i c) → (b i c); keys and values of the segment go into the window."""
         attention = layer.self_attn
         normed = layer.input_layernorm(hidden)
         query, key, value = (
             self._by_head(part(normed)) for part in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
-        key, value = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
-        cos, sin = turn
-        count = hidden.shape[1]
-        turned = rotated(query, cos[:, -count:], sin[:, -count:]), rotated(key, cos, sin)
-        attended = functional.scaled_dot_product_attention(*turned, value, attn_mask=seen, enable_gqa=True)
+        cos, sin = window.angles(hidden.shape[1])
+        keys, values = window.write(n, key, rotated(key, cos, sin), value)
+        attended = _attended(rotated(query, cos, sin), keys, values, seen)
+        if memory is not None:
+            documents = window.documents[:, window.length : window.length + hidden.shape[1]]
+            far = rotated(query, *window.angles(1, at=min(self.memory, window.cos.shape[1] - 1)))
+            attended = self.nearest[n](attended, far, memory, documents)
         hidden = hidden + attention.o_proj(attended.transpose(1, 2).flatten(-2))
-        return hidden + layer.mlp(layer.post_attention_layernorm(hidden)), key, value
+        left: Tensor = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+        return left
 
-    def _seen(self, documents: Tensor, count: int) -> Tensor:
-        """(b 1 i j) booleans: keys of the past, in the query's document."""
+    def _seen(self, documents: Tensor, count: int) -> Tensor | None:
+        """(b 1 i j) booleans: keys of the past, in the query's document. None: one query that sees everything."""
+        own = documents[:, -count:, None] == documents[:, None, :]
+        if count == 1 and bool(own.all()):
+            return None
         places = torch.arange(documents.shape[1], device=documents.device)
         past = places[None, :] <= places[-count:, None]
-        return (past & (documents[:, -count:, None] == documents[:, None, :])).unsqueeze(1)
+        return (past & own).unsqueeze(1)
 
     def _kept(self, documents: Tensor) -> Tensor:
         """(b, memory or fewer) places to keep: the newest, and before them the first of the document each row is in."""
@@ -190,18 +275,20 @@ class RecurrentDecoder:
         newest[:, : self.sinks] = torch.minimum(newest[:, : self.sinks], sinks) if self.sinks else newest[:, :0]
         return newest
 
-    def _chosen(self, states: Tensor, keep: Tensor) -> Tensor:
-        """(b g j d) at the places ``keep`` (b k) → (b g k d)."""
-        places = keep[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3])
-        return states.gather(2, places)
-
     def _by_head(self, states: Tensor) -> Tensor:
         """(b t hd) → (b h t d)."""
         return states.view(*states.shape[:2], -1, self.head_width).transpose(1, 2)
 
 
-def rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """(b h t d) turned by the angles of (1 t d): halves, not neighbours, as the Llama family has it."""
-    first, second = states.chunk(2, dim=-1)
-    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
-    return states * cos + torch.cat([-second, first], dim=-1) * sin
+def _attended(query: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None) -> Tensor:
+    """(b h i d): attention of heads that share keys and values (b g j d), without copying those for each."""
+    batch, heads, count, width = query.shape
+    if count > 1:
+        return functional.scaled_dot_product_attention(query, keys, values, attn_mask=seen, enable_gqa=True)
+    grouped = query.view(batch, keys.shape[1], -1, width)
+    return functional.scaled_dot_product_attention(grouped, keys, values, attn_mask=seen).view(batch, heads, 1, width)
+
+
+def _chosen(states: Tensor, places: Tensor) -> Tensor:
+    """(b g j d) at the places (b k) → (b g k d)."""
+    return states.gather(2, places[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3]))

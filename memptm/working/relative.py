@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from memptm.working.attend import attend, shifted
+
 External = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -31,18 +33,6 @@ def distances(keys: int, width: int, *, clamp: int = 0, device: torch.device | N
         distance = distance.clamp(max=clamp)
     angles = distance[:, None] * frequencies
     return functional.pad(torch.cat([angles.sin(), angles.cos()], dim=-1), (0, 0, 0, 1))
-
-
-def shifted(by_distance: Tensor) -> Tensor:
-    """(b h i n+1) scores of queries by distance, n = keys, as (b h i j) scores by key: a view.
-
-    Row i wants distance i + m − j at key j, which is column (i_last − i) + j, since distances fall from left to right. In a
-    row longer by one, that is where row i of a (queries, keys) matrix begins if the flat memory is read from i_last on.
-    What stands above the causal diagonal is garbage and must be masked.
-    """
-    queries, keys = by_distance.shape[-2], by_distance.shape[-1] - 1
-    flat = by_distance.flatten(-2)[..., queries - 1 : queries - 1 + queries * keys]
-    return flat.view(*flat.shape[:-1], queries, keys)
 
 
 class KeysValues(NamedTuple):
@@ -87,16 +77,36 @@ class RelativeAttention(nn.Module):
             (b i c), and the keys and values of memory and segment.
         """
         q, new = self._by_head(self.query(hidden)), self.project(hidden)
+        learns = torch.is_grad_enabled() and hidden.device.type == "cpu"
+        way = self._by_hand if learns and not (self.dropout and self.training) else self._fused
+        attended, known = way(q, past, new, r, u, v, hide)
+        if external is not None:
+            attended = external(attended, q, new.keys, new.values)
+        projected: Tensor = self.out(attended.transpose(1, 2).flatten(-2))
+        return projected, known
+
+    def _by_hand(
+        self, q: Tensor, past: KeysValues, new: KeysValues, r: Tensor, u: Tensor, v: Tensor, hide: Tensor
+    ) -> tuple[Tensor, KeysValues]:
+        """What training on a CPU is fastest with; heads first, so that nothing is copied for it."""
+        k, value = (
+            torch.cat([old.transpose(0, 1), one.transpose(0, 1)], dim=2) for old, one in zip(past, new, strict=True)
+        )
+        hide = hide[(None,) * (4 - hide.dim())].transpose(0, 1)
+        attended = attend(q.transpose(0, 1), k, value, r, u, v, hide)
+        return attended.transpose(0, 1), KeysValues(k.transpose(0, 1), value.transpose(0, 1))
+
+    def _fused(
+        self, q: Tensor, past: KeysValues, new: KeysValues, r: Tensor, u: Tensor, v: Tensor, hide: Tensor
+    ) -> tuple[Tensor, KeysValues]:
+        """PyTorch's own attention, the relative term as its bias."""
         k, value = torch.cat([past.keys, new.keys], dim=2), torch.cat([past.values, new.values], dim=2)
         scale = self.head_width**-0.5
         bias = (shifted((q + v[:, None]) @ r.transpose(-1, -2)) * scale).masked_fill(hide, -torch.inf)
         attended = functional.scaled_dot_product_attention(
             q + u[:, None], k, value, attn_mask=bias, dropout_p=self.dropout if self.training else 0.0, scale=scale
         )
-        if external is not None:
-            attended = external(attended, q, new.keys, new.values)
-        projected: Tensor = self.out(attended.transpose(1, 2).flatten(-2))
-        return projected, KeysValues(k, value)
+        return attended, KeysValues(k, value)
 
     def project(self, states: Tensor) -> KeysValues:
         """(b t c) as keys and values."""

@@ -129,9 +129,10 @@ def test_a_question_that_leaves_room_for_one_is_asked_once(chat):
         chat.writer.write("why " * 2000, PASSAGES)
 
 
-def test_only_what_was_read_is_reported(chat):
-    said = chat.generate(QUESTION, PASSAGES)
-    assert said.read == chat.writer.write(QUESTION, PASSAGES).read
+def test_only_what_was_read_is_reported(t5):
+    said = t5.generate(QUESTION, PASSAGES)
+    assert said.read == t5.writer.write(QUESTION, PASSAGES).read
+    assert len(said.read) < len(PASSAGES)
 
 
 def test_the_text_is_one_line_and_its_probability_is_the_product_over_its_tokens(generator):
@@ -185,13 +186,13 @@ def test_what_is_streamed_is_the_text(generator):
 
 def test_greedy_text_equals_transformers_own(chat):
     chat.null_threshold = 2.0
-    ids = torch.tensor([chat.writer.write(QUESTION, PASSAGES[:3]).ids])
+    ids = torch.tensor([chat.writer.write(QUESTION, PASSAGES[:1]).ids])
     model = chat.language_model.model
     theirs = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=ANSWER_TOKENS, do_sample=False)
     text = (
         chat.tokenizer.decode(theirs[0, ids.shape[1] :], skip_special_tokens=True).lstrip().partition("\n")[0].strip()
     )
-    assert (chat.generate(QUESTION, PASSAGES[:3]).text or "") == text
+    assert (chat.generate(QUESTION, PASSAGES[:1]).text or "") == text
 
 
 def test_lengths_to_be_generated_are_not_taken_from_neighbours(generator):
@@ -232,7 +233,7 @@ def test_batches_are_filled_by_length_and_lose_no_row():
     from memptm.generation.generator import BATCH_TOKENS, _batches
 
     lengths = [5, 900, 30, 2000, 7, 900, 4000, 1]
-    batches = _batches(lengths)
+    batches = _batches(lengths, range(len(lengths)))
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     assert all(len(batch) == 1 or max(lengths[row] for row in batch) * len(batch) <= BATCH_TOKENS for batch in batches)
     assert all(lengths[a] <= lengths[b] for a, b in pairwise([row for batch in batches for row in batch]))

@@ -72,6 +72,22 @@ def test_the_oldest_go_when_a_limit_is_reached(exact):
     assert torch.allclose(keys[0, :, 0, 0], memory.tensors()["keys/0"][:, 0])
 
 
+def test_a_graph_that_forgets_never_finds_what_went_and_finds_most_of_what_stayed():
+    """Over many segments, so that it is made anew on the way."""
+    exact, graph = (ExternalMemory(1, 2, 6, limit=50, exact=exact) for exact in (True, False))
+    same = []
+    for n in range(60):
+        keys, values = units(1, 2, 7, 6, seed=n), drawn(1, 2, 7, 6, seed=1000 + n)
+        for memory in (exact, graph):
+            memory.add(keys, values, torch.zeros(1, 7).long())
+        one, other = (memory.search(units(1, 2, 4, 6, seed=n + 500), top=5)[0] for memory in (exact, graph))
+        held = {tuple(key) for key in exact.tensors()["keys/0"].flatten(0, 1).tolist()}
+        assert all(tuple(key) in held for key in other.flatten(0, 3).tolist())
+        same.append(float((one == other).all(-1).float().mean()))
+    assert graph.size(0) == 50
+    assert np.mean(same) > 0.9
+
+
 def test_fewer_than_asked_for_are_marked_and_none_is_none():
     memory = ExternalMemory(1, 2, 6)
     assert not bool(memory.search(units(1, 2, 3, 6), top=4)[2].any())

@@ -7,7 +7,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from memptm.errors import InputError
-from memptm.working.recurrence import DecoderState, RecurrentDecoder, rotated
+from memptm.working.nearest import Nearest
+from memptm.working.recurrence import DecoderState, RecurrentDecoder
+from memptm.working.window import rotated
 from tests.generation.tiny import causal, encoder_decoder
 
 
@@ -162,3 +164,95 @@ def test_what_cannot_be_streamed_is_said(model, tmp_path):
     other = AutoModelForSeq2SeqLM.from_pretrained(encoder_decoder(tmp_path))
     with pytest.raises(InputError, match="Llama family"):
         RecurrentDecoder(other)
+
+
+def test_generation_goes_on_when_the_window_is_full(model):
+    """What a segment's last token sees is what the same token sees that was read alone: the window is cut at its end."""
+    decoder = RecurrentDecoder(model, memory=12, sinks=2, segment=6)
+    ids = words(length=20)
+    written = [token for token, _ in decoder.generate(ids, tokens=15)]
+    hidden, state = decoder.read(ids)
+    expected = []
+    for n in range(15):
+        if n % 6 == 0:
+            part, opened = [], state
+        token = decoder.logits(hidden[:, -1]).argmax(-1)
+        expected.append(token)
+        part.append(token)
+        hidden, state = decoder.read(torch.stack(part, dim=1), opened)
+    assert torch.equal(torch.stack(written), torch.stack(expected))
+
+
+def test_a_copied_window_goes_its_own_way(model):
+    decoder = RecurrentDecoder(model, memory=32, segment=16)
+    _, state = decoder.read(words(length=20))
+    with torch.no_grad():
+        window = decoder.open(state, room=16)
+        other = window.copy()
+        decoder.advance(other, words(length=7, seed=3))
+        ours = decoder.advance(window, words(length=5, seed=4))
+        assert torch.equal(ours, decoder.read(words(length=5, seed=4), state)[0])
+    assert (window.length, other.length, window.room) == (25, 27, 11)
+
+
+def with_nearest(model, share, **sizes):
+    part = Nearest(model.config.num_attention_heads, top=3, share=share).to(torch.float64)
+    return RecurrentDecoder(model, nearest={1: part}, **sizes)
+
+
+def test_a_shut_gate_changes_nothing(model):
+    plain, decoder = (with_nearest(model, 0.0, memory=10, sinks=2, segment=5) for _ in range(2))
+    ids = words(length=60)
+    assert torch.equal(decoder.read(ids, None, decoder.external(2))[0], plain.read(ids)[0])
+
+
+def test_what_leaves_the_window_is_stored_in_its_order_and_nothing_else(model):
+    decoder = with_nearest(model, 0.5, memory=10, sinks=2, segment=5)
+    external = decoder.external(2)
+    whole = RecurrentDecoder(model, memory=60, segment=5)
+    ids = words(length=17)
+    _, kept = whole.read(ids[:, :10])
+    _, state = decoder.read(ids[:, :10], None, external)
+    assert external[0].size(0) == 0
+    decoder.read(ids[:, 10:], state, external)
+    assert [external[0].size(row) for row in range(2)] == [7, 7]
+    stored = external[0].tensors()["keys/1"]
+    assert torch.allclose(stored[:, :5].double(), kept.keys[1, 1][:, 2:7], atol=1e-5)  # behind the two sinks
+
+
+def test_the_nearest_are_read_as_by_hand(model):
+    """One step of the layer against all stored keys, scored at the memory's distance, the best three, a softmax, a share."""
+    decoder = with_nearest(model, 0.3, memory=10, sinks=2, segment=5)
+    external = decoder.external(1)
+    decoder.read(words(batch=1, length=40), None, external)
+    part, memory = decoder.nearest[1], external[0]
+    torch.manual_seed(0)
+    local, query = torch.randn(2, 1, 4, 5, decoder.head_width, dtype=torch.float64)
+    mixed = part(local, query, memory, torch.zeros(1, 5).long())
+    tensors = memory.tensors()
+    for head in range(4):
+        keys, values = (tensors[f"{name}/0"][head // 2].double() for name in ("keys", "values"))
+        best = (query[0, head] @ keys.t()).topk(3, dim=1)
+        read = (best.values / decoder.head_width**0.5).softmax(1).unsqueeze(1) @ values[best.indices]
+        assert torch.allclose(mixed[0, head], 0.3 * read.squeeze(1) + 0.7 * local[0, head], atol=1e-5)
+    assert torch.equal(part(local, query, memory, torch.ones(1, 5).long()), local)  # of another document
+
+
+def test_what_is_far_beyond_the_window_is_read_again(model):
+    decoder = with_nearest(model, 0.5, memory=8, sinks=0, segment=4)
+    ids = words(batch=1, length=60)
+    changed = ids.clone()
+    changed[:, :4] += 1
+    ends = [decoder.read(one, None, decoder.external(1))[0][:, -1] for one in (ids, changed)]
+    lost = [decoder.read(one)[0][:, -1] for one in (ids, changed)]
+    assert float((lost[0] - lost[1]).abs().max()) == 0
+    assert float((ends[0] - ends[1]).abs().max()) > 0
+
+
+def test_a_state_that_does_not_fit_is_said(model):
+    large, small = (RecurrentDecoder(model, memory=size, segment=4) for size in (40, 10))
+    _, state = large.read(words())
+    with pytest.raises(InputError, match="more than the memory's 10"):
+        small.read(words(), state)
+    with pytest.raises(InputError, match="layers 0 to 1"):
+        RecurrentDecoder(model, memory=40, segment=4, nearest={5: Nearest(4)})

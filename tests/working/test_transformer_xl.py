@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 
 from memptm.errors import InputError, ModelMissing
 from memptm.working.adaptive import IGNORED, AdaptiveEmbedding, AdaptiveSoftmax
+from memptm.working.attend import shifted
 from memptm.working.convert import from_original, load_original, original_config
-from memptm.working.relative import RelativeAttention, distances, hidden_keys, shifted
+from memptm.working.relative import RelativeAttention, distances, hidden_keys
 from memptm.working.state import State
 from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig, mean_loss
 from tests.working import naive_xl
