@@ -179,9 +179,6 @@ def main(data: Path, folder: Path, only: tuple[str, ...], out: Path) -> None:
     memory, itself = (load_encoder(str((folder / name / "encoder").resolve())) for name in ("memory", "itself"))
     ways: dict[str, tuple[Encoder, Callable[[Encoder, Task], Keys]]] = {
         "MiniLM": (plain, alone),
-        "MiniLM, title before": (plain, titled),
-        "MiniLM, two passages before": (plain, written_before),
-        "MiniLM, late chunking": (plain, late),
         "adapted": (adapted, alone),
         "adapted, title before": (adapted, titled),
         "adapted, two passages before": (adapted, written_before),
@@ -195,8 +192,8 @@ def main(data: Path, folder: Path, only: tuple[str, ...], out: Path) -> None:
         groups = [f"{place}/{question}" if task.whole else group for place, question, _, group in task.questions]
         values: dict[str, dict[int, list[float]]] = {}
         for way, (encoder, made) in ways.items():
-            if (made is titled and not any(task.titles)) or (made in (written_before, late, mean) and name == "SQuAD"):
-                continue
+            if (made is titled and not any(task.titles)) or (made is not alone and name == "SQuAD"):
+                continue  # passages that stand alone have no past: memory's keys are the adapted ones, exactly
             values[way] = recalls(encoder, task, made(encoder, task))
             metrics: Json = {"n": len(task.questions)}
             for k in task.at:
