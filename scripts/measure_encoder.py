@@ -84,6 +84,7 @@ def squad(data: Path) -> Task:
     return Task([[one] for one in contexts], [range(len(contexts))], questions, [""] * len(contexts), (1, 5, 20))
 
 
+CONTROLS = ("adapted", "the same training, itself read", "adapted, mean of two keys")
 TASKS: dict[str, Callable[[Path], Task]] = {"LoCoMo": locomo, "stories": stories, "SQuAD": squad}
 
 
@@ -173,8 +174,10 @@ def told(values: Sequence[float], groups: Sequence[str], *, signed: bool = False
 @click.option("--only", multiple=True, type=click.Choice(list(TASKS)))
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
 def main(data: Path, folder: Path, only: tuple[str, ...], out: Path) -> None:
-    """Write OUT/encoder.jsonl, and OUT/encoder_categories.jsonl for LoCoMo."""
-    results, by_category = Runs(out / "encoder.jsonl"), Runs(out / "encoder_categories.jsonl")
+    """Write OUT/encoder.jsonl, OUT/encoder_gain.jsonl, and OUT/encoder_categories.jsonl for LoCoMo."""
+    results, by_category, gained = (
+        Runs(out / f"{name}.jsonl") for name in ("encoder", "encoder_categories", "encoder_gain")
+    )
     plain, adapted = load_encoder(), load_encoder(str((folder / "memory" / "adapt" / "encoder").resolve()))
     memory, itself = (load_encoder(str((folder / name / "encoder").resolve())) for name in ("memory", "itself"))
     ways: dict[str, tuple[Encoder, Callable[[Encoder, Task], Keys]]] = {
@@ -198,13 +201,15 @@ def main(data: Path, folder: Path, only: tuple[str, ...], out: Path) -> None:
             metrics: Json = {"n": len(task.questions)}
             for k in task.at:
                 metrics[f"recall@{k}"] = told(values[way][k], groups)
-            if way == "memory":
-                for control in ("adapted", "the same training, itself read", "adapted, mean of two keys"):
-                    for k in task.at if control in values else ():
-                        pairs = zip(values[way][k], values[control][k], strict=True)
-                        metrics[f"@{k} over {control}"] = told([a - b for a, b in pairs], groups, signed=True)
             click.echo(f"{name}, {way}: {metrics}")
             results.append({"task": name, "keys": way}, 0, metrics)
+            for control in CONTROLS if way == "memory" else ():
+                gains = {}
+                for k in task.at:
+                    pairs = zip(values[way][k], values[control][k], strict=True)
+                    gains[f"recall@{k}"] = told([a - b for a, b in pairs], groups, signed=True)
+                click.echo(f"{name}, memory over {control}: {gains}")
+                gained.append({"task": name, "over": control}, 0, gains)
             if name == "LoCoMo":
                 for category in CATEGORIES.values():
                     chosen = [n for n, one in enumerate(task.questions) if one[3] == category]
