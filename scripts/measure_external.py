@@ -140,7 +140,7 @@ def main(
             vocabulary = Tokenizer.from_file(str(at / "tokenizer.json"))
             named = sets(vocabulary, test["SQuALITY"], novels(austen) if austen else [])
             chosen = {name: one for name, one in named.items() if name in (wanted or named)}
-            measure(Runs(out / "xl_external.jsonl"), TransformerXL.load(at), seed, chosen)
+            measure(Runs(out / "xl_external.jsonl"), TransformerXL.load(at), seed, chosen, int(made["steps"]))
 
 
 def measure(results: Runs, model: TransformerXL, seed: int, named: dict[str, tuple[list[list[int]], int]]) -> None:
@@ -150,7 +150,7 @@ def measure(results: Runs, model: TransformerXL, seed: int, named: dict[str, tup
     for name, (documents, skipped) in named.items():
         kept = [one for one in KEPT if one < max(map(len, documents))]
         settings: list[Json] = [
-            {"texts": name, "external": size, "search": search}
+            {"texts": name, "external": size, "search": search, "steps": steps}
             for size, search in [(0, "–"), *((size, way) for size in kept for way in ("exact", "graph"))]
         ]
         if all(results.done(one, seed) for one in settings):
