@@ -143,7 +143,9 @@ def main(
             measure(Runs(out / "xl_external.jsonl"), TransformerXL.load(at), seed, chosen, int(made["steps"]))
 
 
-def measure(results: Runs, model: TransformerXL, seed: int, named: dict[str, tuple[list[list[int]], int]]) -> None:
+def measure(
+    results: Runs, model: TransformerXL, seed: int, named: dict[str, tuple[list[list[int]], int]], steps: int
+) -> None:
     """Each set with each memory, exact and through a graph; a memory longer than every document says nothing new."""
     gates = model.state_dict()[f"memorizing.{READ_BY}.gate"].sigmoid()
     click.echo(f"shares of the external memory, a head: {gates.tolist()}")
