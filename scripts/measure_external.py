@@ -140,17 +140,19 @@ def main(
             vocabulary = Tokenizer.from_file(str(at / "tokenizer.json"))
             named = sets(vocabulary, test["SQuALITY"], novels(austen) if austen else [])
             chosen = {name: one for name, one in named.items() if name in (wanted or named)}
-            measure(Runs(out / "xl_external.jsonl"), TransformerXL.load(at), seed, chosen)
+            measure(Runs(out / "xl_external.jsonl"), TransformerXL.load(at), seed, chosen, int(made["steps"]))
 
 
-def measure(results: Runs, model: TransformerXL, seed: int, named: dict[str, tuple[list[list[int]], int]]) -> None:
+def measure(
+    results: Runs, model: TransformerXL, seed: int, named: dict[str, tuple[list[list[int]], int]], steps: int
+) -> None:
     """Each set with each memory, exact and through a graph; a memory longer than every document says nothing new."""
     gates = model.state_dict()[f"memorizing.{READ_BY}.gate"].sigmoid()
     click.echo(f"shares of the external memory, a head: {gates.tolist()}")
     for name, (documents, skipped) in named.items():
         kept = [one for one in KEPT if one < max(map(len, documents))]
         settings: list[Json] = [
-            {"texts": name, "external": size, "search": search}
+            {"texts": name, "external": size, "search": search, "steps": steps}
             for size, search in [(0, "–"), *((size, way) for size in kept for way in ("exact", "graph"))]
         ]
         if all(results.done(one, seed) for one in settings):
