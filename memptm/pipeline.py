@@ -29,7 +29,6 @@ MAX_QUESTION = 10_000  # characters; a question is short, and what is longer is 
 BEAMS = 3  # of rag-sequence
 IN_HAND = 5  # passages of a text in hand that a generator reads
 RECALLED = 20  # passages, at least, whose blocks MemRecall chooses from
-READ_BY_RECALL = False  # a text in hand that is longer than the window; scripts/measure_recall.py compares
 RECALL_TOKENS = 640  # of blocks that a generator reads: as much as five passages
 
 Stream = Callable[[str], None]
@@ -71,6 +70,7 @@ class QA:
         self.memory, self.method, self.mode, self.nodes = memory, method, mode, nodes
         self._reader, self._generator = reader, generator
         self.recall, self.judge = recall, judge
+        self._judge: Judge | None = None
         self._cogqa: CogQA | None = None
 
     @property
@@ -96,11 +96,12 @@ class QA:
         """What chooses blocks."""
         from memptm.working.recall import MemRecall
 
-        if self.judge is None or isinstance(self.judge, str):
+        if self._judge is None:
             from memptm.generation.untrained import load_judge
 
-            self.judge = load_judge(self.judge)
-        return MemRecall(judge=self.judge)
+            given = self.judge
+            self._judge = load_judge(given) if given is None or isinstance(given, str) else given
+        return MemRecall(judge=self._judge)
 
     def __call__(
         self,
@@ -197,7 +198,7 @@ class QA:
         Args:
             text: what is read.
             recall: True: a judge picks the blocks that are read (MemRecall). False: the reader goes over everything in
-                overlapping windows, a generator reads the nearest passages. None: what is best by default.
+                overlapping windows, a generator reads the nearest passages. None: True where this QA was given a judge.
             progress: told of what is done.
         Raises:
             InputError: the question is empty or overlong.
@@ -210,7 +211,7 @@ class QA:
         passages = [whole.passage_of(document) for document in documents if document.text.strip()]
         if not passages:
             return self._nothing_to_read(question)
-        recalled = READ_BY_RECALL if recall is None else recall
+        recalled = self.judge is not None if recall is None else recall
         if self.method not in SPANS:
             read = self._recalled(question, passages, progress) if recalled else self._nearest(question, documents)
             answer = self._write(question, *read)

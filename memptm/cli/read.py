@@ -32,7 +32,7 @@ Result = dict[str, Any] | None
 @click.option(
     "--recall/--no-recall",
     default=None,
-    help="Read the blocks that a judge picks (MemRecall), or everything in overlapping windows; without either, the judge's where the document is longer than the window.",
+    help="Read the blocks that a judge picks (MemRecall), or everything in overlapping windows; without either, a judge's where --judge names one.",
 )
 @click.option("--judge", metavar="NAME", help="A judge's folder (train recall), or: embedding, bm25.")
 @click.option("--reader", metavar="NAME", help="A reader's folder.")
