@@ -12,14 +12,13 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from held_out import rows
+from held_out import STORIES_BESIDE, rows
+from memptm.documents.sentences import sentences_across_lines
 from memptm.memory.memory import Memory
 from memptm.training.examples import occurrences
-from memptm.training.pairs import sentences
 from memptm.training.splits import held_out_passage
 from memptm.types import Block, Document, Json
 
-STORIES_BESIDE = 60  # of fairytale_train, in the index that fairytale_val is tested in
 PARAGRAPHS = 1500  # of each set
 TITLED = 0.5  # how often a paragraph keeps its title: passages do without one, too
 
@@ -128,7 +127,7 @@ def follow_ups(data: Path) -> list[Json]:
 def _cut(text: str, chance: random.Random) -> list[str]:
     parts: list[str] = []
     group: list[str] = []
-    for start, end in sentences(text):
+    for start, end in sentences_across_lines(text):
         group.append(" ".join(text[start:end].split()))
         if chance.random() < 0.6:
             parts.append(" ".join(group))

@@ -15,6 +15,9 @@ from memptm.training.negatives import mine
 from memptm.training.splits import by_article, by_passage
 from memptm.types import Document, Hit, Json, Passage
 
+# Of fairytale_train, in the index that fairytale_val is tested in; nothing of them is trained on.
+STORIES_BESIDE = 60
+
 
 def rows(path: Path) -> list[Json]:
     """The objects of a JSONL file."""

@@ -15,8 +15,7 @@ import click
 import numpy as np
 import torch
 
-from encoder_data import STORIES_BESIDE
-from held_out import reading_sets, rows
+from held_out import STORIES_BESIDE, reading_sets, rows
 from memptm.encoders import Encoder, load_encoder
 from memptm.encoders.base import Keys, ReadsDocuments
 from memptm.encoders.sentence import BertEncoder, padded

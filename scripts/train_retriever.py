@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from held_out import is_right, open_index, reading_sets, recalls, rows
+from held_out import STORIES_BESIDE, is_right, open_index, reading_sets, recalls, rows
 from memptm.encoders import load_encoder
 from memptm.memory.memory import Memory
 from memptm.memory.rekey import rekey
@@ -25,8 +25,6 @@ from memptm.training.splits import held_out_passage
 from memptm.types import Document, Hit, Json
 from runs import RESULTS, Runs
 
-# Of fairytale_train, in the index that fairytale_val is tested in; their questions are not trained on.
-STORIES_BESIDE = 60
 # On the stories, eight learn the questions by heart, and two of both sides are worse than one.
 EPOCHS = {"questions": {"stories": 4, "squad": 2}, "both": {"stories": 1, "squad": 1}}
 LEARNING_RATE = {"questions": 5e-5, "both": 3e-5}

@@ -11,15 +11,21 @@ _LINE = re.compile(r"[^\r\n]+")
 
 def sentences(text: str) -> list[tuple[int, int]]:
     """Characters (start, end) of each sentence, without blanks around it, in order; a line break ends a sentence."""
+    return [
+        (line.start() + start, line.start() + end)
+        for line in _LINE.finditer(text)
+        for start, end in sentences_across_lines(line[0])
+    ]
+
+
+def sentences_across_lines(text: str) -> list[tuple[int, int]]:
+    """As ``sentences``, but a line break alone ends none."""
     found = []
-    for line in _LINE.finditer(text):
-        for one in sentencex.get_sentence_boundaries("en", line[0]):
-            start, end = line.start() + one["start_index"], line.start() + one["end_index"]
-            said = text[start:end]
-            start += len(said) - len(said.lstrip())
-            end -= len(said) - len(said.rstrip())
-            if start < end:
-                found.append((start, end))
+    for one in sentencex.get_sentence_boundaries("en", text):
+        inside = text[one["start_index"] : one["end_index"]]
+        start = one["start_index"] + len(inside) - len(inside.lstrip())
+        if inside.strip():
+            found.append((start, start + len(inside.strip())))
     return found
 
 

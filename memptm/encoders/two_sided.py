@@ -73,6 +73,18 @@ def sides(encoder: Encoder) -> tuple[BertEncoder, BertEncoder]:
     return questions, passages
 
 
+def one_side(encoder: Encoder) -> BertEncoder:
+    """An encoder that reads questions and passages alike.
+
+    Raises:
+        InputError: it has two sides, or cannot be trained here.
+    """
+    questions, passages = sides(encoder)
+    if questions is not passages:
+        raise InputError("The index is opened with an encoder of two sides. Open it with the one that keyed it.")
+    return questions
+
+
 def save_questions(model: Bert, encoder: Encoder, folder: Path) -> None:
     """Write ``model`` as the side that reads questions, beside ``encoder``'s passages; sentence-transformers loads it too."""
     questions, passages = sides(encoder)

@@ -47,24 +47,13 @@ class SpanScorer(nn.Module):
         if not (folder / "model.safetensors").is_file():
             raise ModelMissing(f"{folder} holds no model.safetensors. Give a folder made by memptm train reader.")
         model = cls(config, Bert.load(resolve(config.base)))
-        state = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
-        missing, unexpected = model.load_state_dict(state, strict=False)
-        missing = [name for name in missing if not name.removeprefix("trunk.").startswith(FROZEN)]
-        if missing or unexpected:
-            raise ModelMissing(
-                f"{folder}/model.safetensors does not fit its config.json ({(missing + unexpected)[0]})."
-            )
+        load_learned(model, folder / "model.safetensors", trunk="trunk.")
         return model.eval()
 
     def save(self, folder: Path) -> None:
         """config.json and model.safetensors (float16, without the base's embeddings)."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = {
-            name: tensor.detach().to(torch.float16).contiguous()
-            for name, tensor in self.state_dict().items()
-            if not name.removeprefix("trunk.").startswith(FROZEN)
-        }
-        save_file(state, folder / "model.safetensors")
+        save_learned(self, folder / "model.safetensors", trunk="trunk.")
         (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
 
     def forward(self, ids: Tensor, mask: Tensor, segments: Tensor, body: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,3 +92,26 @@ def span_loss(spans: Tensor, null: Tensor, gold: Tensor) -> Tensor:
     flat = torch.cat([null.unsqueeze(-1), spans.flatten(1)], dim=-1)
     right = torch.cat([~gold.flatten(1).any(-1, keepdim=True), gold.flatten(1)], dim=-1)
     return (flat.logsumexp(-1) - flat.masked_fill(~right, -torch.inf).logsumexp(-1)).mean()
+
+
+def load_learned(model: nn.Module, path: Path, *, trunk: str) -> None:
+    """Take up what ``save_learned`` wrote, in float32.
+
+    Raises:
+        ModelMissing: it is of another model.
+    """
+    state = {name: tensor.float() for name, tensor in load_file(path).items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    missing = [name for name in missing if not name.removeprefix(trunk).startswith(FROZEN)]
+    if missing or unexpected:
+        raise ModelMissing(f"{path} does not fit its config.json ({(missing + unexpected)[0]}).")
+
+
+def save_learned(model: nn.Module, path: Path, *, trunk: str) -> None:
+    """Write the weights, float16, without the embeddings, which are the base's. ``trunk``: what its names begin with."""
+    state = {
+        name: tensor.detach().to(torch.float16).contiguous()
+        for name, tensor in model.state_dict().items()
+        if not name.removeprefix(trunk).startswith(FROZEN)
+    }
+    save_file(state, path)

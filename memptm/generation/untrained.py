@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from memptm.encoders.base import Encoder, Keys
 from memptm.errors import ModelMissing
-from memptm.memory.lexical import MOST_TERMS, terms
+from memptm.memory.lexical import MOST_TERMS, bm25, terms
 from memptm.progress import Event, Progress, silent
 from memptm.working.recall import Judge
 
 if TYPE_CHECKING:
     from memptm.generation.judge import TrainedJudge
 
-SATURATION, LENGTH = 1.2, 0.75  # BM25's k1 and b
 NO_WORD = 0.01  # score of a block that holds none of the question's words
 UNTRAINED = ("embedding", "bm25")
 _ENCODED = 1024  # blocks between two reports of progress
@@ -106,12 +104,11 @@ class LexicalView:
 
     def _bm25(self, n: int, asked: dict[str, float]) -> float:
         counts, total = self._counts[n], 0.0
-        norm = SATURATION * (1 - LENGTH + LENGTH * self._sizes[n] / self._mean)
         for term, weight in asked.items():
             if count := counts.get(term, 0):
-                holders = self._holders[term]
-                rarity = math.log(1 + (len(self._texts) - holders + 0.5) / (holders + 0.5))
-                total += weight * rarity * count * (SATURATION + 1) / (count + norm)
+                total += weight * bm25(
+                    count, self._sizes[n], mean=self._mean, holders=self._holders[term], texts=len(self._texts)
+                )
         return total
 
 

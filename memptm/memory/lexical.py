@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping
 
 import regex
 
+SATURATION, LENGTH = 1.2, 0.75  # BM25's k1 and b
 MOST_TERMS = 256  # distinct terms of a question that are looked up
 DENSE_SHARE = 0.8  # of the fused score; chosen by scripts/measure_fusion.py, on passages that are not held out
 
@@ -50,6 +52,16 @@ def lexical_text(*parts: str) -> str:
 def question_terms(question: str) -> str:
     """What is looked up for a question: each term once, at most ``MOST_TERMS``."""
     return " ".join(list(dict.fromkeys(terms(question)))[:MOST_TERMS])
+
+
+def bm25(times: int, length: int, *, mean: float, holders: int, texts: int) -> float:
+    """What a term adds to the score of a text that holds it (Robertson and Zaragoza 2009), for texts in hand.
+
+    Args:
+        times: that the text holds it. length: of the text, in terms; mean: of all. holders: of ``texts`` texts hold it.
+    """
+    rarity = math.log(1 + (texts - holders + 0.5) / (holders + 0.5))
+    return rarity * times * (SATURATION + 1) / (times + SATURATION * (1 - LENGTH + LENGTH * length / mean))
 
 
 def fuse(cosines: Mapping[int, float], bm25: Mapping[int, float]) -> list[tuple[int, float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
@@ -10,12 +9,10 @@ from typing import overload
 
 from memptm.encoders.base import Encoder, Keys, key_text
 from memptm.memory.encode import unit
-from memptm.memory.lexical import fuse, terms
+from memptm.memory.lexical import bm25, fuse, terms
 from memptm.memory.search import Mode
 from memptm.memory.titles import Titles
 from memptm.types import Hit, Passage
-
-K1, B = 1.2, 0.75  # of BM25
 
 
 class Shelf:
@@ -88,8 +85,8 @@ class Shelf:
         scores: dict[int, float] = {}
         for term in dict.fromkeys(terms(question)):
             holders = [n for n, one in enumerate(self._counts) if term in one]
-            rarity = math.log(1 + (count - len(holders) + 0.5) / (len(holders) + 0.5))
             for n in holders:
-                times, length = self._counts[n][term], sum(self._counts[n].values())
-                scores[n] = scores.get(n, 0.0) + rarity * times * (K1 + 1) / (times + K1 * (1 - B + B * length / mean))
+                held = self._counts[n]
+                added = bm25(held[term], sum(held.values()), mean=mean, holders=len(holders), texts=count)
+                scores[n] = scores.get(n, 0.0) + added
         return scores

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,7 +26,7 @@ from memptm.errors import ModelMissing
 from memptm.generation.config import ReaderConfig
 from memptm.generation.reader import SHIPPED as SHIPPED_READER
 from memptm.generation.reader import Span, best_spans, log_sum
-from memptm.generation.spans import FROZEN, SpanScorer
+from memptm.generation.spans import SpanScorer, load_learned, save_learned
 from memptm.generation.windows import Window, Windower, collate, load_tokenizer
 from memptm.memory.titles import name_key
 from memptm.models import resolve
@@ -40,6 +39,7 @@ TITLE_TOKENS = 32
 LATE = 2  # layers from the last whose [CLS] state is the page's meaning (of 6; the original: 4 of 12)
 BATCH_TOKENS = 1536
 FILE = "system1.safetensors"
+TRUNK = "scorer.trunk."  # what the names of its BERT's weights begin with
 
 
 @dataclass(frozen=True)
@@ -89,22 +89,13 @@ class PointerNet(nn.Module):
             )
         config = ReaderConfig.read(folder / "config.json")
         model = cls(SpanScorer(config, Bert.load(resolve(config.base))))
-        state = {name: tensor.float() for name, tensor in load_file(folder / FILE).items()}
-        missing, unexpected = model.load_state_dict(state, strict=False)
-        missing = [name for name in missing if not name.removeprefix("scorer.trunk.").startswith(FROZEN)]
-        if missing or unexpected:
-            raise ModelMissing(f"{folder / FILE} does not fit its config.json ({(missing + unexpected)[0]}).")
+        load_learned(model, folder / FILE, trunk=TRUNK)
         return model.eval()
 
     def save(self, folder: Path) -> None:
         """config.json and the weights (float16, without the base's embeddings)."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = {
-            name: tensor.detach().to(torch.float16).contiguous()
-            for name, tensor in self.state_dict().items()
-            if not name.removeprefix("scorer.trunk.").startswith(FROZEN)
-        }
-        save_file(state, folder / FILE)
+        save_learned(self, folder / FILE, trunk=TRUNK)
         text = json.dumps(asdict(self.scorer.config), indent=2)
         (folder / "config.json").write_text(text + "\n", encoding="utf-8")
 

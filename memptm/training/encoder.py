@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,7 @@ from memptm.encoders.base import Encoder, Keys, key_text
 from memptm.encoders.low_rank import low_rank
 from memptm.encoders.recurrent_bert import RecurrentBert
 from memptm.encoders.sentence import BertEncoder, load_encoder
-from memptm.encoders.two_sided import sides
+from memptm.encoders.two_sided import one_side
 from memptm.errors import InputError
 from memptm.memory.encode import Texts
 from memptm.memory.home import Home
@@ -35,14 +36,14 @@ from memptm.memory.memory import Memory
 from memptm.memory.rekey import rekey
 from memptm.progress import Progress, silent
 from memptm.training.evaluate import compare
-from memptm.training.examples import Example, Turns, read_examples, read_follow_ups
+from memptm.training.examples import Example, Turns, answered_examples, read_follow_ups
 from memptm.training.loop import fit, shuffled
-from memptm.training.pairs import SHOWN, Pair, PairLesson
+from memptm.training.pairs import SHOWN, PairLesson, question_pairs
 from memptm.training.passages import FollowUp, PassageLesson, by_tokens, stretches
 from memptm.training.refresh import Versions
 from memptm.training.targets import Target, find_targets
 from memptm.training.telemetry import Telemetry
-from memptm.training.tower import Tower
+from memptm.training.tower import Tower, load_trained
 from memptm.types import Json
 from memptm.working.passages import MemorySizes
 
@@ -114,12 +115,8 @@ def train_encoder(
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe, began = recipe or Recipe(), time.monotonic()
-    base, other = sides(memory.encoder)
-    if base is not other:
-        raise InputError("The index is opened with an encoder of two sides. Open it with the one that keyed it.")
-    examples = [row for row in read_examples(data, contexts=False) if row.answers]
-    if data and not examples:
-        raise InputError('No row has an answer. A line is {"question": "...", "answers": ["..."], "context"?: "..."}.')
+    base = one_side(memory.encoder)
+    examples = answered_examples(data) if data else []
     phases = [phase for phase in PHASES if phase in recipe.phases and (examples or phase != "adapt")]
     if not phases:
         raise InputError("Adapting needs questions. Give DATA.jsonl, or choose phase memory.")
@@ -167,16 +164,7 @@ class _Run:
     def adapt(self) -> Json:
         """Low-rank updates learn from questions."""
         recipe, folder, began = self.recipe, self.out / "adapt", time.monotonic()
-        pairs = [
-            Pair(example.question, self.texts[target.right[0]], target.right, target.doubtful)
-            for example, target in zip(self.examples, self._targets(), strict=True)
-            if target.right
-        ]
-        if not pairs:
-            raise InputError(
-                "No row's context is in the index, and no passage near a question holds its answer: there is nothing to "
-                "learn from. Build the index from the documents that the questions are about."
-            )
+        pairs = question_pairs(self.examples, self._targets, self.texts)
         torch.manual_seed(recipe.seed)
         tower = Tower(self.base, dropout=recipe.dropout, rank=recipe.rank).train()
         lesson = PairLesson(
@@ -203,7 +191,7 @@ class _Run:
             progress=self.progress,
         )
         save_adapter(folder / "encoder", self.base, low_rank(tower.bert))
-        self.encoder = _bert(folder / "encoder")
+        self.encoder = load_trained(folder / "encoder")
         return _told(telemetry, len(plan), began)
 
     def remember(self) -> Json:
@@ -247,12 +235,7 @@ class _Run:
             stage="memory",
             progress=self.progress,
         )
-        save_memory(
-            folder / "encoder",
-            self.encoder,
-            model.paths.state_dict(),
-            recipe.memory,
-        )
+        save_memory(folder / "encoder", self.encoder, model.paths.state_dict(), recipe.memory)
         self._remembers = True
         return _told(telemetry, len(plan), began)
 
@@ -271,7 +254,11 @@ class _Run:
         half.replace(self.out / "encoder")
         return load_encoder(str((self.out / "encoder").resolve()))
 
+    @cached_property
     def _targets(self) -> list[Target]:
+        """What each example should find: both phases ask, and the questions are many."""
+        if not self.examples:
+            return []
         queries = self.base.encode_questions([example.question for example in self.examples])
         return find_targets(self.examples, self.passages, self.first, queries)
 
@@ -288,7 +275,7 @@ class _Run:
         wanted = set(used)
         known = [
             (example.question, n)
-            for example, target in zip(self.examples, self._targets() if self.examples else [], strict=True)
+            for example, target in zip(self.examples, self._targets, strict=True)
             for n in target.right[:1]
             if n in wanted
         ]
@@ -308,13 +295,6 @@ class _Run:
         fixed = {"phases": None, "save_every": None, "start": self.base.fingerprint}
         counts = {"questions": len(self.examples), "follow_ups": len(self.asked_after)}
         return {**chosen, **fixed, "indexed": len(self.passages), **counts}
-
-
-def _bert(folder: Path) -> BertEncoder:
-    encoder = load_encoder(str(folder.resolve()))
-    if not isinstance(encoder, BertEncoder):
-        raise AssertionError(f"{folder} was written by this recipe")
-    return encoder
 
 
 def _told(telemetry: Telemetry, steps: int, began: float) -> Json:

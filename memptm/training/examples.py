@@ -99,6 +99,18 @@ def _example(line: str, where: str, *, contexts: bool) -> Example:
     return Example(question, context, tuple(answer for answer in answers if answer.strip()), str(row.get("title", "")))
 
 
+def answered_examples(paths: Iterable[Path]) -> list[Example]:
+    """The rows that have answers, with a context or without.
+
+    Raises:
+        InputError: as ``read_examples``, or no row has an answer.
+    """
+    found = [row for row in read_examples(paths, contexts=False) if row.answers]
+    if not found:
+        raise InputError('No row has an answer. A line is {"question": "...", "answers": ["..."], "context"?: "..."}.')
+    return found
+
+
 def occurrences(answers: Sequence[str], text: str) -> list[tuple[int, int]]:
     """Every place where one of the answers stands in the text as whole words; case decides only if it can."""
     for flags in (0, re.IGNORECASE):

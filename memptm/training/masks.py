@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from memptm.documents.entities import entities
+from memptm.documents.sentences import sentences_across_lines
 from memptm.progress import Event, Progress, silent
-from memptm.training.pairs import SHORTEST, sentences
+from memptm.training.pairs import SHORTEST
 from memptm.types import Passage
 
 Masks = Literal["salient", "random"]
@@ -43,7 +44,7 @@ def find_blanks(passages: Sequence[Passage], masks: Masks, *, seed: int, progres
     chance, seen, found = random.Random(f"masks-{seed}"), set(), []
     for n, text in enumerate(texts):
         spans = [] if tagged is None else [(one.start, one.end) for one in next(tagged)]
-        for start, end in sentences(text):
+        for start, end in sentences_across_lines(text):
             words = len(text[start:end].split())
             if words < SHORTEST or text[start:end] in seen:
                 continue

@@ -10,13 +10,16 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import sentencex
 import torch
 from torch import Tensor
 
+from memptm.documents.sentences import sentences_across_lines
 from memptm.encoders.base import key_text
+from memptm.errors import InputError
+from memptm.training.examples import Example
 from memptm.training.losses import contrast
 from memptm.training.refresh import Versions
+from memptm.training.targets import NO_TARGET, Target
 from memptm.training.telemetry import retrieval_numbers
 from memptm.training.tower import Tower
 from memptm.types import Json, Passage
@@ -40,20 +43,9 @@ class Pair:
     doubtful: tuple[int, ...] = ()
 
 
-def sentences(text: str) -> list[tuple[int, int]]:
-    """Where the sentences of a text begin and end, blanks around them left out."""
-    found = []
-    for one in sentencex.get_sentence_boundaries("en", text):
-        inside = text[one["start_index"] : one["end_index"]]
-        start = one["start_index"] + len(inside) - len(inside.lstrip())
-        if inside.strip():
-            found.append((start, start + len(inside.strip())))
-    return found
-
-
 def inverse_cloze(passages: Sequence[Passage], *, epochs: int, seed: int) -> list[Pair]:
     """A sentence of every passage that has two or more, once an epoch; epoch after epoch, in the passages' order."""
-    places = [sentences(passage.text) for passage in passages]
+    places = [sentences_across_lines(passage.text) for passage in passages]
     copies: dict[str, list[int]] = {}  # passages with this text
     holders: dict[str, list[int]] = {}  # passages with this sentence: overlapping ones share some
     for n, passage in enumerate(passages):
@@ -74,6 +66,24 @@ def inverse_cloze(passages: Sequence[Passage], *, epochs: int, seed: int) -> lis
             right = (n, *(one for one in copies[passage.text] if one != n))
             doubtful = tuple(one for one in holders[query] if one not in right)
             pairs.append(Pair(query, key_text(rest), right, doubtful))
+    return pairs
+
+
+def question_pairs(examples: Sequence[Example], targets: Sequence[Target], texts: Sequence[str]) -> list[Pair]:
+    """Questions with the passages they should find, of those that have one.
+
+    Args:
+        targets: of the examples. texts: what the encoder reads for each passage.
+    Raises:
+        InputError: no question has one.
+    """
+    pairs = [
+        Pair(example.question, texts[target.right[0]], target.right, target.doubtful)
+        for example, target in zip(examples, targets, strict=True)
+        if target.right
+    ]
+    if not pairs:
+        raise InputError(NO_TARGET)
     return pairs
 
 

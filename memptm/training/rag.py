@@ -29,7 +29,7 @@ from memptm.training.examples import Example, read_examples
 from memptm.training.judge import NULL, Judge
 from memptm.training.loop import fit, shuffled
 from memptm.training.losses import contrast, marginal, perplexity_distillation
-from memptm.training.targets import Target, find_targets
+from memptm.training.targets import NO_TARGET, Target, find_targets
 from memptm.training.telemetry import retrieval_numbers
 from memptm.training.tower import Tower
 from memptm.types import Json, Passage
@@ -110,10 +110,7 @@ def train_rag(
     targets = find_targets(rows_with_answers, passages, keys, frozen)
     chosen = [n for n, target in enumerate(targets) if target.right or recipe.losses != ("contrast",)]
     if not chosen:
-        raise InputError(
-            "No row's context is in the index, and no passage near a question holds its answer: there is nothing to learn "
-            "from. Build the index from the documents that the questions are about."
-        )
+        raise InputError(NO_TARGET)
     examples = [rows_with_answers[n] for n in chosen]
     tower = Tower(questions_encoder, dropout=recipe.dropout).train()
     model = nn.ModuleDict({"questions": tower})

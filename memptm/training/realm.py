@@ -25,22 +25,22 @@ import torch
 
 from memptm.encoders.base import key_text
 from memptm.encoders.bert import Bert
-from memptm.encoders.sentence import BertEncoder, load_encoder
-from memptm.encoders.two_sided import sides
+from memptm.encoders.sentence import BertEncoder
+from memptm.encoders.two_sided import one_side
 from memptm.errors import InputError
 from memptm.memory.home import Home
 from memptm.memory.memory import Memory
 from memptm.memory.rekey import KeyCache, rekey
 from memptm.progress import Progress, silent
 from memptm.training.evaluate import compare
-from memptm.training.examples import Example, read_examples
+from memptm.training.examples import Example, answered_examples
 from memptm.training.loop import Lesson, fit, shuffled
 from memptm.training.masks import Masks, find_blanks
-from memptm.training.pairs import SHOWN, Pair, PairLesson, inverse_cloze
+from memptm.training.pairs import SHOWN, Pair, PairLesson, inverse_cloze, question_pairs
 from memptm.training.refresh import Refresh, Versions
 from memptm.training.targets import find_targets
 from memptm.training.telemetry import Telemetry
-from memptm.training.tower import Tower
+from memptm.training.tower import Tower, load_trained
 from memptm.types import Json, Passage
 
 Phase = Literal["ict", "masked", "questions", "joint"]
@@ -111,19 +111,15 @@ def train_realm(
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe, began = recipe or Recipe(), time.monotonic()
-    questions, passages_side = sides(memory.encoder)
-    if questions is not passages_side:
-        raise InputError("The index is opened with an encoder of two sides. Open it with the one that keyed it.")
-    examples = [row for row in read_examples(data, contexts=False) if row.answers]
+    encoder = one_side(memory.encoder)
+    examples = answered_examples(data) if data else []
     phases = [phase for phase in PHASES if phase in recipe.phases and (data or phase not in ON_QUESTIONS)]
-    if data and not examples:
-        raise InputError('No row has an answer. A line is {"question": "...", "answers": ["..."], "context"?: "..."}.')
     if not phases:
         raise InputError("Training on questions needs some. Give DATA.jsonl, or choose phase ict or masked.")
     found = Home(out / "index").manifest()
     if found is not None and not (out / phases[-1] / DONE).is_file():
         raise InputError(f"{out / 'index'} is there from another run. Move it away, or give another folder.")
-    run = _Run(memory, out, recipe, examples, reader, progress)
+    run = _Run(memory, encoder, out, recipe, examples, reader, progress)
     told: dict[str, Json] = {}
     for phase in phases:
         told[phase] = run.phase(phase)
@@ -144,6 +140,7 @@ class _Run:
     def __init__(
         self,
         memory: Memory,
+        encoder: BertEncoder,
         out: Path,
         recipe: Recipe,
         examples: Sequence[Example],
@@ -151,7 +148,7 @@ class _Run:
         progress: Progress,
     ) -> None:
         self.out, self.recipe, self.examples, self.reader, self.progress = out, recipe, examples, reader, progress
-        self.encoder = self.original = sides(memory.encoder)[0]
+        self.encoder = self.original = encoder
         self.passages, self.first = memory.keys()
         if len(self.passages) <= recipe.k:
             raise InputError(
@@ -174,7 +171,7 @@ class _Run:
             half = folder / f"{DONE}.part"
             half.write_text(json.dumps({"settings": settings, "result": done}), encoding="utf-8")
             half.replace(folder / DONE)
-        self.encoder = _plain(folder / "encoder")
+        self.encoder = load_trained(folder / "encoder")
         return done
 
     def tower(self) -> Tower:
@@ -239,17 +236,7 @@ def _ict(run: _Run, folder: Path, settings: Json) -> Json:
 def _questions(run: _Run, folder: Path, settings: Json) -> Json:
     queries = run.original.encode_questions([example.question for example in run.examples])
     targets = find_targets(run.examples, run.passages, run.first, queries)
-    pairs = [
-        Pair(example.question, run.texts[target.right[0]], target.right, target.doubtful)
-        for example, target in zip(run.examples, targets, strict=True)
-        if target.right
-    ]
-    if not pairs:
-        raise InputError(
-            "No row's context is in the index, and no passage near a question holds its answer: there is nothing to learn "
-            "from. Build the index from the documents that the questions are about."
-        )
-    return _pairs("questions", run, pairs, folder, settings)
+    return _pairs("questions", run, question_pairs(run.examples, targets, run.texts), folder, settings)
 
 
 def _pairs(phase: Phase, run: _Run, pairs: Sequence[Pair], folder: Path, settings: Json) -> Json:
@@ -356,13 +343,6 @@ def _told(telemetry: Telemetry, steps: int, rows: int) -> Json:
     telemetry.plot()
     numbers: Json = {"steps": steps, "rows": rows, "loss": telemetry.mean("loss")}
     return numbers | {"warning": telemetry.collapse(), "telemetry": telemetry.table()}
-
-
-def _plain(folder: Path) -> BertEncoder:
-    encoder = load_encoder(str(folder.resolve()))
-    if not isinstance(encoder, BertEncoder):
-        raise AssertionError(f"{folder} was written by this recipe")
-    return encoder
 
 
 def _enough_documents(passages: Sequence[Passage], recipe: Recipe) -> None:

@@ -15,6 +15,10 @@ from memptm.types import Document, Passage
 Vectors = NDArray[np.float32]
 LOOK = 100  # passages nearest to a question that are searched for its answers
 BATCH = 512  # questions
+NO_TARGET = (
+    "No row's context is in the index, and no passage near a question holds its answer: there is nothing to learn "
+    "from. Build the index from the documents that the questions are about."
+)
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from memptm.encoders.bert import Bert
 from memptm.encoders.low_rank import add_low_rank
-from memptm.encoders.sentence import BertEncoder, batches, padded, pooled
+from memptm.encoders.sentence import BertEncoder, batches, load_encoder, padded, pooled
 
 PAD_TO = 32  # tokens; oneDNN keeps a kernel for each length it meets
+
+
+def load_trained(folder: Path) -> BertEncoder:
+    """The encoder that a recipe wrote to ``folder``."""
+    encoder = load_encoder(str(folder.resolve()))
+    if not isinstance(encoder, BertEncoder):
+        raise AssertionError(f"{folder} was written by a recipe")
+    return encoder
 
 
 class Tower(nn.Module):

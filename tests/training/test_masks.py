@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memptm.documents.sentences import sentences_across_lines
 from memptm.training.candidates import Candidates
 from memptm.training.masks import Blank, find_blanks
-from memptm.training.pairs import inverse_cloze, sentences
+from memptm.training.pairs import inverse_cloze
 from memptm.types import Passage
 
 CURIE = "Marie Curie won the Nobel Prize twice. She was born in Warsaw in 1867. It rained and everybody stayed inside."
@@ -20,7 +21,7 @@ def passage(text, document="d", title=""):
 
 @given(st.text(alphabet="ab C.!?\n", max_size=80))
 def test_sentences_are_stretches_of_the_text_in_order(text):
-    found = sentences(text)
+    found = sentences_across_lines(text)
     assert "".join(text[start:end] for start, end in found).split() == text.split() or all(
         text[start:end].strip() for start, end in found
     )
@@ -75,7 +76,7 @@ def test_the_inverse_cloze_task_takes_the_sentence_out_nine_times_in_ten():
     removed = [pair for pair in pairs if pair.query not in pair.key]
     assert 0.85 < len(removed) / len(pairs) < 0.95
     assert all(pair.key.startswith("A life\n") for pair in pairs)  # the title stays
-    assert {pair.query for pair in pairs} == {CURIE[start:end] for start, end in sentences(CURIE)}
+    assert {pair.query for pair in pairs} == {CURIE[start:end] for start, end in sentences_across_lines(CURIE)}
 
 
 def test_copies_of_a_passage_and_others_with_the_same_sentence_are_no_wrong_ones():
