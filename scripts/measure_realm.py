@@ -80,11 +80,10 @@ def index_and_questions(data: Path, folder: Path) -> tuple[Memory, list[Json], l
     questions = rows(data / "squad_subset.jsonl")
     memory = Memory.open(folder / "index", create=True, encoder=str(small_encoder(folder / "encoder").folder))
     contexts = list(dict.fromkeys(row["context"] for row in questions))
-    count = 0
     while len(memory) < PASSAGES:
-        memory.add([Document(text=text) for text in contexts[: count + 50]], words=WORDS, overlap=0)
-        count += 50
-    held = set(contexts[:count])
+        stored = sum(1 for _ in memory.documents())
+        memory.add([Document(text=text) for text in contexts[: stored + 50]], words=WORDS, overlap=0)
+    held = set(contexts[: sum(1 for _ in memory.documents())])
     others = [
         passage
         for text in contexts[len(held) : len(held) + OTHERS]

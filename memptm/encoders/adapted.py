@@ -2,7 +2,7 @@
 
 A folder of a few megabytes:
 
-    encoder.json         {"base": name, "fingerprint": the base's, "layers"?, "passages"?, "pool"?, "rank"?: MemorySizes}
+    encoder.json         {"base": name, "fingerprint": the base's, "layers"?, "passages"?, "rank"?: MemorySizes}
     adapter.safetensors  low-rank updates (low_rank.py)
     memory.safetensors   a PassageMemory for each layer, where there is a memory
 """
@@ -98,7 +98,7 @@ def sizes_of(name: str, settings: dict[str, Any]) -> MemorySizes:
     from memptm.working.passages import MemorySizes
 
     try:
-        return MemorySizes(**{one: int(settings[one]) for one in ("layers", "passages", "pool", "rank")})
+        return MemorySizes(**{one: int(settings[one]) for one in ("layers", "passages", "rank")})
     except (KeyError, ValueError, TypeError) as error:
         raise ModelMissing(f"{name} does not say how its memory was made ({error}). Train it again.") from error
 

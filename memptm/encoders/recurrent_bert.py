@@ -104,7 +104,7 @@ class RecurrentBert(nn.Module):
             kind: "read" passages, or "ask" questions.
         """
         memories = self.memories(kind)
-        layout = _Layout(pieces, back=self.sizes.passages, pool=self.sizes.pool)
+        layout = _Layout(pieces, back=self.sizes.passages)
         below = len(self._layers) - len(memories)
         hidden = []
         for bucket in layout.buckets:
@@ -129,11 +129,11 @@ class RecurrentBert(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """Keys and values of all slots, (2, slots, heads, d_head), without gradient; and each bucket's (b, t, 3, heads, d_head)."""
         carried = [past.states[number] for past in layout.pasts_before]
-        own, slots = [], []
-        for states, bucket in zip(hidden, layout.buckets, strict=True):
+        own = []
+        for states in hidden:
             part = layer.project(states)
-            slots.append(bucket.slots_of(part.detach()[:, :, 1:], self.sizes.pool))
             own.append(part.clone() if isinstance(layer, Int8Layer) else part)  # the next call writes over it
+        slots = [part.detach()[:, :, 1:].permute(2, 0, 1, 3, 4).flatten(1, 2) for part in own]
         return torch.cat([*carried, *slots], dim=1), own
 
 
@@ -150,23 +150,15 @@ class _Bucket:
     def visible(self) -> Tensor | None:
         return None if bool(self.mask.all()) else self.mask[:, None, None]
 
-    def slots_of(self, states: Tensor, pool: int) -> Tensor:
-        """Keys and values (b, t, 2, heads, d_head) → (2, b · slots, heads, d_head), means over ``pool`` tokens each."""
-        mask = functional.pad(self.mask, (0, -self.mask.shape[1] % pool)).view(len(self.mask), -1, pool)
-        states = functional.pad(states, (0, 0, 0, 0, 0, 0, 0, -states.shape[1] % pool))
-        shares = (mask / mask.sum(-1, keepdim=True).clamp(min=1)).to(states.dtype)
-        means = torch.einsum("bsp,bspkhd->kbshd", shares, states.view(*mask.shape, *states.shape[2:]))
-        return means.flatten(1, 2)
-
 
 class _Layout:
     """Where the slots of all passages stand: first those carried over, then the buckets', a bucket behind another.
 
     Args:
-        back: passages that are read back; 0: a passage reads itself. pool: tokens of a slot.
+        back: passages that are read back; 0: a passage reads itself.
     """
 
-    def __init__(self, pieces: Sequence[Piece], *, back: int, pool: int) -> None:
+    def __init__(self, pieces: Sequence[Piece], *, back: int) -> None:
         self.back, self._pieces = back, pieces
         self.kept = any(piece.kept for piece in pieces)
         self.pasts_before = [piece.past for piece in pieces if piece.past is not None]
@@ -184,18 +176,17 @@ class _Layout:
         for group in groups:
             ids, mask = padded([rows[n] for n in group])
             tensors.append((ids, mask))
-            wide = -(-ids.shape[1] // pool)
             for n, number in enumerate(group):
-                places[number] = at + n * wide
-            at += len(group) * wide
+                places[number] = at + n * ids.shape[1]
+            at += ids.numel()
         before: list[list[_Span]] = []
         for piece, spans in zip(pieces, self._spans, strict=True):
             for row in piece.rows:
-                own = (places[len(before)], -(-len(row) // pool))
+                own = (places[len(before)], len(row))
                 before.append(spans[-back:][::-1] if back else [own])
                 spans.append(own)
         self.buckets = [
-            _Bucket(group, ids, mask, _before([before[n] for n in group], pool))
+            _Bucket(group, ids, mask, _before([before[n] for n in group]))
             for group, (ids, mask) in zip(groups, tensors, strict=True)
         ]
 
@@ -213,18 +204,18 @@ class _Layout:
         return found
 
 
-def _before(found: Sequence[Sequence[_Span]], pool: int) -> Before | None:
+def _before(found: Sequence[Sequence[_Span]]) -> Before | None:
     """Of spans that stand before each passage, nearest first."""
     widest = max(sum(length for _, length in spans) for spans in found)
     if widest == 0:
         return None
-    places, tokens, passages = (np.zeros((len(found), widest), np.int64) for _ in range(3))
+    places, tokens, passages = (np.zeros((len(found), widest + 1), np.int64) for _ in range(3))
     for n, spans in enumerate(found):
         at = 0
         for back, (start, length) in enumerate(spans, 1):
             inside = slice(at, at + length)
             places[n, inside] = np.arange(start, start + length)[::-1]
-            tokens[n, inside] = pool * np.arange(at, at + length)
+            tokens[n, inside] = np.arange(at, at + length)
             passages[n, inside] = back
             at += length
     return Before(*(torch.from_numpy(one) for one in (places, tokens, passages)))
@@ -236,6 +227,5 @@ def _attended(path: PassageMemory, hidden: Tensor, qkv: Tensor, memory: Tensor, 
     attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bucket.visible)
     if bucket.before is None:
         return attended
-    keys, values = memory[:, bucket.before.places].transpose(2, 3)
-    added: Tensor = path(hidden, query, keys, values, bucket.before)
+    added: Tensor = path(hidden, query, memory, bucket.before)
     return attended + added

@@ -1,6 +1,6 @@
 """What a layer reads of the passages before: Transformer-XL's recurrence between passages instead of segments.
 
-A query i of passage t and a slot j of a passage before it (a token, or the mean of a few) score
+A query i of passage t and a token j of a passage before it score
 
     [ (q_i + Δq_i + u)·k_j + (q_i + Δq_i + v)·(r_d + e_p) ] / √d_head
 
@@ -29,19 +29,17 @@ LONGEST = 10_000.0  # tokens; the wavelength of the slowest sinusoid is 2π time
 class MemorySizes:
     """Attributes:
     layers: the topmost ones, that have a memory. passages: that each reads back; 0: a passage reads itself again instead (the
-        control of what memory is worth). pool: tokens of which the means of keys and of values are remembered, as one slot (Rae
-        et al. 2019, arXiv 1911.05507, compress old memory so). rank: of the updates.
+        control of what memory is worth). rank: of the updates.
     """
 
     layers: int = 2
     passages: int = 2
-    pool: int = 1
     rank: int = 16
 
 
 @dataclass(frozen=True)
 class Before:
-    """Slots of the passages before each of n passages; all (n, m).
+    """Slots of the passages before each of n passages; all (n, m + 1), the last slot for nothing.
 
     Attributes:
         places: where a slot's key and value are kept; of one that is not there, any. tokens: d of the formula.
@@ -78,26 +76,32 @@ class PassageMemory(nn.Module):
         nn.init.zeros_(self.gate.bias)
         nn.init.zeros_(self.back.weight)
 
-    def forward(self, hidden: Tensor, query: Tensor, keys: Tensor, values: Tensor, before: Before) -> Tensor:
+    def forward(self, hidden: Tensor, query: Tensor, memory: Tensor, before: Before) -> Tensor:
         """What is added to a layer's own attention, (n, heads, t, d_head).
 
         Args:
             hidden: (n, t, width), the layer's input. query: (n, heads, t, d_head), its own.
-            keys, values: (n, heads, m, d_head) of the slots before. before: what they are.
+            memory: (2, slots, heads, d_head), keys and values kept. before: which of them are read, and what they are.
         """
         kind, (n, heads, length, size) = query.dtype, query.shape
         hidden = hidden.to(kind)
         query = query + self._heads(self.query_up(self.query_down(hidden)))
-        far = self._distances(before).to(kind)
-        bias = (self.content_bias.to(kind)[:, None] * keys + self.distance_bias.to(kind)[:, None] * far).sum(-1)
-        bias = (bias / math.sqrt(size)).masked_fill(before.passages[:, None] == 0, -torch.inf)
-        bias = torch.cat([bias, self.nothing.to(kind)[:, None].expand(n, heads, 1)], dim=2)
-        nothing = torch.zeros(n, heads, 1, size, dtype=kind)
+        table = self._split(self.distance(sinusoids(int(before.tokens.max()) + 1).to(self.distance.weight.dtype)))
+        back = self._split(self.back.weight)
+        keys = memory[0][before.places] + table.to(kind)[before.tokens] + back.to(kind)[before.passages]
+        values = memory[1][before.places]
+        keys[:, -1], values[:, -1] = 0, 0
+        # u·k and v·r are found once a slot and once a distance, not once a reader of them
+        bias = (memory[0] * self.content_bias.to(kind)).sum(-1)[before.places]
+        bias = bias + (table * self.distance_bias).sum(-1).to(kind)[before.tokens]
+        bias = bias + (back * self.distance_bias).sum(-1).to(kind)[before.passages]
+        bias = (bias / math.sqrt(size)).masked_fill(before.passages[..., None] == 0, -torch.inf)
+        bias[:, -1] = self.nothing.to(kind)
         read = functional.scaled_dot_product_attention(
             query,
-            torch.cat([keys + far, nothing], dim=2),
-            torch.cat([values, nothing], dim=2),
-            attn_mask=bias[:, :, None].expand(n, heads, length, -1),
+            keys.transpose(1, 2),
+            values.transpose(1, 2),
+            attn_mask=bias.transpose(1, 2)[:, :, None].expand(n, heads, length, -1),
         )
         flat = read.transpose(1, 2).reshape(n, length, heads * size)
         read = read + self._heads(self.mix_up(self.mix_down(flat)))
@@ -111,16 +115,13 @@ class PassageMemory(nn.Module):
             part.to(torch.bfloat16)
         return self
 
-    def _distances(self, before: Before) -> Tensor:
-        """r_d + e_p, (n, heads, m, d_head)."""
-        far = sinusoids(int(before.tokens.max()) + 1)
-        table = self.distance(far.to(self.distance.weight.dtype))
-        return self._heads(table[before.tokens] + self.back(before.passages))
-
     def _heads(self, states: Tensor) -> Tensor:
         """(n, t, width) → (n, heads, t, d_head)."""
-        n, length, width = states.shape
-        return states.view(n, length, self.heads, width // self.heads).transpose(1, 2)
+        return self._split(states).transpose(1, 2)
+
+    def _split(self, states: Tensor) -> Tensor:
+        """(…, width) → (…, heads, d_head)."""
+        return states.view(*states.shape[:-1], self.heads, -1)
 
 
 def sinusoids(count: int) -> Tensor:

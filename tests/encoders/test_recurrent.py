@@ -15,10 +15,10 @@ CLOSE = {"atol": 1e-5}
 lines = st.lists(st.lists(st.integers(1, 49), min_size=2, max_size=9), min_size=1, max_size=7)
 
 
-def model(*, layers=3, passages=2, pool=1, opened=True, seed=0):
+def model(*, layers=3, passages=2, opened=True, seed=0):
     torch.manual_seed(seed)
     bert = Bert(CONFIG).eval()
-    sizes = MemorySizes(layers=layers, passages=passages, pool=pool, rank=4)
+    sizes = MemorySizes(layers=layers, passages=passages, rank=4)
     made = RecurrentBert(bert, sizes, pooling="mean").eval()
     for parameter in made.paths.parameters() if opened else []:
         torch.nn.init.normal_(parameter, std=0.3)
@@ -62,11 +62,11 @@ def test_open_gates_let_the_past_be_seen(document):
 
 
 @settings(deadline=None, max_examples=25)
-@given(lines=lines, cut=st.integers(0, 7), passages=st.integers(1, 3), pool=st.integers(1, 4))
+@given(lines=lines, cut=st.integers(0, 7), passages=st.integers(1, 3))
 @torch.inference_mode()
-def test_a_stream_gives_the_documents_keys(lines, cut, passages, pool):
+def test_a_stream_gives_the_documents_keys(lines, cut, passages):
     """Identity (b) of Transformer-XL: in one pass, passage by passage, or cut anywhere."""
-    made = model(passages=passages, pool=pool)
+    made = model(passages=passages)
     whole, last = made([Piece(lines)])
     past, one_by_one = None, []
     for row in lines:
@@ -134,16 +134,3 @@ def test_memory_is_detached():
     keys[1].sum().backward()
     assert words.grad[9].abs().sum() > 0
     assert words.grad[7].abs().sum() == 0
-
-
-@torch.inference_mode()
-def test_a_slot_is_the_mean_of_its_tokens_and_of_no_padding(document):
-    made = model(pool=2)
-    _, (past,) = made([Piece(document)])
-    fine = model(pool=1)
-    _, (alone,) = made([Piece(document[1:2])])  # three tokens: two slots, the second of one token
-    _, (each,) = fine([Piece(document[1:2])])
-    assert past.lengths.tolist() == [1, 2]
-    assert alone.lengths.tolist() == [2]
-    assert torch.allclose(alone.states[:, :, 0], each.states[:, :, :2].mean(2), **CLOSE)
-    assert torch.allclose(alone.states[:, :, 1], each.states[:, :, 2], **CLOSE)

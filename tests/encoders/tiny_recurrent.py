@@ -18,7 +18,7 @@ def recurrent(folder: Path, *, passages: int = 2, layers: int = 2) -> RecurrentE
     """On ``tests.encoders.tiny``'s encoder, which is saved in ``folder``, too."""
     base = encoder(folder / "base", layers=layers)
     torch.manual_seed(1)
-    sizes = MemorySizes(layers=layers, passages=passages, pool=2, rank=2)
+    sizes = MemorySizes(layers=layers, passages=passages, rank=2)
     paths = RecurrentBert(base.bert(), sizes, pooling="mean").paths
     for parameter in paths.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

@@ -21,16 +21,16 @@ def path(*, seed=0, opened=True):
 
 @pytest.fixture
 def given():
-    """Two passages of three tokens; the first has two tokens before it, in two passages, the second one."""
+    """Two passages of three tokens; the first has two tokens before it, in two passages, the second one; a slot for nothing."""
     torch.manual_seed(1)
     hidden = torch.randn(2, 3, WIDTH, dtype=torch.float64)
     query = torch.randn(2, HEADS, 3, SIZE, dtype=torch.float64)
-    keys, values = torch.randn(2, 2, HEADS, 2, SIZE, dtype=torch.float64)
-    before = Before(torch.zeros(2, 2), torch.tensor([[0, 5], [3, 0]]), torch.tensor([[1, 2], [1, 0]]))
-    return hidden, query, keys, values, before
+    memory = torch.randn(2, 4, HEADS, SIZE, dtype=torch.float64)
+    places, tokens, passages = [[3, 1, 0], [2, 0, 0]], [[0, 5, 0], [3, 0, 0]], [[1, 2, 0], [1, 0, 0]]
+    return hidden, query, memory, Before(torch.tensor(places), torch.tensor(tokens), torch.tensor(passages))
 
 
-def naive(part, hidden, query, keys, values, before):
+def naive(part, hidden, query, memory, before):
     """The formula of the module's docstring, a score at a time."""
     table = part.distance(sinusoids(10).double())
     made = torch.zeros_like(query)
@@ -41,15 +41,15 @@ def naive(part, hidden, query, keys, values, before):
             read = []
             for head in range(HEADS):
                 scores, found = [part.nothing[head]], [torch.zeros(SIZE, dtype=torch.float64)]
-                for j in range(keys.shape[2]):
+                for j, place in enumerate(before.places[n]):
                     if not before.passages[n, j]:
                         continue
                     far = (table[before.tokens[n, j]] + part.back.weight[before.passages[n, j]]).view(HEADS, SIZE)[head]
                     asked = query[n, head, i] + moved[head]
-                    content = (asked + part.content_bias[head]) @ keys[n, head, j]
-                    place = (asked + part.distance_bias[head]) @ far
-                    scores.append((content + place) / math.sqrt(SIZE))
-                    found.append(values[n, head, j])
+                    content = (asked + part.content_bias[head]) @ memory[0, place, head]
+                    distance = (asked + part.distance_bias[head]) @ far
+                    scores.append((content + distance) / math.sqrt(SIZE))
+                    found.append(memory[1, place, head])
                 read.append(torch.stack(scores).softmax(0) @ torch.stack(found))
             joined = torch.cat(read)
             joined = joined + part.mix_up(part.mix_down(joined))
