@@ -51,7 +51,7 @@ class Recipe:
     external: int = 0
     epochs: int = 1
     steps: int | None = None
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     warm_up: float = 0.05
     clip: float = 0.25
     save_every: int = 100
@@ -59,7 +59,8 @@ class Recipe:
 
 
 def sizes(*, width: int, layers: int, memory: int, words: int = 0, external: bool = False) -> TransformerXLConfig:
-    """Sizes in the usual proportions: heads of 64, a feed-forward part four times as wide.
+    """Sizes in the usual proportions: heads of 64, a feed-forward part four times as wide; LayerNorm before each part, for with
+    it after, as in the paper, a small model learns word counts alone for its first hundreds of steps.
 
     Args:
         words: size of a vocabulary of words, whose rarer ones get narrower vectors; 0 for parts of words.
@@ -74,6 +75,7 @@ def sizes(*, width: int, layers: int, memory: int, words: int = 0, external: boo
         head_width=width // heads,
         inner=4 * width,
         mem_len=memory,
+        pre_norm=True,
         cutoffs=tuple(one for one in CUTOFFS if one < words),
         div_val=2 if words > CUTOFFS[0] else 1,
         memorizing=(max(layers - 2, 0),) if external else (),

@@ -51,6 +51,23 @@ class Before:
     passages: Tensor
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a layer knows of all slots and all distances, found once for all that read them.
+
+    Attributes:
+        keys, values: (slots, heads, d_head). content: (slots, heads), u·k. far: (passages · distances, heads, d_head), r_d + e_p.
+        distance: (passages · distances, heads), v·(r_d + e_p). distances: from 0.
+    """
+
+    keys: Tensor
+    values: Tensor
+    content: Tensor
+    far: Tensor
+    distance: Tensor
+    distances: int
+
+
 class PassageMemory(nn.Module):
     """One layer's attention to the passages before.
 
@@ -76,48 +93,46 @@ class PassageMemory(nn.Module):
         nn.init.zeros_(self.gate.bias)
         nn.init.zeros_(self.back.weight)
 
-    def forward(self, hidden: Tensor, query: Tensor, memory: Tensor, before: Before) -> Tensor:
+    def forward(self, hidden: Tensor, query: Tensor, kept: Kept, before: Before) -> Tensor:
         """What is added to a layer's own attention, (n, heads, t, d_head).
 
         Args:
             hidden: (n, t, width), the layer's input. query: (n, heads, t, d_head), its own.
-            memory: (2, slots, heads, d_head), keys and values kept. before: which of them are read, and what they are.
+            kept: by ``keep``. before: what is read of it.
         """
         kind, (n, heads, length, size) = query.dtype, query.shape
         hidden = hidden.to(kind)
-        query = query + self._heads(self.query_up(self.query_down(hidden)))
-        table = self._split(self.distance(sinusoids(int(before.tokens.max()) + 1).to(self.distance.weight.dtype)))
-        back = self._split(self.back.weight)
-        keys = memory[0][before.places] + table.to(kind)[before.tokens] + back.to(kind)[before.passages]
-        values = memory[1][before.places]
-        keys[:, -1], values[:, -1] = 0, 0
-        # u·k and v·r are found once a slot and once a distance, not once a reader of them
-        bias = (memory[0] * self.content_bias.to(kind)).sum(-1)[before.places]
-        bias = bias + (table * self.distance_bias).sum(-1).to(kind)[before.tokens]
-        bias = bias + (back * self.distance_bias).sum(-1).to(kind)[before.passages]
-        bias = (bias / math.sqrt(size)).masked_fill(before.passages[..., None] == 0, -torch.inf)
-        bias[:, -1] = self.nothing.to(kind)
-        read = functional.scaled_dot_product_attention(
-            query,
-            keys.transpose(1, 2),
-            values.transpose(1, 2),
-            attn_mask=bias.transpose(1, 2)[:, :, None].expand(n, heads, length, -1),
-        )
-        flat = read.transpose(1, 2).reshape(n, length, heads * size)
-        read = read + self._heads(self.mix_up(self.mix_down(flat)))
-        gate = torch.tanh(self.gate(hidden)).transpose(1, 2)[..., None]
-        made: Tensor = gate * read
+        query = query + self._split(self.query_up(self.query_down(hidden))).transpose(1, 2)
+        far = before.passages * kept.distances + before.tokens
+        keys = kept.keys[before.places] + kept.far[far]
+        values = kept.values[before.places]
+        bias = (kept.content[before.places] + kept.distance[far]) / math.sqrt(size)
+        bias = bias.masked_fill(before.passages[..., None] == 0, -torch.inf)
+        keys[:, -1], values[:, -1], bias[:, -1] = 0, 0, self.nothing.to(kind)
+        # SDPA takes nearly twice as long over a mask whose neighbours lie apart, and a fifth longer over such keys
+        keys, values, bias = (one.transpose(1, 2).contiguous() for one in (keys, values, bias))
+        mask = bias[:, :, None].expand(n, heads, length, -1)
+        read = functional.scaled_dot_product_attention(query.contiguous(), keys, values, attn_mask=mask)
+        read = read.transpose(1, 2)
+        read = read + self._split(self.mix_up(self.mix_down(read.reshape(hidden.shape))))
+        gate = torch.tanh(self.gate(hidden))[..., None]
+        made: Tensor = (gate * read).transpose(1, 2)
         return made
+
+    def keep(self, states: Tensor, longest: int) -> Kept:
+        """What passages read by ``forward``. ``states``: (2, slots, heads, d_head), keys and values; ``longest``: the largest d."""
+        keys, values = states
+        table = self.distance(sinusoids(longest + 1).to(self.distance.weight.dtype))
+        far = self._split((self.back.weight[:, None] + table).flatten(0, 1))
+        distance = (far * self.distance_bias).sum(-1)
+        content = (keys * self.content_bias.to(keys.dtype)).sum(-1)
+        return Kept(keys, values, content, far.to(keys.dtype), distance.to(keys.dtype), longest + 1)
 
     def halve(self) -> PassageMemory:
         """Put what is multiplied with states in bfloat16 (distances stay as they are); for inference."""
         for part in (self.query_down, self.query_up, self.mix_down, self.mix_up, self.gate):
             part.to(torch.bfloat16)
         return self
-
-    def _heads(self, states: Tensor) -> Tensor:
-        """(n, t, width) → (n, heads, t, d_head)."""
-        return self._split(states).transpose(1, 2)
 
     def _split(self, states: Tensor) -> Tensor:
         """(…, width) → (…, heads, d_head)."""

@@ -131,6 +131,6 @@ def test_memory_is_detached():
     made.bert.requires_grad_(False)
     words = made.bert.words.weight.requires_grad_(True)
     keys, _ = made([Piece([[1, 7, 2], [1, 9, 2]])])
-    keys[1].sum().backward()
+    keys[1, 0].backward()  # their sum hardly changes after LayerNorm
     assert words.grad[9].abs().sum() > 0
     assert words.grad[7].abs().sum() == 0
