@@ -1,1 +1,1 @@
-"""Working memory: what a model holds while it reads (in later versions)."""
+"""Working memory: what a model holds while it reads."""
