@@ -74,6 +74,7 @@ def store(
         tensors[f"weight/{name}"] = parameter.detach().contiguous()
         for key, value in optimizer.state[parameter].items():
             tensors[f"{key}/{name}"] = value.detach().contiguous()
+    tensors |= {f"buffer/{name}": buffer.detach().clone() for name, buffer in _kept(model).items()}
     tensors["random"] = torch.get_rng_state()
     note = json.dumps({"step": step, "settings": settings or {}, **numbers})
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +110,9 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
             if f"step/{name}" in tensors:  # a parameter that never had a gradient has no state
                 state = {key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
                 optimizer.state[parameter] = state
+        for name, buffer in _kept(model).items():
+            if f"buffer/{name}" in tensors:  # an older checkpoint has none
+                buffer.copy_(tensors[f"buffer/{name}"])
     torch.set_rng_state(tensors["random"])
     more = {name.removeprefix("more/"): tensor for name, tensor in tensors.items() if name.startswith("more/")}
     return _note(folder), more
@@ -122,6 +126,12 @@ def _note(folder: Path) -> Json:
 
 def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _kept(model: nn.Module) -> dict[str, Tensor]:
+    """Buffers that belong to the model's weights, such as the statistics of a normalisation."""
+    names = model.state_dict().keys()
+    return {name: buffer for name, buffer in model.named_buffers() if name in names}
 
 
 class Log:
