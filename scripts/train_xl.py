@@ -126,8 +126,11 @@ def measure(
             run = {**settings, "stories": name, "memory": length}
             if results.done(run, seed):
                 continue
-            metrics = perplexity(model, documents, memory=length)
             replaced = (parts or {}).get(REPLACED)
+            if isinstance(replaced, ProductKeyMemory):
+                replaced.counting = True  # of these stories alone
+                replaced.forget()
+            metrics = perplexity(model, documents, memory=length)
             if isinstance(replaced, ProductKeyMemory):
                 metrics |= {"slots used %": 100 * replaced.telemetry()["usage"]}
             click.echo(f"{settings} {seed} {name} memory {length}: {metrics}")

@@ -37,6 +37,9 @@ class ProductKeyMemory(nn.Module):
         key_width: d. query_norm: "batch" raises how many slots are used (the paper's); "rms" needs no statistics, so that
             it is the same in training and generation. gated: what was read is weighed by the token itself.
         sparse: gradients of the values are sparse, for torch.optim.SparseAdam.
+
+    Attributes:
+        counting: count which slots are read outside training, too.
     """
 
     used: Tensor
@@ -58,6 +61,7 @@ class ProductKeyMemory(nn.Module):
         if key_width % 2 or not 0 < top <= sub_keys:
             raise ValueError(f"key_width must be even and top between 1 and {sub_keys}, not {key_width} and {top}.")
         self.heads, self.key_width, self.top, self.sub_keys = heads, key_width, top, sub_keys
+        self.counting = False
         self.query = nn.Linear(width, heads * key_width)
         norms: dict[str, nn.Module] = {"batch": MaskedBatchNorm(heads * key_width), "rms": nn.RMSNorm(key_width)}
         self.norm = norms.get(query_norm)
@@ -78,10 +82,13 @@ class ProductKeyMemory(nn.Module):
         read = self.values(slots.flatten(1), per_sample_weights=weights.flatten(1))
         if self.gate is not None:
             read = read * functional.silu(self.gate(tokens))
-        if self.training:
+        if self.training or self.counting:
             self._note(queries, weights, slots, mask)
         found: Tensor = read.view(hidden.shape)
         return found
+
+    def extra_repr(self) -> str:
+        return f"sub_keys={self.sub_keys}, heads={self.heads}, key_width={self.key_width}, top={self.top}"
 
     def queries(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
         """(t c) → (t h d)."""
@@ -104,11 +111,11 @@ class ProductKeyMemory(nn.Module):
         return chosen.values, slots.gather(-1, chosen.indices)
 
     def groups(self, *, learning_rate: float, values: float = 1e-3) -> list[dict[str, Any]]:
-        """For an optimiser: the values apart, at a constant rate of their own and without weight decay."""
+        """For training.loop.fit: the values apart, at a constant rate of their own and without weight decay."""
         others = [parameter for name, parameter in self.named_parameters() if not name.startswith("values.")]
         return [
             {"params": others, "lr": learning_rate},
-            {"params": list(self.values.parameters()), "lr": values, "weight_decay": 0.0},
+            {"params": list(self.values.parameters()), "lr": values, "weight_decay": 0.0, "constant": True},
         ]
 
     def telemetry(self) -> dict[str, float]:
@@ -128,9 +135,9 @@ class ProductKeyMemory(nn.Module):
     def revive(self, *, seed: int = 0) -> int:
         """Give sub-keys that led to no slot since the last ``forget`` the place of a recent query; how many there were.
 
-        The slots they stand for begin with the mean value, so that reading them is harmless.
+        None are dead where nothing was read since. The slots they stand for begin with the mean value, so that reading them is harmless.
         """
-        if not len(self.recent):
+        if not len(self.recent) or float(self.used.sum()) == 0:
             return 0
         chance = torch.Generator().manual_seed(seed)
         by_key = self.used.view(self.sub_keys, self.sub_keys)

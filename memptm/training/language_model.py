@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from memptm.encoders.precision import bfloat16_is_faster
 from memptm.errors import InputError
 from memptm.memory.memory import Memory
+from memptm.memory.slots import ProductKeyMemory
 from memptm.progress import Event, Progress, silent
 from memptm.training.corpus import Kind, Streams, encoded, make_vocabulary, read_texts
 from memptm.training.loop import fit
@@ -30,6 +31,7 @@ from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig, me
 
 REMEDY = "Lower --batch, --segment or --memory."
 VOCABULARY = "tokenizer.json"
+COUNTED = 100  # steps over which a product-key memory's reads are counted
 CUTOFFS = (4_000, 20_000, 80_000)  # of a vocabulary of words
 
 
@@ -99,7 +101,8 @@ def train_language_model(
         data: text files, a document each. index: its documents, passages of one behind another.
         out: log.jsonl, telemetry.png and a checkpoint go there too; a second call goes on from it, bit for bit on a CPU.
         held_out: text files to measure on at the end. memories: memory lengths to do it with; the one of training if none.
-        parts: in place of the feed-forward parts of these layers.
+        parts: in place of the feed-forward parts of these layers. The log has how many slots of product-key memories were read
+            and how evenly ("usage", "kl"), every COUNTED steps.
     Returns:
         {"steps", "tokens" read, "parameters", "seconds", "loss", "telemetry"} and, with ``held_out``, {"held_out":
         [{"memory", "tokens", "perplexity", "tokens_a_second"}]}.
@@ -123,7 +126,7 @@ def train_language_model(
         lesson,
         [[n % len(streams)] for n in range(steps)],
         out,
-        settings=_settings(recipe, len(streams)),
+        settings=_settings(recipe, len(streams), parts or {}),
         warm_up=recipe.warm_up,
         save_every=recipe.save_every,
         documents=1,
@@ -214,11 +217,15 @@ class _Lesson:
         self.streams, self.recipe = streams, recipe
         self._state: State | None = None
         self._external = model.external(recipe.rows, limit=recipe.external) if recipe.external else []
+        self._slots = [module for module in model.modules() if isinstance(module, ProductKeyMemory)]
 
     def groups(self) -> list[dict[str, Any]]:
-        return [{"params": list(self.model.parameters()), "lr": self.recipe.learning_rate}]
+        rate = self.recipe.learning_rate
+        own = [group for part in self._slots for group in part.groups(learning_rate=rate)]
+        apart = {id(parameter) for group in own for parameter in group["params"]}
+        return [{"params": [one for one in self.model.parameters() if id(one) not in apart], "lr": rate}, *own]
 
-    def learn(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (the row says which segment)
+    def learn(self, step: int, rows: Sequence[int]) -> Json:
         (n,) = rows
         one, state = self.streams[n], self._state if n else None
         for memory in self._external if not n else []:
@@ -227,7 +234,14 @@ class _Lesson:
             losses, self._state = self.model.losses(one.ids, one.targets, state, one.documents, self._external)
         loss = mean_loss(losses, one.targets)
         loss.backward()  # type: ignore[no-untyped-call]
-        return {"loss": float(loss.detach())}
+        return {"loss": float(loss.detach()), **(self._usage() if step % COUNTED == 0 else {})}
+
+    def _usage(self) -> Json:
+        """How the slots were read since it was last asked: a mean over the memories."""
+        told = [part.telemetry() for part in self._slots]
+        for part in self._slots:
+            part.forget()
+        return {name: sum(one[name] for one in told) / len(told) for name in ("usage", "kl")} if told else {}
 
     def state(self) -> dict[str, Tensor]:
         if self._state is None:
@@ -237,7 +251,8 @@ class _Lesson:
             for n, memory in enumerate(self._external)
             for name, tensor in memory.tensors().items()
         }
-        return {"layers": self._state.layers, "documents": self._state.documents, **past}
+        used = {f"used/{n}": part.used for n, part in enumerate(self._slots)}
+        return {"layers": self._state.layers, "documents": self._state.documents, **past, **used}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         if not state:
@@ -246,6 +261,8 @@ class _Lesson:
         for n, memory in enumerate(self._external):
             own = {name.removeprefix(f"{n}/"): one for name, one in state.items() if name.startswith(f"{n}/")}
             memory.take(own)
+        for n, part in enumerate(self._slots):
+            part.used.copy_(state[f"used/{n}"])
 
 
 def _vocabulary(out: Path, texts: Sequence[str], recipe: Recipe) -> Tokenizer:
@@ -267,6 +284,7 @@ def _texts_of(index: Path) -> list[str]:
     return ["\n".join(parts) for parts in found.values()]
 
 
-def _settings(recipe: Recipe, segments: int) -> Json:
+def _settings(recipe: Recipe, segments: int, parts: Mapping[int, nn.Module]) -> Json:
     sizes = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe.model).items()}
-    return {**asdict(recipe), "model": sizes, "save_every": None, "segments": segments}
+    told = {"parts": {str(n): " ".join(repr(part).split()) for n, part in parts.items()}} if parts else {}
+    return {**asdict(recipe), "model": sizes, "save_every": None, "segments": segments, **told}

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from memptm.errors import MemptmError
+from memptm.errors import InputError, MemptmError
 from memptm.progress import Event, Progress, silent
 from memptm.training.checkpoint import interrupts, latest, restore, store
 from memptm.training.schedule import memory_errors, warm_cosine
@@ -28,7 +28,7 @@ class Lesson(Protocol):
         ...
 
     def groups(self) -> list[dict[str, Any]]:
-        """Parameters and their learning rates, as an optimiser takes them."""
+        """Parameters and their learning rates, as an optimiser takes them; with "constant": True it stays as it is."""
         ...
 
     def learn(self, step: int, rows: Sequence[int]) -> Json:
@@ -66,9 +66,11 @@ def fit(
         settings: what a run that goes on must share. clip: the norm that gradients are cut to. documents: retrieved a question.
         remedy: the setting to lower where memory runs out. saved: called after each checkpoint, with its step.
     Raises:
-        InputError: a checkpoint of other settings. MemptmError: the loss is no number; the last checkpoint is kept.
+        InputError: a checkpoint of other settings, or a part with sparse gradients. MemptmError: the loss is no number; the last checkpoint is kept.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
+    if any(getattr(module, "sparse", False) for module in lesson.model.modules()):
+        raise InputError("AdamW takes no sparse gradients. Make the model's parts with sparse=False.")
     groups = lesson.groups()
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     settings = {**settings, "planned": len(plan)}
@@ -83,7 +85,7 @@ def fit(
     with interrupts() as asked, memory_errors(remedy):
         for step, rows in enumerate(plan[done:], done + 1):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * warm_cosine(step, len(plan), warm_up)
+                group["lr"] = rate if group.get("constant") else rate * warm_cosine(step, len(plan), warm_up)
             optimizer.zero_grad()
             numbers = lesson.learn(step, rows)
             if not math.isfinite(numbers["loss"]):

@@ -140,6 +140,30 @@ def test_dead_sub_keys_come_to_life_and_others_are_left_alone():
     assert memory().revive() == 0  # nothing was read yet
 
 
+def test_nothing_is_dead_while_nothing_was_read_since_the_count_began():
+    made = memory().train()
+    made(torch.randn(20, 12))
+    made.forget()
+    assert made.revive() == 0
+    assert bool(made.values.weight.isfinite().all())
+
+
+def test_outside_training_reads_are_counted_when_asked():
+    made = memory().eval()
+    made(torch.randn(20, 12))
+    assert made.telemetry()["usage"] == 0
+    made.counting = True
+    made(torch.randn(20, 12))
+    assert made.telemetry()["usage"] > 0
+
+
+def test_the_values_are_trained_at_a_constant_rate_of_their_own_without_decay():
+    made = memory()
+    others, values = made.groups(learning_rate=0.01)
+    assert values == {"params": [made.values.weight], "lr": 1e-3, "weight_decay": 0.0, "constant": True}
+    assert len(others["params"]) + 1 == len(list(made.parameters()))
+
+
 def test_two_memories_share_no_values():
     one, other = memory(), memory()
     with torch.no_grad():

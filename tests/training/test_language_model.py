@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from memptm import Document, Memory
 from memptm.errors import InputError
 from memptm.memory.slots import ProductKeyMemory
+from memptm.training import language_model
 from memptm.training.corpus import END, Streams, encoded, make_vocabulary, read_texts
 from memptm.training.language_model import Recipe, evaluate, token_losses, train_language_model
 from memptm.working.adaptive import IGNORED
@@ -147,6 +148,56 @@ def test_a_product_key_memory_takes_the_place_of_a_feed_forward_part(files, tmp_
         tmp_path, parts={1: ProductKeyMemory(24, sub_keys=8, heads=2, key_width=8, top=4, query_norm="rms")}
     )
     assert torch.equal(again.layers[1].feed_forward.keys, parts[1].keys)
+
+
+def slots(**choices):
+    torch.manual_seed(5)
+    return {1: ProductKeyMemory(24, **{"sub_keys": 8, "heads": 2, "key_width": 8, "top": 4, **choices})}
+
+
+def test_the_statistics_of_a_part_are_in_the_checkpoint(files, tmp_path):
+    train_language_model(files, tmp_path, recipe=RECIPE, parts=slots())
+    first = load_file(tmp_path / "model.safetensors")
+    train_language_model(files, tmp_path, recipe=RECIPE, parts=slots())  # it is finished
+    second = load_file(tmp_path / "model.safetensors")
+    assert float(first["layers.1.feed_forward.norm.running_mean"].abs().sum()) > 0
+    assert all(first[name].equal(second[name]) for name in first)
+
+
+def test_a_run_with_other_parts_is_another_run(files, tmp_path):
+    train_language_model(files, tmp_path, recipe=RECIPE, parts=slots())
+    with pytest.raises(InputError, match="another parts"):
+        train_language_model(files, tmp_path, recipe=RECIPE, parts=slots(top=2))
+
+
+def test_values_learn_at_a_constant_rate_and_their_use_is_logged_and_goes_on(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(language_model, "COUNTED", 2)
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def spied(optimizer, *given):
+        rates.append([(group["lr"], group["weight_decay"]) for group in optimizer.param_groups])
+        return step(optimizer, *given)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spied)
+    train_language_model(files, tmp_path / "whole", recipe=RECIPE, parts=slots())
+    assert {one[2] for one in rates} == {(1e-3, 0.0)}
+    assert len({one[0] for one in rates}) > 1
+    assert [("usage" in line, "kl" in line) for line in log(tmp_path / "whole")] == [(False, False), (True, True)] * 3
+
+    def stop(event):
+        if event.stage == "train" and event.done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_language_model(files, tmp_path / "cut", recipe=RECIPE, parts=slots(), progress=stop)
+    train_language_model(files, tmp_path / "cut", recipe=RECIPE, parts=slots())
+    assert log(tmp_path / "cut") == log(tmp_path / "whole")
+
+
+def test_sparse_gradients_are_refused(files, tmp_path):
+    with pytest.raises(InputError, match="sparse=False"):
+        train_language_model(files, tmp_path, recipe=RECIPE, parts=slots(sparse=True))
 
 
 def test_absolute_positions_are_there_to_compare_with(files, tmp_path):
