@@ -15,7 +15,7 @@ from memptm.generation.decoding import Ids, LanguageModel, State
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """Token ids, the end mark included where there is one, and their log p."""
+    """Token ids, the one that ends it included where there is one, and their log p."""
 
     ids: tuple[int, ...]
     log_p: float
@@ -34,7 +34,8 @@ def beam_search(
     stops: Tensor,
     longest: int,
     first: Adjust | None = None,
-    tell: Callable[[Ids], bool] | None = None,
+    ended: Callable[[Ids], bool] | None = None,
+    tell: Callable[[Ids], None] | None = None,
 ) -> list[list[Hypothesis]]:
     """The most probable continuations of each question: Σ log p, not divided by length. One beam is greedy decoding.
 
@@ -43,7 +44,7 @@ def beam_search(
         log_prior: (n, k) log p(z | x); each token's distribution is the marginal log Σ_z exp(log p(z|x) + log p(·|z)).
         stops: ids that end a hypothesis. longest: tokens at most; what is not ended by then counts as it stands.
         first: changes the (n, v) log p of the first token.
-        tell: given question 0's best ids after every step; True ends the search there.
+        ended: whether ids end a hypothesis though their last is no stop. tell: given question 0's best ids after every step.
     Returns:
         For each question at most ``beams`` hypotheses, best first.
     """
@@ -55,10 +56,10 @@ def beam_search(
         log_p = _marginal(state.log_p.view(questions, width, documents, -1), log_prior)
         if n == 0 and first is not None:
             log_p = first(log_p[:, 0]).unsqueeze(1)
-        live, parents, tokens = _grow(live, log_p, done, beams=beams, stops=stops)
-        best = live[0][0] if live[0] else None
-        stopped = tell is not None and best is not None and tell(list(best.ids))
-        if stopped or n == longest - 1 or all(map(_over, live, done, [beams] * questions)):
+        live, parents, tokens = _grow(live, log_p, done, beams=beams, stops=stops, ended=ended)
+        if tell is not None and live[0]:
+            tell(list(live[0][0].ids))
+        if n == longest - 1 or all(map(_over, live, done, [beams] * questions)):
             break
         width = len(parents[0])
         rows = torch.tensor(parents, device=log_prior.device)  # (n, width), each a beam of the old state
@@ -86,6 +87,7 @@ def _grow(
     *,
     beams: int,
     stops: Tensor,
+    ended: Callable[[Ids], bool] | None,
 ) -> tuple[list[list[Hypothesis]], list[list[int]], list[list[int]]]:
     """One token more: the live hypotheses, and for each the beam it came from and its token. Ended ones go to ``done``.
 
@@ -97,7 +99,7 @@ def _grow(
     for n, some in enumerate(live):
         counted[n, : len(some)] = torch.tensor([one.log_p for one in some])
     total = (counted[..., None] + log_p).flatten(1)
-    best = total.topk(min(beams * (1 + len(stops)), total.shape[1]), dim=1)
+    best = total.topk(min(beams * (1 + len(stops) + (ended is not None)), total.shape[1]), dim=1)
     ends = set(stops.tolist())
     grown: list[list[Hypothesis]] = []
     parents: list[list[int]] = []
@@ -110,7 +112,7 @@ def _grow(
                 break
             beam, token = divmod(place, vocabulary)
             one = Hypothesis((*live[n][beam].ids, token), value)
-            if token not in ends:
+            if token not in ends and not (ended is not None and ended(list(one.ids))):
                 kept.append(one)
                 came.append(beam)
             elif rank < beams:

@@ -61,6 +61,7 @@ def from_marginal(question: str, log_prior: Sequence[float], marginal: Marginal,
             answer_span=find_answer(marginal.text, passage.text),
         )
         for passage, prior, share in zip(marginal.read, log_prior, marginal.posterior, strict=True)
+        if passage.text
     ]
     return Answer(
         question=question,

@@ -320,6 +320,10 @@ class Generator:
         line, newline, _ = text.partition("\n")
         return line.strip(), bool(newline)
 
+    def ends_line(self, ids: Ids) -> bool:
+        """Whether the answer's line ends with the last of its ids."""
+        return "\n" in self.tokenizer.decode(ids[-1:]) and self.line_of(ids, complete=False)[1]
+
 
 def _phrase_log_p(model: Steps, state: Any, log_p: Tensor, phrase: Ids) -> Tensor:
     """(b,) log p of a phrase after ``state``, which must not be used again; (b, v) log_p of what follows it."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -40,7 +40,7 @@ class Marginal:
     Attributes:
         text: None where the documents do not answer. probability: p(y | x), the marginal; of the null answer if None.
         null_probability: p(null | x), see above. candidates: the best answers with p(y | x).
-        read: the documents as they were read. posterior: p(z | x, y), a number a document; all 0 if None.
+        read: the documents as they were read; one without text did not fit and has no share. posterior: p(z | x, y), a number a document; all 0 if None.
         null_posterior: the null document's. utility: log p(y | x) − log p(y | null, x): what reading was worth.
     """
 
@@ -135,7 +135,7 @@ class Rag:
         read: list[tuple[Passage, ...]] = []
         for question, group in zip(questions, passages, strict=True):
             prompts = [self.generator.writer.write(question, [one]) for one in group]
-            read.append(tuple((*prompt.read, one)[0] for prompt, one in zip(prompts, group, strict=True)))
+            read.append(tuple((*prompt.read, _unread(one))[0] for prompt, one in zip(prompts, group, strict=True)))
             if null:
                 prompts.append(self.generator.writer.write(question, []))
             ids += [prompt.ids for prompt in prompts]
@@ -152,9 +152,9 @@ class Rag:
     ) -> list[Marginal]:
         language_model = self.generator.language_model
         prompts, read = self._prompts(questions, passages, null=True)
-        prior = torch.tensor(log_priors, device=language_model.device).view(len(questions), -1) + math.log1p(
-            -NULL_PRIOR
-        )
+        there = torch.tensor([[bool(one.text) for one in group] for group in read], device=language_model.device)
+        prior = torch.tensor(log_priors, device=language_model.device).view(len(questions), -1)
+        prior = (prior + math.log1p(-NULL_PRIOR)).masked_fill(~there.view_as(prior), -torch.inf)
         log_prior = torch.nn.functional.pad(prior, (0, 1), value=math.log(NULL_PRIOR))
         state = language_model.start(prompts)
         not_there = self.generator.null_log_p(state).view_as(log_prior)
@@ -181,12 +181,10 @@ class Rag:
         said_null = (log_prior + not_there).logsumexp(dim=1)
         told = ""
 
-        def tell(ids: Ids) -> bool:
+        def tell(ids: Ids) -> None:
             nonlocal told
-            line, ended = generator.line_of(ids, complete=False)
             if stream is not None:
-                told = tell_new(stream, line, told, complete=ended)
-            return ended and self.beams == 1 and len(log_prior) == 1
+                told = tell_new(stream, self._line(ids), told, complete=False)
 
         found = beam_search(
             generator.language_model,
@@ -196,6 +194,7 @@ class Rag:
             stops=generator.stops,
             longest=ANSWER_TOKENS,
             first=lambda log_p: without_null(log_p, generator.null_ids[0], said_null),
+            ended=generator.ends_line,
             tell=tell,
         )
         if stream is not None and found[0]:
@@ -281,6 +280,11 @@ def _own(beams: Sequence[Sequence[Hypothesis]], wanted: Sequence[Hypothesis], do
             if one.ids in place:
                 table[place[one.ids], document] = one.log_p
     return table
+
+
+def _unread(passage: Passage) -> Passage:
+    """What is left of a passage of which nothing fitted beside the question."""
+    return replace(passage, text="", end=passage.start)
 
 
 def _nothing(null: float, read: tuple[Passage, ...]) -> Marginal:

@@ -91,11 +91,21 @@ def test_with_beams_for_everything_it_is_enumeration_and_sums_to_one(model):
     assert sum(math.exp(one.log_p) for one in found) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_search_can_be_ended_from_outside(causal):
+@pytest.mark.parametrize("beams", [1, 3])
+def test_what_else_ends_a_hypothesis_ends_it_as_a_stop_does(causal, beams):
+    prompts, prior = prompts_for(2, 2)
+    common = {"beams": beams, "longest": LONGEST}
+    by_stop = beam_search(causal, causal.start(prompts), prior, stops=STOPS, **common)
+    nothing = torch.tensor([], dtype=torch.long)
+    by_look = beam_search(
+        causal, causal.start(prompts), prior, stops=nothing, ended=lambda ids: ids[-1] == END, **common
+    )
+    assert [[one.ids for one in some] for some in by_look] == [[one.ids for one in some] for some in by_stop]
+
+
+def test_every_step_of_a_search_is_told(causal):
     prompts, prior = prompts_for(1, 2)
     seen = []
-    beam_search(
-        causal, causal.start(prompts), prior, beams=1, stops=torch.tensor([], dtype=torch.long), longest=9,
-        tell=lambda ids: seen.append(ids) or len(ids) == 4,
-    )  # fmt: skip
+    nothing = torch.tensor([], dtype=torch.long)
+    beam_search(causal, causal.start(prompts), prior, beams=1, stops=nothing, longest=4, tell=seen.append)
     assert [len(ids) for ids in seen] == [1, 2, 3, 4]

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from memptm.generation.cited import from_marginal
 from memptm.generation.rag import NULL_PRIOR, PROMPTS, Rag, null_probability
 from tests.generation.tiny import TEMPLATE, causal, encoder_decoder, loaded, passage
 
@@ -28,6 +29,19 @@ def chat(tmp_path_factory):
 @pytest.fixture(scope="module")
 def t5(tmp_path_factory):
     return loaded(encoder_decoder(tmp_path_factory.mktemp("t5")))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """No template: a line's end ends an answer, and this one writes it as its third token."""
+    made = loaded(causal(tmp_path_factory.mktemp("plain")))
+    model, newline = made.language_model, made.writer.end[0]
+    state = model.start([made.writer.write(QUESTION, PASSAGES[:1]).ids])
+    for _ in range(2):
+        state, _ = model.extend(state, state.log_p.argmax(dim=-1, keepdim=True))
+    third, rows = int(state.log_p.argmax()), model.model.lm_head.weight.data
+    rows[[third, newline]] = rows[[newline, third]]
+    return made
 
 
 @pytest.fixture(params=["chat", "t5"])
@@ -106,6 +120,35 @@ def test_an_answer_does_not_depend_on_its_batch(generator, kind):  # F70
     assert [one.text for one in batch] == [alone.text, other.text, alone.text]
     assert batch[0].probability == pytest.approx(alone.probability, rel=1e-3)
     assert batch[2].posterior == pytest.approx(alone.posterior[::-1], abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["rag-sequence", "rag-token"])
+@pytest.mark.parametrize("beams", [1, 3])
+def test_what_would_follow_the_answers_line_does_not_count(plain, kind, beams, monkeypatch):
+    judged = []
+    score = plain.language_model.scores_after
+    monkeypatch.setattr(plain.language_model, "scores_after", lambda *given: judged.extend(given[2]) or score(*given))
+    rag = Rag(plain, kind, beams=beams)
+    alone = rag.answer(QUESTION, PASSAGES[:1], [0.0])
+    assert beams > 1 or min(map(len, judged)) == 3
+    assert all("\n" not in plain.tokenizer.decode(ids[:-1]).lstrip() for ids in judged)
+    batch = rag.answer_batch([QUESTION] * 2, [PASSAGES[:1]] * 2, [[0.0]] * 2)
+    assert [one.text for one in batch] == [alone.text] * 2
+    assert [one.probability for one in batch] == pytest.approx([alone.probability] * 2, rel=1e-3)
+
+
+def test_a_document_of_which_nothing_was_read_has_no_share(chat):
+    write, (long, short) = chat.writer.write, PASSAGES[1:]
+    asked = next(
+        question
+        for words in range(1000)
+        if not write(question := QUESTION + " ferry" * words, [long]).read and write(question, [short]).read
+    )
+    marginal = Rag(chat, "rag-token").answer(asked, [long, short], [math.log(0.5)] * 2)
+    assert [bool(one.text) for one in marginal.read] == [False, True]
+    assert (marginal.posterior[0], marginal.posterior[1] > 0) == (0, True)
+    cited = from_marginal(asked, [math.log(0.5)] * 2, marginal, method="rag-token")
+    assert [one.passage.text for one in cited.evidence] == [short.text]
 
 
 def test_what_is_streamed_is_the_answer(chat):
