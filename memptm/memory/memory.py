@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,7 @@ from memptm.memory.ingest import Added, Ingest
 from memptm.memory.keys import Damaged, KeyIndex
 from memptm.memory.search import MODES, Mode, find
 from memptm.memory.titles import Titles
-from memptm.memory.values import MOST_VERSIONS, Ids, Snapshot, Values
+from memptm.memory.values import MOST_VERSIONS, SHOWN, Ids, Snapshot, Values, to_passage
 from memptm.memory.where import to_sql
 from memptm.progress import Progress, silent
 from memptm.types import Document, Hit, Json, Passage
@@ -161,19 +161,22 @@ class Memory:
                 self._settle(rows=run.committed)
         return added
 
-    def take_over(self, other: Memory, keys: Keys) -> None:
-        """Store all of ``other`` in this empty index, under ``keys``: (n, dimension), in the order it was stored there.
+    def take_over(self, other: Memory, encode: Callable[[Sequence[Passage]], Keys]) -> None:
+        """Store all of ``other`` in this empty index, as it is now: what changes there while ``encode`` runs is not seen.
 
+        Args:
+            encode: the (n, dimension) keys of passages.
         Raises:
-            InputError: this index is not empty, or there is not a key for each passage.
+            InputError: this index is not empty.
         """
         with self._guard, self._writer():
-            if len(self._values.snapshot().ids) or len(keys) != len(other):
-                raise InputError("Only an empty index takes over another, with a key for each of its passages.")
+            if len(self._values.snapshot().ids):
+                raise InputError("Only an empty index takes over another.")
             self._synced()
-            if len(keys):
-                self._values.copy(other._values, keys)
-                self._settle(rows=len(keys))
+            rows = other._values.reading(other._values.rows)
+            if len(rows):
+                self._values.copy(rows, encode([to_passage(row) for row in rows.select(list(SHOWN)).to_pylist()]))
+                self._settle(rows=len(rows))
 
     def remove(self, *, ids: Sequence[str] = (), source: str | Path | None = None, where: str | None = None) -> int:
         """Forget documents, from Lance, FAISS and full text at once. Conditions that are given must all hold.

@@ -110,26 +110,43 @@ def rekey(
     It is made beside ``path`` and moved there when it is complete; what was encoded before a kill is not encoded again.
 
     Raises:
-        InputError: an index of another encoder is at ``path``. BadIndex: something else is.
+        InputError: an index of another encoder is at ``path``, or one that lacks passages. BadIndex: something else is.
     """
     if path.resolve() == memory.path.resolve():
         raise InputError(f"{path} is the index itself. Give a new folder for the one with other keys.")
     found = Home(path).manifest()
     if found is not None and found.fingerprint == encoder.fingerprint:
-        return Memory.open(path, encoder=encoder)
+        return _made_before(memory, path, encoder)
     if found is not None:
         raise InputError(f"{path} holds an index of another encoder. Move it away, or give another folder.")
-    half, cache = path.with_name(f"{path.name}.part"), cache or KeyCache(path.with_name(f"{path.name}.keys"))
-    passages, _ = memory.keys()
-    if isinstance(encoder, ReadsDocuments):
-        keys = cache.document_keys(passages, encoder, progress=progress)
-    else:
-        keys = cache.keys([key_text(passage) for passage in passages], encoder, progress=progress)
+    half, kept = path.with_name(f"{path.name}.part"), cache or KeyCache(path.with_name(f"{path.name}.keys"))
+
+    def encode(passages: Sequence[Passage]) -> Keys:
+        if isinstance(encoder, ReadsDocuments):
+            return kept.document_keys(passages, encoder, progress=progress)
+        return kept.keys([key_text(passage) for passage in passages], encoder, progress=progress)
+
     shutil.rmtree(half, ignore_errors=True)
     with Memory.open(half, create=True, encoder=encoder) as made:
-        made.take_over(memory, keys)
+        made.take_over(memory, encode)
     if path.exists():
         path.rmdir()  # empty, for it holds no manifest
     half.replace(path)
-    cache.forget()
+    kept.forget()
     return Memory.open(path, encoder=encoder)
+
+
+def _made_before(memory: Memory, path: Path, encoder: Encoder) -> Memory:
+    """The index of that encoder at ``path``, if it holds what ``memory`` holds; it may hold more."""
+    made = Memory.open(path, encoder=encoder)
+    held = {_named(passage) for passage in made.passages()}
+    missing = sum(_named(passage) not in held for passage in memory.passages())
+    if missing:
+        raise InputError(
+            f"{path} was made before: it lacks {missing} passages that {memory.path} holds now. Move it away, or give another folder."
+        )
+    return made
+
+
+def _named(passage: Passage) -> tuple[str, str, str, str]:
+    return passage.source, passage.document, passage.id, passage.text

@@ -246,9 +246,12 @@ class Values:
                 merge.when_not_matched_by_source_delete(_among("id", replaced)).execute(data)
             self._wrote()
 
-    def copy(self, other: Values, keys: Keys) -> None:
-        """Store all rows of ``other`` under ``keys``, (n, dimension) in the order of its ids, in one version."""
-        rows = other.scan(*self.schema.names).sort_by("id")
+    def rows(self) -> pa.Table:
+        """All rows in the order of their ids, of one version, whole."""
+        return self.scan(*self.schema.names).sort_by("id")
+
+    def copy(self, rows: pa.Table, keys: Keys) -> None:
+        """Store another table's ``rows`` under ``keys``, (n, dimension), in one version."""
         column = pa.FixedSizeListArray.from_arrays(pa.array(keys.astype(np.float32).ravel()), self.dimension)
         with writing(self.path):
             self._create()

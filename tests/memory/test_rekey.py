@@ -67,6 +67,29 @@ def test_an_index_of_that_encoder_is_kept_and_one_of_another_is_refused(memory, 
     assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
 
 
+def test_an_index_that_was_made_before_the_passages_changed_is_refused(memory, tmp_path):
+    rekey(memory, tmp_path / "new", OTHER)
+    memory.add([Document(text="A heron came later.")])
+    with pytest.raises(InputError, match="lacks 1 passages"):
+        rekey(memory, tmp_path / "new", OTHER)
+
+
+def test_what_changes_while_it_encodes_is_not_mixed_in(memory, tmp_path, monkeypatch):
+    def meanwhile(texts):
+        writer = Memory.open(memory.path, encoder=Toy())
+        writer.remove(where="n = 1")
+        writer.add([Document(text="A heron came later.")])
+        return type(OTHER).encode_passages(OTHER, texts)
+
+    before = memory.keys()[0]
+    slow = Toy(32, name="other", fingerprint="other-1", scale=3.0)
+    monkeypatch.setattr(slow, "encode_passages", meanwhile)
+    passages, keys = rekey(memory, tmp_path / "new", slow).keys()
+    assert passages == before
+    assert np.allclose(keys, OTHER.encode_passages([key_text(passage) for passage in before]) / 3, atol=1e-5)
+    assert len(memory) == len(before)
+
+
 def test_an_empty_index_becomes_an_empty_one(tmp_path):
     empty = Memory.open(tmp_path / "empty", create=True, encoder=Toy())
     made = rekey(empty, tmp_path / "new", OTHER)
