@@ -310,13 +310,19 @@ def realm(
     "--segment", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens of a step and stream."
 )
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Streams read side by side.")
-@held_out_option
+@click.option(
+    "--held-out",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Text to measure on at the end; may be given more than once.",
+)
 @click.option(
     "--at-memory",
     "memories",
     type=click.IntRange(min=0),
     multiple=True,
-    help="Measure with so much memory; repeatable.",
+    help="Measure the held-out text with so much memory; repeatable.",
 )
 @epochs_option
 @steps_option

@@ -94,14 +94,16 @@ class Stream:
 
     @torch.inference_mode()
     def extend(self, place: Place, tokens: Tensor) -> tuple[Place, Tensor]:
-        """Go on by tokens (1, n), fewer than a segment: where it stands then, and (1, n, v) log p after each of them.
+        """Go on by tokens (1, n): where it stands then, and (1, n, v) log p after each of them.
 
         The old place must not be used again, but for its copies.
         """
-        window = place.window
-        if window.room < tokens.shape[1]:
-            window = self.decoder.open(self.decoder.close(window), room=self.decoder.segment)
-        log_p = self._log_p(self.decoder.advance(window, tokens))
+        window, found = place.window, []
+        for part in torch.split(tokens, self.decoder.segment, dim=1):
+            if window.room < part.shape[1]:
+                window = self.decoder.open(self.decoder.close(window), room=self.decoder.segment)
+            found.append(self._log_p(self.decoder.advance(window, part)))
+        log_p = torch.cat(found, dim=1)
         return Place(log_p=log_p[:, -1], window=window), log_p
 
     def close(self, place: Place) -> DecoderState:

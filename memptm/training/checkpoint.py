@@ -18,6 +18,7 @@ from memptm.errors import InputError
 from memptm.types import Json
 
 CHECKPOINT = "checkpoint.safetensors"
+NAMES = {"planned": "number of steps", "segments": "number of segments", "rows": "number of rows"}  # of settings
 
 
 class Average:
@@ -94,9 +95,10 @@ def latest(folder: Path, settings: Json | None = None) -> bool:
     found, wanted = _note(folder)["settings"], settings or {}
     different = [name for name in wanted if found.get(name) != wanted[name]]
     if different:
+        name = different[0]
         raise InputError(
-            f"{folder} holds a run with another {different[0]} ({found.get(different[0])}, not {wanted[different[0]]}). "
-            "Give another folder, or start anew without resuming."
+            f"{folder} holds a run with another {NAMES.get(name, name)} ({found.get(name)}, not {wanted[name]}). "
+            "Give another --out, or remove the folder."
         )
     return True
 

@@ -87,8 +87,8 @@ class Streams:
         length = len(ids) // rows
         if length <= segment:
             raise InputError(
-                f"The text has {len(ids):,} tokens, too few for {rows} streams in segments of {segment}. "
-                "Give more text, or lower --batch or --segment."
+                f"The text has {len(ids):,} tokens, too few for {rows} stream{'s' * (rows > 1)} in segments of {segment}. "
+                f"Give more text, or lower {'--batch or ' * (rows > 1)}--segment."
             )
         self.segment, self.length = segment, length
         self._ids = ids[: rows * length].view(rows, length)
@@ -111,6 +111,12 @@ class Streams:
 
 
 def encoded(vocabulary: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, END behind each."""
-    end = vocabulary.get_vocab()[END]
+    """Token ids of each text, END behind each.
+
+    Raises:
+        InputError: a vocabulary that ``make_vocabulary`` did not make.
+    """
+    end = vocabulary.token_to_id(END)
+    if end is None:
+        raise InputError(f"The vocabulary knows no {END}. Give one that memptm train lm made.")
     return [[*encoding.ids, end] for encoding in vocabulary.encode_batch(list(texts))]

@@ -7,6 +7,7 @@ it is used with (Dai et al. 2019, arXiv 1901.02860). At a document's end the mem
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,9 +23,10 @@ from memptm.errors import InputError
 from memptm.memory.memory import Memory
 from memptm.memory.slots import ProductKeyMemory
 from memptm.progress import Event, Progress, silent
+from memptm.training.checkpoint import latest
 from memptm.training.corpus import Kind, Streams, encoded, make_vocabulary, read_texts
 from memptm.training.loop import fit
-from memptm.types import Json
+from memptm.types import Json, Passage
 from memptm.working.adaptive import IGNORED
 from memptm.working.state import State
 from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig, mean_loss
@@ -42,7 +44,7 @@ class Recipe:
     Attributes:
         model: sizes; its vocabulary and cutoffs are set from the text. vocabulary, size: see corpus.make_vocabulary.
         rows: streams side by side. segment: tokens a step and row. external: tokens that a stream's external memory keeps, in
-            training and after; 0: none. steps: None for ``epochs`` times through the text.
+            training and after; 0: none. steps: at most so many of the ``epochs`` times through the text.
     """
 
     model: TransformerXLConfig = TransformerXLConfig(vocabulary=0)  # noqa: RUF009 (frozen)
@@ -107,26 +109,36 @@ def train_language_model(
         {"steps", "tokens" read, "parameters", "seconds", "loss", "telemetry"} and, with ``held_out``, {"held_out":
         [{"memory", "tokens", "perplexity", "tokens_a_second"}]}.
     Raises:
-        InputError: no text or too little, or a checkpoint of another recipe. MemptmError: the loss is no number.
+        InputError: no text or too little, memory lengths without held-out text, or a checkpoint of another recipe. MemptmError: the loss is no number.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe, began = recipe or Recipe(), time.monotonic()
     texts = read_texts(data) + (_texts_of(index) if index is not None else [])
     if not texts:
         raise InputError("There is nothing to learn from. Give text files, or an index by --index.")
-    vocabulary = _vocabulary(out, texts, recipe)
+    if memories and not held_out:
+        raise InputError("There is nothing to measure with these memory lengths. Give --held-out, too.")
+    settings = _settings(recipe, parts or {})
+    goes_on = latest(out, settings)
+    vocabulary = _vocabulary(out) if goes_on else make_vocabulary(texts, recipe.vocabulary, recipe.size)
     streams = Streams(encoded(vocabulary, texts), rows=recipe.rows, segment=recipe.segment)
+    tested = encoded(vocabulary, read_texts(held_out))
+    if tested:
+        Streams(tested, rows=1, segment=recipe.segment)  # refused now, and not after hours
+    if not goes_on:
+        out.mkdir(parents=True, exist_ok=True)
+        vocabulary.save(str(out / VOCABULARY))
     torch.manual_seed(recipe.seed)
     known = vocabulary.get_vocab_size()
     cutoffs = tuple(one for one in recipe.model.cutoffs if one < known)  # the text may have fewer words than asked for
     model = TransformerXL(replace(recipe.model, vocabulary=known, cutoffs=cutoffs), parts=parts)
-    steps = recipe.steps or recipe.epochs * len(streams)
+    steps = min(recipe.epochs * len(streams), recipe.steps or sys.maxsize)
     lesson = _Lesson(model, streams, recipe)
     telemetry = fit(
         lesson,
         [[n % len(streams)] for n in range(steps)],
         out,
-        settings=_settings(recipe, len(streams), parts or {}),
+        settings={**settings, "segments": len(streams)},
         warm_up=recipe.warm_up,
         save_every=recipe.save_every,
         documents=1,
@@ -144,8 +156,7 @@ def train_language_model(
         "loss": telemetry.mean("loss"),
         "telemetry": telemetry.table(),
     }
-    if held_out:
-        tested = encoded(vocabulary, read_texts(held_out))
+    if tested:
         lengths = memories or [model.mem_len]
         result["held_out"] = [
             evaluate(model, tested, memory=one, segment=recipe.segment, external=recipe.external, progress=progress)
@@ -195,10 +206,10 @@ def token_losses(
     progress: Progress = silent,
 ) -> tuple[Tensor, float]:
     """−log p of every token but each document's first, (tokens,), natural; and the seconds it took."""
-    kept, model.mem_len = model.mem_len, memory
     streams, found, state = Streams(documents, rows=1, segment=segment), [], None
     past = model.external(1, limit=external, exact=exact) if external else []
     began = time.perf_counter()
+    kept, model.mem_len = model.mem_len, memory
     try:
         for n, one in enumerate(streams):
             losses, state = model.losses(one.ids, one.targets, state, one.documents, past)
@@ -265,26 +276,34 @@ class _Lesson:
             part.used.copy_(state[f"used/{n}"])
 
 
-def _vocabulary(out: Path, texts: Sequence[str], recipe: Recipe) -> Tokenizer:
-    """The one in ``out``, of a run that goes on, or a new one."""
-    path = out / VOCABULARY
-    if path.is_file():
-        return Tokenizer.from_file(str(path))
-    made = make_vocabulary(texts, recipe.vocabulary, recipe.size)
-    out.mkdir(parents=True, exist_ok=True)
-    made.save(str(path))
-    return made
+def _vocabulary(out: Path) -> Tokenizer:
+    """Of the run that ``out`` has a checkpoint of."""
+    try:
+        return Tokenizer.from_file(str(out / VOCABULARY))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise InputError(
+            f"{out} has a checkpoint, and its {VOCABULARY} cannot be read. Give another --out, or remove the folder."
+        ) from error
 
 
 def _texts_of(index: Path) -> list[str]:
-    """Documents of an index, their passages joined."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Documents of an index, their passages joined: each repeats the end of the one before."""
+    found: dict[tuple[str, str], list[Passage]] = {}
     for passage in Memory.open(index).passages():
-        found.setdefault((passage.source, passage.document), []).append(passage.text)
-    return ["\n".join(parts) for parts in found.values()]
+        found.setdefault((passage.source, passage.document), []).append(passage)
+    return [_joined(sorted(passages, key=lambda one: one.start)) for passages in found.values()]
 
 
-def _settings(recipe: Recipe, segments: int, parts: Mapping[int, nn.Module]) -> Json:
+def _joined(passages: Sequence[Passage]) -> str:
+    text, end = "", 0
+    for passage in passages:
+        blank = "\n" if text and passage.start > end else ""  # only blanks lie between passages
+        text += blank + passage.text[max(0, end - passage.start) :]
+        end = max(end, passage.end)
+    return text
+
+
+def _settings(recipe: Recipe, parts: Mapping[int, nn.Module]) -> Json:
     sizes = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe.model).items()}
     told = {"parts": {str(n): " ".join(repr(part).split()) for n, part in parts.items()}} if parts else {}
-    return {**asdict(recipe), "model": sizes, "save_every": None, "segments": segments, **told}
+    return {**asdict(recipe), "model": sizes, "save_every": None, **told}

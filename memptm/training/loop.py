@@ -66,7 +66,7 @@ def fit(
         settings: what a run that goes on must share. clip: the norm that gradients are cut to. documents: retrieved a question.
         remedy: the setting to lower where memory runs out. saved: called after each checkpoint, with its step.
     Raises:
-        InputError: a checkpoint of other settings, or a part with sparse gradients. MemptmError: the loss is no number; the last checkpoint is kept.
+        InputError: a checkpoint of other settings, or a part with sparse gradients. MemptmError: loss or gradients are no numbers; the last checkpoint is kept.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     if any(getattr(module, "sparse", False) for module in lesson.model.modules()):
@@ -93,7 +93,12 @@ def fit(
                     f"The loss is {numbers['loss']} at step {step}; {out} keeps the last checkpoint. "
                     "Lower the learning rate, or look for odd rows."
                 )
-            torch.nn.utils.clip_grad_norm_(trained, clip)
+            norm = torch.nn.utils.clip_grad_norm_(trained, clip)
+            if not bool(norm.isfinite()):
+                raise MemptmError(
+                    f"The gradients' norm is {float(norm)} at step {step}; {out} keeps the last checkpoint. "
+                    "Lower the learning rate, or look for odd rows."
+                )
             optimizer.step()
             telemetry.add(step, numbers)
             detail = f"loss {telemetry.mean('loss'):.3f}"

@@ -119,10 +119,15 @@ class TransformerXL(nn.Module):
 
     Args:
         parts: modules (… c) → (… c) in place of the feed-forward parts of these layers, such as a product-key memory.
+    Raises:
+        InputError: an odd width, or a layer that there is not.
     """
 
     def __init__(self, config: TransformerXLConfig, *, parts: Mapping[int, nn.Module] | None = None) -> None:
         super().__init__()
+        if config.width % 2:
+            raise InputError(f"The width is {config.width}, and sines and cosines share it. Give an even --width.")
+        _check_layers([*(parts or {}), *config.memorizing], config.layers)
         self.config, self.mem_len = config, config.mem_len
         self.words = AdaptiveEmbedding(
             config.vocabulary,
@@ -158,11 +163,16 @@ class TransformerXL(nn.Module):
         ]
 
     def with_external(self, layers: Sequence[int], *, retrieved: int = 32) -> TransformerXL:
-        """A copy that reads an external memory in these layers, its gates nearly closed, to be trained on."""
+        """A copy that reads an external memory in these layers, its gates nearly closed, to be trained on.
+
+        Raises:
+            InputError: a layer that there is not.
+        """
+        _check_layers(layers, self.config.layers)
         made = copy.deepcopy(self)
         made.config = replace(self.config, memorizing=tuple(layers), retrieved=retrieved)
         made.memorizing = nn.ModuleDict({str(n): Memorizing(self.config.heads, top=retrieved) for n in layers})
-        return made.to(self.u.dtype)
+        return made.to(self.u)
 
     def forward(
         self,
@@ -258,7 +268,11 @@ class TransformerXL(nn.Module):
 
         Args:
             state: of what was read before. temperature: 0 takes the likeliest. top: choose among so many; 0: all.
+        Raises:
+            InputError: no ids.
         """
+        if not ids.shape[1]:
+            raise InputError("There is nothing to go on from. Give at least one word.")
         for _ in range(tokens):
             hidden, state = self(ids, state)
             log_p = self.log_probabilities(hidden[:, -1])
@@ -304,6 +318,12 @@ class TransformerXL(nn.Module):
 def mean_loss(losses: Tensor, targets: Tensor) -> Tensor:
     """Over real targets; 0 where all are −100."""
     return losses.sum() / (targets != IGNORED).sum().clamp(min=1)
+
+
+def _check_layers(layers: Sequence[int], count: int) -> None:
+    unknown = [layer for layer in layers if not 0 <= layer < count]
+    if unknown:
+        raise InputError(f"The model has layers 0 to {count - 1}, not {unknown[0]}.")
 
 
 def _initialise(module: nn.Module) -> None:

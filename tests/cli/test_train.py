@@ -203,3 +203,13 @@ def test_lm_without_text_is_one_line_and_code_2(run_memptm, tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "--index" in done.stderr
+
+
+@pytest.mark.parametrize(("options", "said"), [(("--width", 15), "even --width"), (("--at-memory", 4), "--held-out")])
+def test_what_lm_cannot_use_is_one_line_and_code_2(run_memptm, tmp_path, options, said):
+    (tmp_path / "text.txt").write_text("The otter swims under the kelp while gulls watch. " * 20, encoding="utf-8")
+    sizes = ("--size", 300, "--layers", 1, "--segment", 8, "--batch", 2, "--steps", 1)
+    done = run_memptm("train", "lm", tmp_path / "text.txt", "--out", tmp_path / "out", *sizes, *options)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert said in done.stderr

@@ -46,6 +46,19 @@ def test_while_the_window_holds_all_a_stream_is_one_pass(tmp_path):
         assert torch.allclose(one, ours[:, n : n + 1], atol=1e-6)
 
 
+def test_more_than_a_segment_is_read_in_segments(tmp_path):
+    stream = Stream(loaded(causal(tmp_path)).language_model, window=64, sinks=4)  # segments of 16
+    prompt, more = ids(50), torch.tensor([ids(40, seed=1)])
+    place, log_p = stream.extend(stream.start(prompt), more)
+    assert log_p.shape[:2] == (1, 40)
+    other, parts = stream.start(prompt), []
+    for part in more.split(16, dim=1):
+        other, one = stream.extend(other, part)
+        parts.append(one)
+    assert torch.equal(log_p, torch.cat(parts, dim=1))
+    assert torch.equal(place.log_p, other.log_p)
+
+
 def test_an_answer_kept_for_later_is_the_one_that_is_not(generator):
     alone, kept = generator.generate(QUESTION, [FERRY]), generator.generate(QUESTION, [FERRY], keep=True)
     assert alone.state is None

@@ -8,10 +8,10 @@ import signal
 import pytest
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
 from memptm import Document, Memory
-from memptm.errors import InputError
+from memptm.errors import InputError, MemptmError
 from memptm.memory.slots import ProductKeyMemory
 from memptm.training import language_model
 from memptm.training.corpus import END, Streams, encoded, make_vocabulary, read_texts
@@ -98,7 +98,7 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(files, tmp_path, external):
     assert one.keys() == other.keys()
     assert all(one[name].equal(other[name]) for name in one)
     assert one["more/layers"].shape == (2, 2, 12, 24)  # the state goes on too
-    with pytest.raises(InputError, match="another rows"):
+    with pytest.raises(InputError, match=r"another number of rows.* Give another --out, or remove the folder"):
         train_language_model(files, tmp_path / "cut", recipe=Recipe(**{**vars(recipe), "rows": 1}))
 
 
@@ -211,6 +211,80 @@ def test_an_index_is_text_too(tmp_path):
     memory.add([Document(text="The otter swims. " * 60), Document(text="Kelp grows in cold water. " * 40)])
     told = train_language_model([], tmp_path / "out", index=tmp_path / "index", recipe=RECIPE)
     assert told["steps"] == 6
+
+
+def test_the_text_of_an_index_has_each_word_once(tmp_path):
+    memory = Memory.open(tmp_path / "index", create=True, encoder=Toy())
+    texts = [" ".join(f"Otter {n} of {name} swims." for n in range(150)) for name in ("north", "south")]
+    memory.add([Document(text=text, source=str(n)) for n, text in enumerate(texts)])
+    assert len(list(memory.passages())) > 4
+    assert language_model._texts_of(tmp_path / "index") == texts
+
+
+def test_a_run_that_could_not_begin_leaves_no_vocabulary_behind(files, tmp_path):
+    (tmp_path / "short.txt").write_text("too short")
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="too few"):
+        train_language_model([tmp_path / "short.txt"], out)
+    assert not (out / "tokenizer.json").exists()
+    out.mkdir(exist_ok=True)
+    make_vocabulary(["another text"], "word", 50).save(str(out / "tokenizer.json"))  # of no run
+    told = train_language_model(files, out, recipe=RECIPE)
+    vocabulary = Tokenizer.from_file(str(out / "tokenizer.json"))
+    assert vocabulary.token_to_id("another") is None
+    assert vocabulary.get_vocab_size() == TransformerXL.load(out).config.vocabulary
+    assert told["steps"] == 6
+    with pytest.raises(InputError, match="another size"):
+        train_language_model(files, out, recipe=Recipe(**{**vars(RECIPE), "size": 290}))
+    (out / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match=r"tokenizer.json cannot be read. Give another --out"):
+        train_language_model(files, out, recipe=RECIPE)
+
+
+def test_a_foreign_vocabulary_is_refused():
+    with pytest.raises(InputError, match="knows no <end>"):
+        encoded(Tokenizer(models.WordLevel({"a": 0}, unk_token="a")), ["a"])
+
+
+def test_steps_are_at_most_those_of_the_epochs(files, tmp_path):
+    recipe = Recipe(**{**vars(RECIPE), "rows": 1, "segment": 100, "steps": 1000})
+    once = len(log(tmp_path)) if train_language_model(files, tmp_path, recipe=recipe) else 0
+    assert 0 < once < 1000
+
+
+def test_held_out_text_is_read_before_training(files, tmp_path):
+    (tmp_path / "picture.txt").write_bytes(b"\xff\xfe\x00\x80")
+    (tmp_path / "short.txt").write_text("kelp")
+    for name, said in (("picture.txt", "UTF-8"), ("short.txt", r"1 stream in .* or lower --segment\.")):
+        with pytest.raises(InputError, match=said):
+            train_language_model(files, tmp_path / "out", recipe=RECIPE, held_out=[tmp_path / name])
+    with pytest.raises(InputError, match="Give --held-out"):
+        train_language_model(files, tmp_path / "out", recipe=RECIPE, memories=[4])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_cannot_be_measured_keeps_its_memory_length():
+    made = TransformerXL(TransformerXLConfig(**{**vars(SIZES), "vocabulary": 40}))
+    with pytest.raises(InputError, match="too few"):
+        token_losses(made, [[1, 2]], memory=99, segment=8)
+    assert made.mem_len == 12
+
+
+def test_gradients_that_are_no_numbers_stop_the_run_and_spoil_nothing(files, tmp_path, monkeypatch):
+    made = []
+    clipped = torch.nn.utils.clip_grad_norm_
+
+    def spoiled(parameters, clip):
+        made.append(parameters)
+        if len(made) == 3:
+            parameters[0].grad.fill_(math.inf)
+        return clipped(parameters, clip)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spoiled)
+    with pytest.raises(MemptmError, match="norm is inf at step 3"):
+        train_language_model(files, tmp_path, recipe=RECIPE)
+    assert all(bool(one.isfinite().all()) for one in made[0])
+    assert len(log(tmp_path)) == 2
 
 
 def test_what_cannot_be_read_is_said_with_what_to_do(tmp_path):

@@ -275,6 +275,22 @@ def test_targets_of_minus_100_count_for_nothing(cutoffs):  # F82
     assert float(mean_loss(losses, none).detach()) == 0
 
 
+def test_an_odd_width_and_layers_that_there_are_not_are_refused():
+    with pytest.raises(InputError, match="even --width"):
+        model(width=13)
+    for choices in ({"parts": {2: torch.nn.Identity()}}, {"memorizing": (99,)}):
+        config = TransformerXLConfig(vocabulary=9, layers=2, memorizing=choices.pop("memorizing", ()))
+        with pytest.raises(InputError, match="layers 0 to 1, not"):
+            TransformerXL(config, **choices)
+    with pytest.raises(InputError, match="layers 0 to 1, not 99"):
+        model().with_external([99])
+
+
+def test_nothing_cannot_be_gone_on_from():
+    with pytest.raises(InputError, match="at least one word"):
+        next(model().generate(words(length=0)))
+
+
 def test_cutoffs_that_do_not_rise_are_refused():
     with pytest.raises(ValueError, match="must rise"):
         AdaptiveEmbedding(10, 8, cutoffs=(7, 4))
