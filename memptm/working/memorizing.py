@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from memptm.errors import InputError
-from memptm.working.files import read_tensors, write_tensors
+from memptm.working.files import check_signature, read_tensors, signature, signed, write_tensors
 from memptm.working.past import Past
 
 EARLIER = -1  # a document's number before anything was stored
@@ -30,10 +30,20 @@ class ExternalMemory:
 
     Args:
         rows, heads, width: b, h, d. limit: tokens a stream keeps, the oldest go; 0: no limit. exact: compare with every key;
-            else through a graph (HNSW), whose search hardly grows with the memory.
+            else through a graph (HNSW), whose search hardly grows with the memory. reader: the model, and which of its layers.
     """
 
-    def __init__(self, rows: int, heads: int, width: int, *, limit: int = 0, exact: bool = True) -> None:
+    def __init__(
+        self,
+        rows: int,
+        heads: int,
+        width: int,
+        *,
+        limit: int = 0,
+        exact: bool = True,
+        reader: tuple[nn.Module, int] | None = None,
+    ) -> None:
+        self.reader = reader
         self.rows, self.heads, self.width, self.limit, self.exact = rows, heads, width, limit, exact
         self._pasts = [self._empty() for _ in range(rows)]
         self.documents = [EARLIER] * rows
@@ -98,17 +108,32 @@ class ExternalMemory:
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        write_tensors(path, self.tensors())
+        about = {} if self.reader is None else {"layer": torch.tensor(self.reader[1]), **signed(self.reader[0])}
+        write_tensors(path, self.tensors() | about)
 
     def load(self, path: Path) -> None:
         """Hold what ``save`` wrote.
 
         Raises:
-            InputError: the file is missing, damaged, or of other sizes.
+            InputError: the file is missing, damaged, of other sizes, or of another layer or other weights.
         """
-        tensors = read_tensors(path, "documents", "keys/0")
-        if tensors["keys/0"].shape[::2] != (self.heads, self.width) or len(tensors["documents"]) != self.rows:
+        tensors = read_tensors(path, "documents")
+        names = [f"{kind}/{row}" for row in range(self.rows) for kind in ("keys", "values")]
+        stored = [tensors[name] for name in names if name in tensors]
+        same = len(tensors["documents"]) == self.rows and len(stored) == len(names)
+        for keys, values in zip(stored[::2], stored[1::2], strict=False):
+            same = (
+                same and keys.dim() == 3 and keys.shape[::2] == (self.heads, self.width) and keys.shape == values.shape
+            )
+        if not same:
             raise InputError(f"{path} holds the memory of another model or of other streams. Begin the stream anew.")
+        if self.reader is not None:
+            model, layer = self.reader
+            if int(tensors.get("layer", torch.tensor(layer))) != layer:
+                raise InputError(
+                    f"{path} holds the memory of layer {int(tensors['layer'])}, not {layer}. Give that file."
+                )
+            check_signature(signature(tensors), model)
         self.take(tensors)
 
 

@@ -9,16 +9,16 @@ Axes: b batch, h heads, g heads of keys and values, i query, j key, d width of a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from memptm.errors import InputError
-from memptm.working.files import read_tensors, write_tensors
+from memptm.working.files import check_signature, read_tensors, signature, signed, write_tensors
 from memptm.working.memorizing import ExternalMemory
 from memptm.working.nearest import Nearest
 from memptm.working.window import Window, rotated
@@ -35,22 +35,37 @@ class DecoderState:
         keys, values: (layers b g j d), keys before rotation, oldest first, attention sinks before all others.
         documents: (b j) number of the document each stands in; queries see their own document alone.
         read: tokens of each stream so far.
+        current: (b,) number of the document each stream is in, which rises with every reset; None: as ``documents`` ends.
+        maker: the model that read. model: the fingerprint of its weights where a file said so; compared at the first use.
     """
 
     keys: Tensor
     values: Tensor
     documents: Tensor
     read: int
+    current: Tensor | None = None
+    maker: nn.Module | None = field(default=None, compare=False, repr=False)
+    model: str = ""
 
     def __len__(self) -> int:
         """Tokens kept."""
         return self.documents.shape[1]
 
     def reset(self, rows: Sequence[int]) -> DecoderState:
-        """With the memory of these streams forgotten; the others keep theirs."""
-        documents = self.documents.clone()
+        """With the memory of these streams forgotten, and each in a new document; the others keep theirs."""
+        documents, current = self.documents.clone(), self.document()[:, 0].clone()
         documents[list(rows)] = FORGOTTEN
-        return DecoderState(self.keys, self.values, documents, self.read)
+        current[list(rows)] += 1
+        return replace(self, documents=documents, current=current)
+
+    def document(self) -> Tensor:
+        """(b, 1) number of the document each stream is in."""
+        if self.current is not None:
+            return self.current.unsqueeze(1)
+        if not len(self):
+            return self.documents.new_zeros(len(self.documents), 1)
+        last = self.documents[:, -1:]
+        return last + (last == FORGOTTEN) * 2  # a file of before does not tell how often it was reset
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
@@ -58,8 +73,9 @@ class DecoderState:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that it holds, for a file."""
-        read = torch.tensor(self.read)
-        return {"keys": self.keys, "values": self.values, "documents": self.documents, "read": read}
+        read, current = torch.tensor(self.read), self.document()[:, 0]
+        told = {"keys": self.keys, "values": self.values, "documents": self.documents, "read": read, "current": current}
+        return told | signed(self.maker, self.model)
 
     @classmethod
     def load(cls, path: Path) -> DecoderState:
@@ -69,7 +85,11 @@ class DecoderState:
             InputError: the file is missing or damaged.
         """
         found = read_tensors(path, "keys", "values", "documents", "read")
-        return cls(found["keys"], found["values"], found["documents"], int(found["read"]))
+        keys, values, documents, current = found["keys"], found["values"], found["documents"], found.get("current")
+        same = keys.dim() == 5 and keys.shape == values.shape and documents.shape == (keys.shape[1], keys.shape[3])
+        if not same or (current is not None and current.shape != documents.shape[:1]):
+            raise InputError(f"{path} holds another kind of state. Begin the stream anew.")
+        return cls(keys, values, documents, int(found["read"]), current, model=signature(found))
 
 
 class RecurrentDecoder:
@@ -105,7 +125,8 @@ class RecurrentDecoder:
         self.model, self.memory, self.sinks, self.segment = model, memory, sinks, segment
         self.decoder = model.get_decoder()
         self.head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self.nearest = dict(nearest or {})
+        device = self.decoder.embed_tokens.weight.device
+        self.nearest = {layer: one.to(device) for layer, one in (nearest or {}).items()}
         unknown = [layer for layer in self.nearest if not 0 <= layer < config.num_hidden_layers]
         if unknown:
             raise InputError(f"The model has layers 0 to {config.num_hidden_layers - 1}, not {unknown[0]}.")
@@ -122,7 +143,10 @@ class RecurrentDecoder:
         It belongs to the streams: reading changes it, and ``reset`` it with them.
         """
         heads = self.model.config.num_key_value_heads
-        return [ExternalMemory(batch, heads, self.head_width, limit=limit, exact=exact) for _ in self.nearest]
+        return [
+            ExternalMemory(batch, heads, self.head_width, limit=limit, exact=exact, reader=(self.model, n))
+            for n in self.nearest
+        ]
 
     @torch.no_grad()
     def read(
@@ -136,14 +160,14 @@ class RecurrentDecoder:
         for hidden, after in self.segments(ids, state, external):
             found.append(hidden)
             state = after
-        return torch.cat(found, dim=1), state or self.start(len(ids))
+        return torch.cat(found, dim=1), self.start(len(ids)) if state is None else state
 
     @torch.no_grad()
     def segments(
         self, ids: Tensor, state: DecoderState | None = None, external: Sequence[ExternalMemory] = ()
     ) -> Iterator[tuple[Tensor, DecoderState]]:
         """``read``, a segment at a time, so that a long text costs no more memory than a short one."""
-        state = state or self.start(len(ids))
+        state = self.start(len(ids)) if state is None else state  # a state of length 0 is one, too
         for part in torch.split(ids, self.segment, dim=1):
             window = self.open(state, room=part.shape[1])
             hidden = self.advance(window, part, external)
@@ -159,8 +183,16 @@ class RecurrentDecoder:
     def losses(
         self, ids: Tensor, state: DecoderState | None = None, external: Sequence[ExternalMemory] = ()
     ) -> tuple[Tensor, DecoderState]:
-        """−log p of ids[:, 1:], (b i − 1), natural, float32; and the state after all but the last of them."""
-        found, state = [], state or self.start(len(ids))
+        """−log p of ids[:, 1:], (b i − 1), natural, float32; and the state after all but the last of them.
+
+        Raises:
+            InputError: fewer than two tokens.
+        """
+        if ids.shape[1] < 2:
+            raise InputError(
+                f"There are {ids.shape[1]} tokens, and a loss takes one more than is told. Give at least 2."
+            )
+        found, state = [], self.start(len(ids)) if state is None else state
         for start in range(0, ids.shape[1] - 1, self.segment):
             part = ids[:, start : start + self.segment + 1]
             hidden, state = self.read(part[:, :-1], state, external)
@@ -175,7 +207,12 @@ class RecurrentDecoder:
         """Go on from ids (b i) with the likeliest token each time; yields (b,) tokens and the window before they are read.
 
         ``close`` makes a state of the window.
+
+        Raises:
+            InputError: no ids.
         """
+        if not ids.shape[1]:
+            raise InputError("There is nothing to go on from. Give at least one token.")
         hidden, state = self.read(ids, state)
         window = self.open(state, room=self.segment)
         for n in range(tokens):
@@ -186,35 +223,52 @@ class RecurrentDecoder:
                 hidden = self.advance(window, token.unsqueeze(1))
 
     def open(self, state: DecoderState, *, room: int) -> Window:
-        """The window with what ``state`` keeps, and room for so many tokens, at most a segment."""
+        """The window with what ``state`` keeps, and room for so many tokens, at most a segment.
+
+        Raises:
+            InputError: the state is of another model, or keeps more than the memory.
+        """
+        config, like = self.model.config, self.decoder.embed_tokens.weight
+        found, wanted = state.keys.shape[::2], (config.num_hidden_layers, config.num_key_value_heads, self.head_width)
+        if found != wanted:
+            raise InputError(
+                f"The state is of layers, heads and widths {tuple(found)}, the model has {wanted}. "
+                "Load the model that made it, or begin the stream anew."
+            )
+        check_signature(state.model, self.model)
         kept, places = len(state), len(state) + room
         if places > self.memory + self.segment:
             raise InputError(
                 f"The state keeps {kept} tokens, more than the memory's {self.memory}. Read on with the memory it was made with."
             )
-        like = self.decoder.embed_tokens.weight
+        state_keys, state_values = state.keys.to(like), state.values.to(like)
         cos, sin = self.decoder.rotary_emb(like, torch.arange(places, device=like.device).unsqueeze(0))
-        layers, batch, heads, _, width = state.keys.shape
-        turned = rotated(state.keys.flatten(0, 1), cos[:, :kept], sin[:, :kept]).view_as(state.keys)
+        layers, batch, heads, _, width = state_keys.shape
+        turned = rotated(state_keys.flatten(0, 1), cos[:, :kept], sin[:, :kept]).view_as(state_keys)
         keys: list[Tensor] = []
         turned_keys: list[Tensor] = []
         values: list[Tensor] = []
-        for buffers, part in ((keys, state.keys), (turned_keys, turned), (values, state.values)):
+        for buffers, part in ((keys, state_keys), (turned_keys, turned), (values, state_values)):
             for n in range(layers):
                 buffer = like.new_empty(batch, heads, places, width)
                 buffer[:, :, :kept] = part[n]
                 buffers.append(buffer)
-        documents = state.documents.new_zeros(batch, places)
+        documents = torch.zeros(batch, places, dtype=torch.long, device=like.device)
         documents[:, :kept] = state.documents
-        return Window(keys, turned_keys, values, documents, cos, sin, kept, state.read)
+        document = state.document().to(like.device)
+        return Window(keys, turned_keys, values, documents, document, cos, sin, kept, state.read)
 
     def advance(self, window: Window, ids: Tensor, external: Sequence[ExternalMemory] = ()) -> Tensor:
         """Read ids (b i) into the window's room; (b i c) states of the last layer, normalised."""
-        count, kept = ids.shape[1], window.length
+        count = ids.shape[1]
         if len(window.documents) != len(ids):
             raise InputError(f"The state is of {len(window.documents)} streams, the ids of {len(ids)}.")
-        last = window.documents[:, kept - 1 : kept] if kept else window.documents.new_zeros(len(ids), 1)
-        documents = window.begin(count, last + (last == FORGOTTEN) * 2)  # what follows a reset is another document
+        if external and len(external) != len(self.nearest):
+            raise InputError(
+                f"There are {len(external)} external memories, and {len(self.nearest)} layers read one. "
+                "Take them from the decoder's external()."
+            )
+        documents = window.begin(count)
         hidden = self.decoder.embed_tokens(ids)
         seen = self._seen(documents, count)
         memories = dict(zip(self.nearest, external, strict=True)) if external else {}
@@ -233,7 +287,8 @@ class RecurrentDecoder:
             for n, memory in zip(self.nearest, external, strict=True):
                 memory.add(_chosen(window.keys[n], gone), _chosen(window.values[n], gone), documents.gather(1, gone))
         keys, values = (torch.stack([_chosen(one, keep) for one in part]) for part in (window.keys, window.values))
-        return DecoderState(keys, values, documents.gather(1, keep), window.read)
+        current = window.document[:, 0]
+        return DecoderState(keys, values, documents.gather(1, keep), window.read, current, self.model)
 
     def _layer(
         self, n: int, layer: Any, hidden: Tensor, window: Window, seen: Tensor | None, memory: ExternalMemory | None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from memptm.working.files import read_tensors, write_tensors
+from memptm.errors import InputError
+from memptm.working.files import check_signature, read_tensors, signature, signed, write_tensors
 from memptm.working.relative import KeysValues
 
 FORGOTTEN = -1  # in place of a document's number: no query sees it
@@ -32,11 +33,16 @@ class State:
         documents: (b m) number of the document each stands in; queries see their own document alone.
         cache: what the layers make of it, kept while nothing learns, for a token at a time would pay for all of it again.
             It is right for the weights that made it, and is not saved.
+        current: (b,) number of the document each stream is in, which rises with every reset; None: as ``documents`` ends.
+        maker: the model that read. model: the fingerprint of its weights where a file said so; compared at the first use.
     """
 
     layers: Tensor
     documents: Tensor
     cache: Cache | None = None
+    current: Tensor | None = None
+    maker: nn.Module | None = field(default=None, compare=False, repr=False)
+    model: str = ""
 
     @classmethod
     def empty(cls, layers: int, batch: int, width: int, *, like: Tensor) -> State:
@@ -55,6 +61,8 @@ class State:
 
     def document(self) -> Tensor:
         """(b, 1) number of the document each stream is in; 0 where nothing was read."""
+        if self.current is not None:
+            return self.current.unsqueeze(1)
         if not len(self):
             return torch.zeros(self.batch, 1, dtype=torch.long, device=self.documents.device)
         return self.documents[:, -1:].clamp(min=0)
@@ -62,26 +70,54 @@ class State:
     def written(self, inputs: Sequence[Tensor], documents: Tensor, *, length: int) -> State:
         """With a segment's inputs of each layer (b i c) behind what was there, cut to the ``length`` newest, detached."""
         new = torch.stack([one.detach() for one in inputs])
+        current = torch.cat([self.document(), documents], dim=1)[:, -1]
         if not length:
-            return State(new[:, :, :0], documents[:, :0])
+            return State(new[:, :, :0], documents[:, :0], current=current, maker=self.maker)
         layers = torch.cat([self.layers, new], dim=2)[:, :, -length:]
-        return State(layers, torch.cat([self.documents, documents], dim=1)[:, -length:])
+        kept = torch.cat([self.documents, documents], dim=1)[:, -length:]
+        return State(layers, kept, current=current, maker=self.maker)
 
     def cached(self, known: Sequence[KeysValues], relative: tuple[Tensor, ...]) -> State:
         """With keys and values of memory and segment, a pair a layer, cut to what is kept."""
         start = known[0].keys.shape[2] - len(self)
         kept = tuple(KeysValues(one.keys[:, :, start:], one.values[:, :, start:]) for one in known)
-        return State(self.layers, self.documents, Cache(kept, relative))
+        return replace(self, cache=Cache(kept, relative))
 
     def reset(self, rows: Sequence[int]) -> State:
-        """With the memory of these streams forgotten; the others keep theirs."""
-        documents = self.documents.clone()
+        """With the memory of these streams forgotten, and each in a new document; the others keep theirs."""
+        documents, current = self.documents.clone(), self.document()[:, 0].clone()
         documents[list(rows)] = FORGOTTEN
-        return State(self.layers, documents, self.cache)
+        current[list(rows)] += 1
+        return replace(self, documents=documents, current=current)
+
+    def fitted(self, model: nn.Module, *, layers: int, batch: int, width: int, like: Tensor) -> State:
+        """As ``model`` takes it: (layers b m c) of ``like``'s device and precision.
+
+        Raises:
+            InputError: it is of another model, or of other streams.
+        """
+        if self.batch != batch:
+            raise InputError(f"The state is of {self.batch} streams, the segment of {batch}.")
+        found, wanted = (len(self.layers), self.layers.shape[3]), (layers, width)
+        if found != wanted or self.documents.shape != (batch, len(self)):
+            raise InputError(
+                f"The state is of {found[0]} layers of width {found[1]}, the model has {wanted[0]} of {wanted[1]}. "
+                "Load the model that made it, or begin the stream anew."
+            )
+        check_signature(self.model, model)
+        moved = self.layers.to(like)
+        return State(
+            moved,
+            self.documents.to(like.device),
+            self.cache if moved is self.layers and self.maker is model else None,
+            None if self.current is None else self.current.to(like.device),
+            model,
+        )
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
-        write_tensors(path, {"layers": self.layers, "documents": self.documents})
+        tensors = {"layers": self.layers, "documents": self.documents, "current": self.document()[:, 0]}
+        write_tensors(path, tensors | signed(self.maker, self.model))
 
     @classmethod
     def load(cls, path: Path) -> State:
@@ -91,4 +127,7 @@ class State:
             InputError: the file is missing or damaged.
         """
         tensors = read_tensors(path, "layers", "documents")
-        return cls(tensors["layers"], tensors["documents"])
+        layers, documents, current = tensors["layers"], tensors["documents"], tensors.get("current")
+        if layers.dim() != 4 or documents.dim() != 2 or (current is not None and current.shape != layers.shape[1:2]):
+            raise InputError(f"{path} holds another kind of state. Begin the stream anew.")
+        return cls(layers, documents, current=current, model=signature(tensors))

@@ -159,7 +159,8 @@ class TransformerXL(nn.Module):
         """An empty external memory for ``batch`` streams, one a layer that reads it; see ExternalMemory."""
         config = self.config
         return [
-            ExternalMemory(batch, config.heads, config.head_width, limit=limit, exact=exact) for _ in config.memorizing
+            ExternalMemory(batch, config.heads, config.head_width, limit=limit, exact=exact, reader=(self, n))
+            for n in config.memorizing
         ]
 
     def with_external(self, layers: Sequence[int], *, retrieved: int = 32) -> TransformerXL:
@@ -189,10 +190,17 @@ class TransformerXL(nn.Module):
             external: read and added to by the layers that have one; () leaves it out.
         Returns:
             (b i c) states of the last layer, and the state after this segment.
+        Raises:
+            InputError: a state, or external memories, of another model or of other streams.
         """
-        state = state or self.start(len(ids))
-        if state.batch != len(ids):
-            raise InputError(f"The state is of {state.batch} streams, the segment of {len(ids)}.")
+        state = (self.start(len(ids)) if state is None else state).fitted(
+            self, layers=self.config.layers, batch=len(ids), width=self.config.width, like=self.u
+        )
+        if external and len(external) != len(self.config.memorizing):
+            raise InputError(
+                f"There are {len(external)} external memories, and {len(self.config.memorizing)} layers read one. "
+                "Take them from the model's external()."
+            )
         documents = state.document().expand(-1, ids.shape[1]) if documents is None else documents
         hide = self._hidden(documents, state)
         keep = not self.training and not torch.is_grad_enabled()

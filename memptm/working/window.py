@@ -5,7 +5,7 @@ Axes: b batch, g head of keys and values, j key, d width of a head.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,7 +17,8 @@ class Window:
 
     Attributes:
         keys, turned, values: a buffer (b g j d) a layer; keys before rotation, and rotated by their place.
-        documents: (b j) number of the document each stands in. cos, sin: (1 j d), the angles of the places.
+        documents: (b j) number of the document each stands in. document: (b 1) the one that is read.
+        cos, sin: (1 j d), the angles of the places.
         length: places taken. read: tokens of each stream so far.
     """
 
@@ -25,6 +26,7 @@ class Window:
     turned: list[Tensor]
     values: list[Tensor]
     documents: Tensor
+    document: Tensor
     cos: Tensor
     sin: Tensor
     length: int
@@ -47,9 +49,9 @@ class Window:
             buffers[layer][:, :, self.length : end] = states
         return self.turned[layer][:, :, :end], self.values[layer][:, :, :end]
 
-    def begin(self, count: int, document: Tensor) -> Tensor:
-        """(b j) documents, the next ``count`` places now of ``document`` (b 1)."""
-        self.documents[:, self.length : self.length + count] = document
+    def begin(self, count: int) -> Tensor:
+        """(b j) documents, the next ``count`` places now of the one that is read."""
+        self.documents[:, self.length : self.length + count] = self.document
         return self.documents[:, : self.length + count]
 
     def end(self, count: int) -> None:
@@ -60,7 +62,7 @@ class Window:
     def copy(self) -> Window:
         """One that can go another way."""
         keys, turned, values = ([one.clone() for one in part] for part in (self.keys, self.turned, self.values))
-        return Window(keys, turned, values, self.documents.clone(), self.cos, self.sin, self.length, self.read)
+        return replace(self, keys=keys, turned=turned, values=values, documents=self.documents.clone())
 
 
 def rotated(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

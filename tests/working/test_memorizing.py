@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional
 
 from memptm.errors import InputError
@@ -185,6 +186,42 @@ def test_memory_can_be_added_to_a_trained_model_and_reads_beyond_its_recurrence(
     assert float(far.abs().max()) > 1e-5
     made.save(tmp_path)
     assert TransformerXL.load(tmp_path).config.memorizing == (1,)
+
+
+def test_after_a_reset_the_document_before_is_not_read_though_the_memory_holds_it():
+    made = model(memorizing=(1,), retrieved=4)
+    with torch.no_grad():
+        made.memorizing["1"].gate.fill_(2.0)
+    ids, external = torch.randint(0, 30, (2, 8), generator=torch.Generator().manual_seed(1)), made.external(2)
+    with torch.no_grad():
+        _, state = made(ids, None, None, external)
+        mixed, _ = made(ids, state.reset([1]), None, external)
+        fresh, _ = made(ids, None, None, made.external(2))
+    assert torch.allclose(mixed[1], fresh[1], atol=1e-5)
+    assert not torch.allclose(mixed[0], fresh[0], atol=1e-5)
+
+
+def test_a_memory_of_another_model_or_layer_is_refused(tmp_path):
+    made, file = model(memorizing=(0, 1)), tmp_path / "memory.safetensors"
+    ids = torch.randint(0, 30, (2, 8), generator=torch.Generator().manual_seed(1))
+    external = made.external(2)
+    made(ids, None, None, external)
+    external[1].save(file)
+    made.external(2)[1].load(file)
+    with pytest.raises(InputError, match="of layer 1, not 0"):
+        made.external(2)[0].load(file)
+    with pytest.raises(InputError, match="1 external memories, and 2 layers"):
+        made(ids, None, None, external[:1])
+    with torch.no_grad():
+        made.u.add_(1)
+    with pytest.raises(InputError, match="another model's weights"):
+        made.external(2)[1].load(file)
+    tensors = external[1].tensors()
+    save_file(tensors, file)  # as it was written before
+    made.external(2)[1].load(file)
+    save_file({**tensors, "values/1": tensors["values/1"][:, :3].contiguous()}, file)
+    with pytest.raises(InputError, match="another model"):
+        made.external(2)[1].load(file)
 
 
 def test_it_is_trained_with_the_model():

@@ -1,9 +1,11 @@
 """A stream of any length through a rotary decoder: what is kept is read as a fresh pass over it would read it."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from memptm.errors import InputError
@@ -144,6 +146,50 @@ def test_a_stream_goes_on_from_a_saved_state(model, tmp_path):
         decoder.read(words(batch=1), state)
 
 
+def test_a_state_of_other_weights_is_refused_at_its_first_use(model, tmp_path):
+    decoder, file = RecurrentDecoder(model, memory=16, segment=8), tmp_path / "state.safetensors"
+    _, state = decoder.read(words())
+    state.save(file)
+    assert decoder.read(words(), DecoderState.load(file))[1].model == ""
+    other = AutoModelForCausalLM.from_pretrained(causal(tmp_path / "other", seed=5), dtype=torch.float64)
+    with pytest.raises(InputError, match="another model's weights"):
+        RecurrentDecoder(other, memory=16, segment=8).read(words(), DecoderState.load(file))
+    names = ("keys", "values", "documents", "read")
+    save_file({name: state.tensors()[name] for name in names}, file)  # as it was written before
+    assert torch.equal(decoder.read(words(), DecoderState.load(file))[0], decoder.read(words(), state)[0])
+    save_file({name: state.tensors()[name][:1] if name == "values" else state.tensors()[name] for name in names}, file)
+    with pytest.raises(InputError, match="another kind of state"):
+        DecoderState.load(file)
+
+
+def test_a_state_comes_to_the_models_precision(model):
+    decoder = RecurrentDecoder(model, memory=16, segment=8)
+    _, state = decoder.read(words())
+    assert decoder.read(words(), replace(state, keys=state.keys.float()))[1].keys.dtype == torch.float64
+
+
+@pytest.mark.parametrize("memory", [0, 12])
+def test_every_reset_begins_another_document(model, memory, tmp_path):
+    decoder, state, numbers = RecurrentDecoder(model, memory=memory, sinks=0, segment=5), None, []
+    for _ in range(3):
+        _, state = decoder.read(words(length=6), state)
+        state.reset([1]).reset([1]).save(tmp_path / "state.safetensors")
+        state = DecoderState.load(tmp_path / "state.safetensors")
+        numbers.append(state.document().flatten().tolist())
+    assert numbers == [[0, 2], [0, 4], [0, 6]]
+
+
+def test_too_little_to_read_is_said(model):
+    decoder = RecurrentDecoder(model, memory=16, segment=8)
+    with pytest.raises(InputError, match="at least one token"):
+        next(decoder.generate(words(length=0)))
+    with pytest.raises(InputError, match="at least 2"):
+        decoder.losses(words(length=1))
+    one = with_nearest(model, 0.5, memory=10, segment=5)
+    with pytest.raises(InputError, match="2 external memories, and 1 layers"):
+        one.read(words(), None, one.external(2) * 2)
+
+
 def test_generation_reads_each_token_once_and_equals_transformers(model):
     decoder = RecurrentDecoder(model, memory=64, segment=16)
     ids = words(length=20)
@@ -254,5 +300,8 @@ def test_a_state_that_does_not_fit_is_said(model):
     _, state = large.read(words())
     with pytest.raises(InputError, match="more than the memory's 10"):
         small.read(words(), state)
+    other = replace(state, keys=state.keys[:1], values=state.values[:1])
+    with pytest.raises(InputError, match="Load the model that made it"):
+        large.read(words(), other)
     with pytest.raises(InputError, match="layers 0 to 1"):
         RecurrentDecoder(model, memory=40, segment=4, nearest={5: Nearest(4)})

@@ -194,6 +194,45 @@ def test_a_stream_goes_on_from_a_saved_state(tmp_path):
         made(words(batch=1), state)
 
 
+def test_a_state_of_another_model_is_refused_at_its_first_use(tmp_path):
+    made, file = model(), tmp_path / "state.safetensors"
+    _, state = made(words())
+    for choices in ({"layers": 3}, {"width": 14}):
+        with pytest.raises(InputError, match="layers of width"):
+            model(**choices)(words(), state)
+    state.save(file)
+    with pytest.raises(InputError, match="another model's weights"):
+        model(seed=5)(words(), State.load(file))
+    State.load(file).save(file)  # unread, it is still that model's
+    with pytest.raises(InputError, match="another model's weights"):
+        model(seed=5)(words(), State.load(file))
+    assert made(words(), State.load(file))[1].model == ""
+    save_file({"layers": state.layers.detach(), "documents": state.documents}, file)  # as it was written before
+    assert torch.equal(made(words(), State.load(file))[0], made(words(), state)[0])
+
+
+def test_a_state_comes_to_the_models_precision():
+    made = model()
+    _, state = made(words())
+    other = State(state.layers.float(), state.documents)
+    assert made(words(), other)[0].dtype == torch.float64
+
+
+def test_a_copy_with_external_memory_is_where_the_model_is():
+    assert model().to("meta").with_external([1]).memorizing["1"].gate.device.type == "meta"
+
+
+@pytest.mark.parametrize("length", [0, 40])
+def test_every_reset_begins_another_document(length, tmp_path):
+    made, state, numbers = model(mem_len=length), None, []
+    for _ in range(3):
+        _, state = made(words(), state)
+        state.reset([1]).reset([1]).save(tmp_path / "state.safetensors")
+        state = State.load(tmp_path / "state.safetensors")
+        numbers.append(state.document().flatten().tolist())
+    assert numbers == [[0, 2], [0, 4], [0, 6]]
+
+
 @pytest.mark.parametrize("pre_norm", [False, True])
 @pytest.mark.parametrize("length", [6, 40])
 def test_what_is_kept_of_the_memory_says_what_the_memory_says(length, pre_norm):
