@@ -35,6 +35,7 @@ EQUAL_COST, EQUAL_PARAMETERS = 203, 2218
 BLOCK = 512  # tokens that a bootstrap draws together
 STEPS, PART_STEPS = 800, 400  # of a run: about five minutes of one core, and two and a half
 TESTED = 10  # stories of each kind
+SETS = ("SQuALITY", "FairytaleQA")
 
 POSITIONS: dict[str, TransformerXLConfig] = {
     "no memory": replace(SIZES, mem_len=0),
@@ -49,7 +50,7 @@ def stories(data: Path) -> tuple[list[str], dict[str, list[str]]]:
     train, held = ["\n".join(row["sections"]) for row in rows(data / "fairytale_train.jsonl")], long[::5]
     train += [text for n, text in enumerate(long) if n % 5]
     fairy = ["\n".join(row["sections"]) for row in rows(data / "fairytale_val.jsonl")]
-    return train, {"SQuALITY": held[:TESTED], "FairytaleQA": fairy[:TESTED]}
+    return train, dict(zip(SETS, (held[:TESTED], fairy[:TESTED]), strict=True))
 
 
 def part(name: str) -> nn.Module | None:
@@ -95,16 +96,28 @@ def main(data: Path, folder: Path, seeds: int, steps: int | None, only: str | No
         recipe = replace(RECIPE, seed=seed)
         if only != "parts":
             for name, sizes in POSITIONS.items():
+                results, settings = Runs(out / "xl.jsonl"), {"variant": name}
+                if all(results.done(run, seed) for run in measurements(settings, sizes.mem_len)):
+                    continue
                 at = folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
                 train_language_model(files, at, recipe=replace(recipe, model=sizes, steps=steps or STEPS))
-                measure(Runs(out / "xl.jsonl"), {"variant": name}, seed, at, None, test, sizes.mem_len)
+                measure(results, settings, seed, at, None, test, sizes.mem_len)
         if only != "positions":
             for name in PARTS:
                 made = part(name)
                 parts = {REPLACED: made} if made is not None else None
+                results, settings = Runs(out / "xl_parts.jsonl"), {"part": name}
+                if all(results.done(run, seed) for run in measurements(settings, None)):
+                    continue
                 at = folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
                 train_language_model(files, at, recipe=replace(recipe, steps=steps or PART_STEPS), parts=parts)
-                measure(Runs(out / "xl_parts.jsonl"), {"part": name}, seed, at, parts, test, None)
+                measure(results, settings, seed, at, parts, test, None)
+
+
+def measurements(settings: Json, memory: int | None) -> list[Json]:
+    """What is measured of a run: each set of stories, with memories of none, once, twice and four times the usual, or of one."""
+    lengths = (MEMORY,) if memory is None else (0, MEMORY, 2 * MEMORY, 4 * MEMORY)
+    return [{**settings, "stories": name, "memory": length} for name in SETS for length in lengths]
 
 
 def measure(
@@ -116,25 +129,22 @@ def measure(
     test: dict[str, list[str]],
     memory: int | None,
 ) -> None:
-    """Perplexity on each set of stories; by memory lengths of none, once, twice and four times the usual, or of one."""
+    """Log what ``measurements`` names and is not there yet."""
     model = TransformerXL.load(at, parts=parts)
     vocabulary = Tokenizer.from_file(str(at / "tokenizer.json"))
-    lengths = (MEMORY,) if memory is None else (0, MEMORY, 2 * MEMORY, 4 * MEMORY)
-    for name, texts in test.items():
-        documents = encoded(vocabulary, texts)
-        for length in lengths:
-            run = {**settings, "stories": name, "memory": length}
-            if results.done(run, seed):
-                continue
-            replaced = (parts or {}).get(REPLACED)
-            if isinstance(replaced, ProductKeyMemory):
-                replaced.counting = True  # of these stories alone
-                replaced.forget()
-            metrics = perplexity(model, documents, memory=length)
-            if isinstance(replaced, ProductKeyMemory):
-                metrics |= {"slots used %": 100 * replaced.telemetry()["usage"]}
-            click.echo(f"{settings} {seed} {name} memory {length}: {metrics}")
-            results.append(run, seed, metrics)
+    documents = {name: encoded(vocabulary, texts) for name, texts in test.items()}
+    for run in measurements(settings, memory):
+        if results.done(run, seed):
+            continue
+        replaced = (parts or {}).get(REPLACED)
+        if isinstance(replaced, ProductKeyMemory):
+            replaced.counting = True  # of these stories alone
+            replaced.forget()
+        metrics = perplexity(model, documents[run["stories"]], memory=run["memory"])
+        if isinstance(replaced, ProductKeyMemory):
+            metrics |= {"slots used %": 100 * replaced.telemetry()["usage"]}
+        click.echo(f"{seed} {run}: {metrics}")
+        results.append(run, seed, metrics)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,11 @@ held_out_option = click.option(
 )
 epochs_option = click.option("--epochs", type=click.IntRange(min=1), help="Times through the data.")
 steps_option = click.option("--steps", type=click.IntRange(min=1), help="Stop after so many steps.")
+learning_rate_option = click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Of the encoder; lower it where training goes astray.",
+)
 seed_option = click.option("--seed", default=0, show_default=True, type=int, help="Of every random choice.")
 
 
@@ -136,6 +141,7 @@ def generator(
 @click.option(
     "--judged", type=click.IntRange(min=1), default=4, show_default=True, help="Of these, how many it reads for."
 )
+@learning_rate_option
 @held_out_option
 @epochs_option
 @steps_option
@@ -152,6 +158,7 @@ def rag(
     k: int,
     batch: int,
     judged: int,
+    learning_rate: float | None,
     held_out: tuple[Path, ...],
     epochs: int | None,
     steps: int | None,
@@ -178,7 +185,11 @@ def rag(
             out,
             generator=generator,
             held_out=held_out,
-            recipe=replace(recipe, epochs=epochs or recipe.epochs),
+            recipe=replace(
+                recipe,
+                epochs=epochs or recipe.epochs,
+                learning_rate=learning_rate or recipe.learning_rate,
+            ),
             progress=progress,
         )
     if not as_json:
@@ -227,8 +238,15 @@ def rag(
     show_default=True,
     help="Steps between two refreshes of the keys; 0: never.",
 )
+@learning_rate_option
 @held_out_option
-@epochs_option
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Times through the questions in phase questions; the other phases go once through their rows.",
+)
 @click.option(
     "--steps",
     type=click.IntRange(min=1),
@@ -250,8 +268,9 @@ def realm(
     hard: int,
     batch: int,
     refresh_every: int,
+    learning_rate: float | None,
     held_out: tuple[Path, ...],
-    epochs: int | None,
+    epochs: int,
     steps: int | None,
     seed: int,
     as_json: bool,
@@ -267,9 +286,9 @@ def realm(
 
     recipe = Recipe(
         masks=masks, null=not no_null, same_document=same_document, k=k, pairs=pairs, hard=hard, batch=batch,
-        refresh_every=refresh_every, steps=steps, seed=seed,
+        refresh_every=refresh_every, epochs=epochs, steps=steps, seed=seed,
     )  # fmt: skip
-    recipe = replace(recipe, epochs=epochs or recipe.epochs, phases=phases or recipe.phases)
+    recipe = replace(recipe, phases=phases or recipe.phases, learning_rate=learning_rate or recipe.learning_rate)
     with drawn(hidden=as_json) as progress:
         result = train_realm(
             data, Memory.open(index), out, reader=reader, held_out=held_out, recipe=recipe, progress=progress

@@ -26,24 +26,26 @@ class Candidates:
     def __init__(self, passages: Sequence[Passage], *, same_document: bool) -> None:
         self.passages, self.same_document = passages, same_document
         self._shingles: dict[int, frozenset[tuple[str, ...]]] = {}
+        self._documents: dict[tuple[str, str], list[int]] = {}
+        for n, passage in enumerate(passages):
+            self._documents.setdefault((passage.source, passage.document), []).append(n)
+
+    def own(self, blank: Blank) -> list[int]:
+        """The passages that are no candidates whatever they say: the sentence's own, and its document's where those are out."""
+        source = self.passages[blank.passage]
+        return [blank.passage] if self.same_document else self._documents[source.source, source.document]
 
     def choose(self, blank: Blank, ranked: Sequence[int], count: int) -> list[int]:
         """The first ``count`` of ``ranked`` passages that are no trivial ones for ``blank``."""
         source = self.passages[blank.passage]
         wanted = shingles(source.text[blank.start : blank.end])
-        chosen: list[int] = []
+        own, chosen = set(self.own(blank)), list[int]()
         for one in ranked:
             if len(chosen) == count:
                 break
-            if one == blank.passage or (not self.same_document and self._together(source, self.passages[one])):
-                continue
-            if len(wanted & self._of(one)) < SAME * len(wanted):
+            if one not in own and len(wanted & self._of(one)) < SAME * len(wanted):
                 chosen.append(one)
         return chosen
-
-    @staticmethod
-    def _together(one: Passage, other: Passage) -> bool:
-        return (one.source, one.document) == (other.source, other.document)
 
     def _of(self, one: int) -> frozenset[tuple[str, ...]]:
         if one not in self._shingles:

@@ -86,7 +86,9 @@ class JointLesson:
             log_prior.backward(prior.grad)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             before = self.tower.of(self._before, asked)
-            numbers = retrieval_numbers(log_prior.detach(), found, queries.detach(), before)
+            numbers = retrieval_numbers(
+                log_prior.detach(), found, queries.detach(), before, passages=len(self.passages)
+            )
         return {"loss": total / len(rows), **numbers, "answered": answered / len(rows), "stale": stale}
 
     def loss(self, example: Example, passages: Sequence[Passage], log_prior: Tensor) -> tuple[Tensor, bool]:

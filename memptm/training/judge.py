@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from memptm.generation.decoding import within
+from memptm.generation.decoding import fingerprint, within
 from memptm.generation.generator import Generator
 from memptm.training.examples import Example
 from memptm.types import Passage
@@ -28,6 +28,12 @@ class Judge:
     ) -> None:
         self.generator, self.examples, self.passages, self.frozen = generator, examples, passages, frozen
         self._known: dict[tuple[int, int], float] = {}
+
+    @property
+    def name(self) -> str:
+        """Of the generator, with what tells its weights apart where they stay as they are."""
+        weights = f" {fingerprint(self.generator.language_model)}" if self.frozen else ""
+        return self.generator.name + weights
 
     def __call__(self, rows: Sequence[int], documents: Tensor) -> Tensor:
         """(n, k) natural log p(y|z,x) of the answers' tokens and end.

@@ -142,7 +142,9 @@ class PairLesson:
         with torch.no_grad():
             top = near.topk(min(SHOWN, len(keys)), dim=1)
             log_prior = (top.values / self.temperature).log_softmax(dim=1)
-            numbers = retrieval_numbers(log_prior, top.indices, queries, self.tower.of(self._before, asked))
+            numbers = retrieval_numbers(
+                log_prior, top.indices, queries, self.tower.of(self._before, asked), passages=len(keys)
+            )
         return {"loss": float(loss.detach()), **numbers, "negatives": against, "stale": stale}
 
     def hard(self, rows: Sequence[int], scores: Tensor, step: int) -> list[int]:

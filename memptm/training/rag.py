@@ -16,11 +16,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from memptm.encoders.base import key_text
 from memptm.encoders.sentence import load_encoder
 from memptm.encoders.two_sided import save_questions, sides
 from memptm.errors import InputError
 from memptm.generation.generator import ADAPTER, Generator
 from memptm.generation.marginal import token_log_likelihood
+from memptm.memory.encode import digest
 from memptm.memory.memory import Memory
 from memptm.progress import Progress, silent
 from memptm.training.adapter import save_adapter, trainable
@@ -90,11 +92,15 @@ def train_rag(
     Returns:
         {"steps", "examples", "skipped", "seconds", "loss", "warning" of a collapse, "telemetry": [means]} and, with ``held_out``, {"n", "recall", "frozen"}.
     Raises:
-        InputError: no usable rows, a malformed one, too small an index, an encoder that cannot be trained, a checkpoint of
-            another recipe. MemptmError: the loss is no number; the last checkpoint is kept.
+        InputError: no usable rows, a malformed one, too small an index, an encoder that cannot be trained, settings that
+            no loss asks for, a checkpoint of another recipe or other data. MemptmError: the loss is no number; the last checkpoint is kept.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe, began = recipe or Recipe(), time.monotonic()
+    if recipe.token and "marginal" not in recipe.losses:
+        raise InputError("RAG-Token's marginal is a loss of its own: add --loss marginal, or leave --token out.")
+    if generator is not None and recipe.losses == ("contrast",):
+        raise InputError("--loss contrast asks no generator. Add --loss perplexity, emdr2 or marginal.")
     rows = list(read_examples(data, contexts=False))
     rows_with_answers = [row for row in rows if row.answers]
     if not rows_with_answers:
@@ -132,7 +138,15 @@ def train_rag(
         lesson,
         plan,
         out,
-        settings={**asdict(recipe), "losses": list(recipe.losses), "save_every": None},
+        settings={
+            **asdict(recipe),
+            "losses": list(recipe.losses),
+            "save_every": None,
+            "index": digest(*map(key_text, passages)),
+            "data": digest(*map(repr, examples)),
+            "encoder": memory.encoder.fingerprint,
+            "generator": None if judge is None else judge.name,
+        },
         warm_up=recipe.warm_up,
         save_every=recipe.save_every,
         documents=recipe.k,
@@ -207,7 +221,11 @@ class _Lesson:
         scores = queries @ self.keys.t() / recipe.temperature
         top = scores.detach().topk(recipe.k, dim=1).indices
         numbers = retrieval_numbers(
-            scores.detach().gather(1, top).log_softmax(dim=1), top, queries.detach(), self.frozen[list(rows)]
+            scores.detach().gather(1, top).log_softmax(dim=1),
+            top,
+            queries.detach(),
+            self.frozen[list(rows)],
+            passages=len(self.keys),
         )
         total = scores.new_zeros(())
         if "contrast" in recipe.losses:

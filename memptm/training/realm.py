@@ -17,21 +17,24 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from memptm.documents.entities import entities
 from memptm.encoders.base import key_text
 from memptm.encoders.bert import Bert
 from memptm.encoders.sentence import BertEncoder
 from memptm.encoders.two_sided import one_side
 from memptm.errors import InputError
+from memptm.memory.encode import digest
 from memptm.memory.home import Home
 from memptm.memory.memory import Memory
 from memptm.memory.rekey import KeyCache, rekey
 from memptm.progress import Progress, silent
+from memptm.training.checkpoint import CHECKPOINT
 from memptm.training.evaluate import compare
 from memptm.training.examples import Example, answered_examples
 from memptm.training.loop import Lesson, fit, shuffled
@@ -120,6 +123,10 @@ def train_realm(
     if found is not None and not (out / phases[-1] / DONE).is_file():
         raise InputError(f"{out / 'index'} is there from another run. Move it away, or give another folder.")
     run = _Run(memory, encoder, out, recipe, examples, reader, progress)
+    if "masked" in phases:  # asked before the phases that come first are trained
+        _enough_documents(run.passages, recipe)
+        if recipe.masks == "salient":
+            next(entities([""]))
     told: dict[str, Json] = {}
     for phase in phases:
         told[phase] = run.phase(phase)
@@ -130,7 +137,10 @@ def train_realm(
         result["reader"] = str(out / "joint" / "reader")
     result |= {"phases": told, "seconds": round(time.monotonic() - began, 1)}
     if held_out:
-        result |= compare(held_out, run.passages, before=(memory.encoder, run.first), after=(encoder, made.keys()[1]))
+        passages, keys = made.keys()
+        if passages != run.passages:  # the index was written to meanwhile
+            keys = encoder.encode_passages(run.texts)
+        result |= compare(held_out, run.passages, before=(memory.encoder, run.first), after=(encoder, keys))
     return result
 
 
@@ -161,8 +171,12 @@ class _Run:
     def phase(self, phase: Phase) -> Json:
         """Run a phase to its end, and go on with its encoder; one that has ended is not run again."""
         folder, began = self.out / phase, time.monotonic()
-        settings = {**asdict(self.recipe), "phases": None, "save_every": None, "passages": len(self.passages)}
-        settings |= {"questions": len(self.examples), "start": self.encoder.fingerprint}
+        settings = {name: getattr(self.recipe, name) for name in (*ALWAYS, *USED[phase])}
+        settings |= {"index": digest(*self.texts), "start": self.encoder.fingerprint}
+        if phase in ON_QUESTIONS:
+            settings["data"] = digest(*map(repr, self.examples))
+        if phase == "joint":
+            settings["reader"] = self.reader
         done = _done(folder, settings)
         if done is None:
             torch.manual_seed(self.recipe.seed)
@@ -183,6 +197,8 @@ class _Run:
         first = self.first
         if self.encoder is not self.original:
             first = self.cache.keys(self.texts, self.encoder, progress=self.progress)
+        if not (folder / CHECKPOINT).is_file():  # what is there is of a run that was given up before it saved anything
+            shutil.rmtree(folder / "refresh", ignore_errors=True)
         refresh = Refresh(folder / "refresh", self.texts) if self.recipe.refresh_every else None
 
         def write(place: Path) -> None:
@@ -262,7 +278,6 @@ def _masked(run: _Run, folder: Path, settings: Json) -> Json:
     from memptm.training.salient import MaskedLesson
 
     recipe = run.recipe
-    _enough_documents(run.passages, recipe)
     blanks = find_blanks(run.passages, recipe.masks, seed=recipe.seed, progress=run.progress)
     if not blanks:
         raise InputError("No sentence of the index holds a name or a date to hide. Try --masks random.")
@@ -310,6 +325,15 @@ def _joint(run: _Run, folder: Path, settings: Json) -> Json:
     return told
 
 
+ALWAYS = ("steps", "temperature", "learning_rate", "dropout", "warm_up", "refresh_every", "seed")
+USED: dict[Phase, tuple[str, ...]] = {
+    "ict": ("pairs", "hard"),
+    "masked": (
+        "batch", "k", "null", "masks", "same_document", "passage_tokens", "reader_learning_rate", "head_learning_rate",
+    ),
+    "questions": ("epochs", "pairs", "hard"),
+    "joint": ("batch", "k", "reader_learning_rate"),
+}  # fmt: skip
 MAKE: dict[Phase, Callable[[_Run, Path, Json], Json]] = {
     "ict": _ict,
     "masked": _masked,

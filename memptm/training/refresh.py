@@ -103,7 +103,10 @@ class Refresh:
         paths = [self.folder / f"encoder-{step}", self._texts, self._parts(step), self._path(step)]
         command = [sys.executable, "-m", "memptm.training.refresh", str(os.getpid()), *map(str, paths)]
         with self._errors(step).open("wb") as errors:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)  # noqa: S603
+            process = subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+                start_new_session=True,  # Ctrl-C is the trainer's, which ends it when its step is saved
+            )  # fmt: skip
         self._running = (step, process)
 
     def _path(self, step: int) -> Path:

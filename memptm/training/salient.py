@@ -103,7 +103,10 @@ class MaskedLesson:
 
     def find(self, some: Sequence[tuple[Blank, Cloze]], queries: Tensor, keys: Tensor) -> list[list[int]]:
         """The documents of each sentence, the null document first if it takes part."""
-        ranked = (queries @ keys.t()).topk(min(LOOK, len(keys)), dim=1).indices.tolist()
+        scores = queries @ keys.t()
+        for n, (blank, _) in enumerate(some):
+            scores[n, self.candidates.own(blank)] = -torch.inf
+        ranked = scores.topk(min(LOOK, len(keys)), dim=1).indices.tolist()
         first = [NULL] if self.null else []
         count = self.k - len(first)
         return [first + self.candidates.choose(blank, ranked[n], count) for n, (blank, _) in enumerate(some)]
@@ -144,7 +147,9 @@ class MaskedLesson:
     ) -> Json:
         before = self.tower.of(self._before, [self.clozer.query(cloze) for _, cloze in some])
         documents = torch.tensor([list(row) + [NULL] * (log_prior.shape[1] - len(row)) for row in found])
-        numbers = retrieval_numbers(log_prior, documents[:, int(self.null) :], queries, before)
+        numbers = retrieval_numbers(
+            log_prior, documents[:, int(self.null) :], queries, before, passages=len(self.passages)
+        )
         return numbers | ({"null": float(log_prior[:, 0].exp().mean())} if self.null else {})
 
 

@@ -36,19 +36,26 @@ COLUMNS = {
 }
 
 
-def retrieval_numbers(log_prior: Tensor, documents: Tensor, queries: Tensor, frozen: Tensor) -> Json:
+def retrieval_numbers(log_prior: Tensor, documents: Tensor, queries: Tensor, frozen: Tensor, *, passages: int) -> Json:
     """Args:
-        log_prior: (n, k). documents: (n, k) which ones. queries, frozen: (n, dimension) unit vectors, now and before training.
+        log_prior: (n, k). documents: (n, k) which ones, negative where none is. queries, frozen: (n, dimension) unit
+            vectors, now and before training. passages: of the index.
     Returns:
-        {"entropy" of p(z|x) in nats, "distinct" documents a place, "drift": 1 − mean cosine to the frozen retriever}.
+        {"entropy" of p(z|x) in nats, "distinct" documents as a share of the most there could be, "drift": 1 − mean cosine to
+        the frozen retriever}.
     """
     with torch.no_grad():
         entropy = -(log_prior.exp() * log_prior).nan_to_num(0.0).sum(dim=1).mean()
         return {
             "entropy": float(entropy),
-            "distinct": len(set(documents.flatten().tolist())) / documents.numel(),
+            "distinct": _distinct(documents, passages),
             "drift": float(1 - (queries * frozen).sum(dim=1).mean()),
         }
+
+
+def _distinct(documents: Tensor, passages: int) -> float:
+    there = documents[documents >= 0].tolist()
+    return len(set(there)) / max(1, min(len(there), passages))
 
 
 class Telemetry:
@@ -87,12 +94,12 @@ class Telemetry:
         if self.mean("distinct") < SAME_DOCUMENTS:
             return (
                 f"Retrieval has collapsed: {100 * self.mean('distinct'):.0f} % distinct documents over {WINDOW} steps; "
-                "all questions get the same few. Lower the learning rate, or add --loss contrast."
+                "all questions get the same few. Lower the learning rate, or (train rag) add --loss contrast."
             )
         if self.documents > 1 and self.mean("entropy") < SURE * math.log(self.documents):
             return (
                 f"Retrieval has collapsed: one document takes all of p(z|x) (entropy {self.mean('entropy'):.3f} nats over "
-                f"{WINDOW} steps), so the others teach nothing. Raise the temperature or lower the learning rate."
+                f"{WINDOW} steps), so the others teach nothing. Lower the learning rate, or read more passages (-k)."
             )
         return ""
 

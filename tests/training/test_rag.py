@@ -132,6 +132,25 @@ def test_what_cannot_be_trained_is_refused_in_one_line(memory, data, tmp_path):
     refused("context must be text", {"question": "Who?", "answers": "Ada"})
     refused("nothing to learn", {"question": "Who?", "answers": ["Nobody at all"], "context": "Not in the index."})
     refused("lower -k", next(rows()), recipe=Recipe(k=32))
+    refused("add --loss marginal", next(rows()), recipe=Recipe(token=True))
+    with pytest.raises(InputError, match="asks no generator"):
+        train_rag([data], memory, tmp_path / "out", generator="nowhere", recipe=RECIPE)
+
+
+def test_a_run_goes_on_with_its_own_data_index_and_generator_alone(memory, data, base, tmp_path):
+    recipe = Recipe(**{**vars(RECIPE), "losses": ("perplexity",), "steps": 1})
+    train_rag([data], memory, tmp_path / "out", generator=base, recipe=recipe)
+    lines = data.read_text(encoding="utf-8").splitlines()
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines[1:] + lines[:1]), encoding="utf-8")
+    with pytest.raises(InputError, match="another data"):
+        train_rag([tmp_path / "rows.jsonl"], memory, tmp_path / "out", generator=base, recipe=recipe)
+    other = str(causal(tmp_path / "other", template=TEMPLATE, seed=1))
+    with pytest.raises(InputError, match="another generator"):
+        train_rag([data], memory, tmp_path / "out", generator=other, recipe=recipe)
+    grown = Memory.open(tmp_path / "index", create=True)
+    grown.add([Document(text=row["context"]) for row in [*rows(), {"context": "A heron came later."}]])
+    with pytest.raises(InputError, match="another index"):
+        train_rag([data], grown, tmp_path / "out", generator=base, recipe=recipe)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(memory, data, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from memptm.errors import InputError
 from memptm.generation.reader import SHIPPED, Reader, marginalise
 from memptm.generation.spans import SpanScorer
 from memptm.generation.windows import load_tokenizer
+from memptm.training.candidates import Candidates
 from memptm.training.examples import Example
 from memptm.training.joint import JointLesson
 from memptm.training.loop import fit, shuffled
@@ -156,6 +158,22 @@ def test_passages_that_give_the_sentence_away_are_not_read_and_the_null_document
     masked.learn(1, [0, 1])
 
 
+def test_a_sentence_of_a_long_document_reads_the_others_however_near_its_own_are(masked, monkeypatch):
+    monkeypatch.setattr("memptm.training.salient.LOOK", 3)
+    own = [replace(one, document="long") if n in (3, 5, 6, 7) else one for n, one in enumerate(masked.passages)]
+    masked.candidates = Candidates(own, same_document=False)
+    keys = torch.eye(10, 32)
+    keys[[3, 5, 6, 7]] = 1.0
+    (found,) = masked.find(masked.rows[:1], torch.ones(1, 32), keys)
+    assert len(found) == 4
+    assert not {3, 5, 6, 7} & set(found)
+
+
+def test_a_step_whose_sentences_find_nothing_reads_the_null_document(masked):
+    masked.candidates.choose = lambda blank, ranked, count: []
+    assert masked.learn(1, [0, 1])["null"] == 1
+
+
 def test_utility_is_the_gain_over_reading_nothing(masked):
     masked.candidates.choose = lambda blank, ranked, count: [n for n in ranked if n != blank.passage][:count]
     loss, _, likelihoods = enumerated(masked, 0)
@@ -284,6 +302,31 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(memory, data, tmp_path, phase)
     assert all(one[name].equal(other[name]) for name in one)
     keys = [Memory.open(tmp_path / name / "index").keys()[1] for name in ("whole", "cut")]
     assert np.array_equal(*keys)
+
+
+def test_keys_of_a_run_that_was_given_up_before_it_saved_anything_are_not_used(memory, data, tmp_path):
+    recipe = Recipe(**{**vars(RECIPE), "phases": ("masked",)})
+    train_realm([], memory, tmp_path / "clean", recipe=recipe)
+    stale = tmp_path / "out" / "masked" / "refresh"
+    stale.mkdir(parents=True)
+    np.save(stale / "keys-2.npy", np.zeros_like(memory.keys()[1]))
+    train_realm([], memory, tmp_path / "out", recipe=recipe)
+    assert logs(tmp_path / "out", "masked") == logs(tmp_path / "clean", "masked")
+
+
+def test_a_phase_that_is_done_stays_done_where_another_ones_setting_changes(memory, tmp_path):
+    recipe = Recipe(**{**vars(RECIPE), "phases": ("ict",), "steps": 1})
+    done = train_realm([], memory, tmp_path / "out", recipe=recipe)
+    again = train_realm([], memory, tmp_path / "out", recipe=replace(recipe, same_document=True, k=2))
+    assert again["phases"] == done["phases"]
+
+
+def test_what_a_later_phase_lacks_is_said_before_the_first_is_trained(encoder, tmp_path):
+    memory = Memory.open(tmp_path / "index", create=True, encoder=str(encoder.folder))
+    memory.add([Document(text=" ".join(one.text for one in documents()) * 8)])
+    with pytest.raises(InputError, match="--same-document"):
+        train_realm([], memory, tmp_path / "out", recipe=replace(RECIPE, phases=("ict", "masked"), k=2))
+    assert not (tmp_path / "out" / "ict" / "log.jsonl").exists()
 
 
 def test_without_questions_it_learns_from_the_index_alone(memory, tmp_path):

@@ -65,6 +65,12 @@ def test_a_killed_process_is_begun_again_and_goes_on_from_its_parts(refresh, enc
     assert np.allclose(keys, encoder.encode_passages(TEXTS), atol=0.02)
 
 
+def test_ctrl_c_is_the_trainers_alone(refresh, encoder):
+    refresh.start(10, writer(encoder))
+    _, process = refresh._running
+    assert os.getpgid(process.pid) != os.getpgid(0)
+
+
 def test_one_that_keeps_dying_is_reported_with_its_last_words(refresh, encoder, tmp_path):
     def broken(folder):
         encoder.write(Tower(encoder, dropout=0.0).bert, folder)

@@ -24,10 +24,17 @@ def test_entropy_distinct_documents_and_drift_are_what_they_say():
     log_prior = torch.tensor([[0.25] * 4, [1.0, 0, 0, 0]]).log()
     documents = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 4]])
     now, before = torch.eye(2), torch.tensor([[1.0, 0], [1.0, 0]])
-    numbers = retrieval_numbers(log_prior, documents, now, before)
+    numbers = retrieval_numbers(log_prior, documents, now, before, passages=100)
     assert numbers["entropy"] == pytest.approx(math.log(4) / 2)
     assert numbers["distinct"] == pytest.approx(5 / 8)
     assert numbers["drift"] == pytest.approx(0.5)
+
+
+def test_a_small_index_has_no_more_distinct_documents_than_it_holds():
+    documents = torch.tensor([[0, 1, 2]] * 20 + [[0, 1, -1]])  # the last question found two
+    log_prior = torch.full((21, 3), 1 / 3).log()
+    unit = torch.ones(21, 1)
+    assert retrieval_numbers(log_prior, documents, unit, unit, passages=3)["distinct"] == 1
 
 
 @pytest.mark.parametrize(
