@@ -101,7 +101,7 @@ def fit(
                 )
             optimizer.step()
             telemetry.add(step, numbers)
-            detail = f"loss {telemetry.mean('loss'):.3f}"
+            detail = telemetry.collapse() or f"loss {telemetry.mean('loss'):.3f}"
             progress(Event(stage=stage, done=step, total=len(plan), unit="steps", detail=detail))
             if step % save_every == 0 or step == len(plan) or asked:
                 store(out, step, lesson.model, optimizer, settings=settings, more=lesson.state())

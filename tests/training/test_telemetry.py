@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from memptm.training.loop import fit
 from memptm.training.telemetry import WINDOW, Telemetry, retrieval_numbers
 
 
@@ -44,6 +45,31 @@ def test_a_collapse_is_called_out_with_what_to_do(tmp_path, numbers, said):
     warning = filled(tmp_path, **numbers).collapse()
     assert (said in warning) if said else not warning
     assert not warning or "ower the learning rate" in warning
+
+
+class Collapsed:
+    """A lesson in which all questions get the same few documents."""
+
+    model = torch.nn.Linear(1, 1)
+
+    def groups(self):
+        return [{"params": list(self.model.parameters()), "lr": 1e-3}]
+
+    def learn(self, step, rows):
+        self.model(torch.ones(1)).sum().backward()
+        return record(distinct=0.01)
+
+    def state(self):
+        return {}
+
+
+def test_a_collapse_is_called_out_while_training_goes_on(tmp_path):  # F93
+    told = []
+    fit(
+        Collapsed(), [[0]] * (WINDOW + 9), tmp_path, settings={}, warm_up=0.1, save_every=99, documents=5, remedy="",
+        progress=told.append,
+    )  # fmt: skip
+    assert ["collapsed" in event.detail for event in told] == [False] * (WINDOW - 1) + [True] * 10
 
 
 def test_steps_without_any_loss_are_reported_early(tmp_path):  # F93
