@@ -176,6 +176,7 @@ def query(
     qa = qa_of(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
     qa.recall, qa.judge = recall, judge
     qa.nodes = budget
+    note = ""
     if tokens is not None:
         from memptm.generation.knn import attach
 
@@ -193,7 +194,7 @@ def query(
     ms = _ms_since(began)
     drawn_to = graphs.draw(answer, show_graph)
     if as_json:
-        return {**answer.to_json(), "ms": ms}
+        return {**answer.to_json(), "ms": ms} | ({"warning": note} if note else {})
     render.answer(answer, streamed=streamed)
     graphs.tell(answer)
     render.note(drawn_to)

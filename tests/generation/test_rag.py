@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from memptm.generation.cited import from_marginal
+from memptm.generation.generator import says_nothing
 from memptm.generation.rag import NULL_PRIOR, PROMPTS, Rag, null_probability
 from tests.generation.tiny import TEMPLATE, causal, encoder_decoder, loaded, passage
 
@@ -97,6 +98,26 @@ def test_thorough_decoding_scores_each_hypothesis_under_each_document(generator)
     assert [one.probability for one in said.candidates] == sorted(
         (one.probability for one in said.candidates), reverse=True
     )
+
+
+@torch.inference_mode()
+def test_thorough_decoding_finds_what_brute_force_finds(chat, monkeypatch):  # F77
+    monkeypatch.setattr("memptm.generation.rag.ANSWER_TOKENS", 2)
+    said = Rag(chat, "rag-sequence", beams=64).answer(QUESTION, PASSAGES, LOG_PRIOR)
+    model, stops, joint = chat.language_model, set(chat.stops.tolist()), []
+    for group, log_prior in zip([[one] for one in PASSAGES] + [[]], WITH_NULL, strict=True):
+        state = model.start([chat.writer.write(QUESTION, group).ids])
+        words = len(state.log_p[0])
+        after, _ = model.extend(state.select(torch.zeros(words, dtype=torch.long)), torch.arange(words)[:, None])
+        joint.append(log_prior + state.log_p[0][:, None] + after.log_p)
+    total, best = torch.stack(joint).logsumexp(0), -math.inf
+    for place in total.flatten().argsort(descending=True).tolist():
+        first, second = divmod(place, len(total))
+        line, _ = chat.line_of([first] if second in stops else [first, second], complete=False)
+        if first not in stops and not chat.ends_line([first]) and not says_nothing(line):
+            best = float(total[first, second])
+            break
+    assert math.log(said.probability) == pytest.approx(best, abs=1e-3)
 
 
 def test_fast_decoding_never_says_more_than_thorough(generator):
