@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from memptm.encoders import precision
 from memptm.errors import ModelMissing
 from memptm.generation.llamacpp import LlamaCpp, load_llamacpp
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
+from memptm.working.files import reason
 
 ADAPTER = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -100,7 +102,12 @@ def merge_adapter(model: Any, folder: Path) -> Any:
         return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     from safetensors.torch import load_file
 
-    weights = load_file(folder / WEIGHTS)
+    try:
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ModelMissing(
+            f"The adapter in {folder} cannot be read ({reason(error)}). Train or copy it again."
+        ) from error
     scale = settings["lora_alpha"] / settings["r"]
     with torch.no_grad():
         for key in [key for key in weights if key.endswith(".lora_A.weight")]:
@@ -173,10 +180,9 @@ def _read(path: Path, dtype: torch.dtype) -> tuple[Any, Any]:
             kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
             model = kind.from_pretrained(path, config=config, dtype=dtype, use_safetensors=True)
             tokenizer = AutoTokenizer.from_pretrained(path)
-        except (OSError, ValueError, KeyError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        except (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError) as error:
             raise ModelMissing(
-                f"{path} cannot be loaded as a generator: {reason} Give a model in safetensors or GGUF."
+                f"{path} cannot be loaded as a generator: {reason(error)} Give a model in safetensors or GGUF."
             ) from error
     return model, tokenizer
 

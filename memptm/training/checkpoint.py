@@ -10,12 +10,13 @@ from pathlib import Path
 from types import FrameType
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from memptm.errors import InputError
 from memptm.types import Json
+from memptm.working.files import reason
 
 CHECKPOINT = "checkpoint.safetensors"
 NAMES = {"planned": "number of steps", "segments": "number of segments", "rows": "number of rows"}  # of settings
@@ -104,26 +105,43 @@ def latest(folder: Path, settings: Json | None = None) -> bool:
 
 
 def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Json, dict[str, Tensor]]:
-    """Take up the folder's checkpoint: its numbers ("step" among them), and the further tensors it was given."""
-    tensors = load_file(folder / CHECKPOINT)
-    with torch.no_grad():
+    """Take up the folder's checkpoint: its numbers ("step" among them), and the further tensors it was given.
+
+    Raises:
+        InputError: it is damaged, or of another model.
+    """
+    with _readable(folder), torch.no_grad():
+        tensors = load_file(folder / CHECKPOINT)
         for name, parameter in _trained(model).items():
-            parameter.copy_(tensors[f"weight/{name}"])
+            weight = tensors[f"weight/{name}"]
+            if weight.shape != parameter.shape:
+                raise ValueError(f"{name} is {tuple(weight.shape)}, not {tuple(parameter.shape)}")
+            parameter.copy_(weight)
             if f"step/{name}" in tensors:  # a parameter that never had a gradient has no state
                 state = {key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
                 optimizer.state[parameter] = state
         for name, buffer in _kept(model).items():
             if f"buffer/{name}" in tensors:  # an older checkpoint has none
                 buffer.copy_(tensors[f"buffer/{name}"])
-    torch.set_rng_state(tensors["random"])
+        torch.set_rng_state(tensors["random"])
     more = {name.removeprefix("more/"): tensor for name, tensor in tensors.items() if name.startswith("more/")}
     return _note(folder), more
 
 
 def _note(folder: Path) -> Json:
-    with safe_open(folder / CHECKPOINT, framework="pt") as file:
+    with _readable(folder), safe_open(folder / CHECKPOINT, framework="pt") as file:
         note: Json = json.loads(file.metadata()["memptm"])
     return note
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{folder / CHECKPOINT} cannot be gone on from ({reason(error)}). Give another --out, or remove the folder."
+        ) from error
 
 
 def _trained(model: nn.Module) -> dict[str, nn.Parameter]:

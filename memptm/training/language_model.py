@@ -205,8 +205,13 @@ def token_losses(
     exact: bool = True,
     progress: Progress = silent,
 ) -> tuple[Tensor, float]:
-    """−log p of every token but each document's first, (tokens,), natural; and the seconds it took."""
+    """−log p of every token but each document's first, (tokens,), natural; and the seconds it took.
+
+    Raises:
+        InputError: too little text, or of another vocabulary.
+    """
     streams, found, state = Streams(documents, rows=1, segment=segment), [], None
+    model.check_words(torch.tensor([one for document in documents for one in document]))
     past = model.external(1, limit=external, exact=exact) if external else []
     began = time.perf_counter()
     kept, model.mem_len = model.mem_len, memory

@@ -12,12 +12,15 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from memptm.errors import ModelMissing
+from memptm.working.files import reason
 from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig
 
+DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, UnpicklingError, SafetensorError)
 LAYER = {  # theirs: ours
     "dec_attn.o_net.weight": "attention.out.weight",
     "dec_attn.r_net.weight": "attention.relative.weight",
@@ -45,9 +48,11 @@ def load_original(folder: Path) -> TransformerXL:
         state = _weights(folder)
         model = TransformerXL(config)
         model.load_state_dict(from_original(state, config))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelMissing(f"{folder} holds no Transformer-XL checkpoint that can be read ({reason}).") from error
+    except DAMAGED as error:
+        raise ModelMissing(
+            f"{folder} holds no Transformer-XL checkpoint that can be read ({reason(error)}). "
+            "Give a folder with transformers' config.json and whole weights of the same sizes."
+        ) from error
     return model.eval()
 
 

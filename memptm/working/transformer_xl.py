@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from memptm.errors import InputError, ModelMissing
 from memptm.working.adaptive import IGNORED, AdaptiveEmbedding, AdaptiveSoftmax
+from memptm.working.files import reason
 from memptm.working.memorizing import ExternalMemory, Memorizing
 from memptm.working.relative import External, KeysValues, RelativeAttention, distances, hidden_keys
 from memptm.working.state import Cache, State
@@ -268,6 +270,19 @@ class TransformerXL(nn.Module):
         """(b i c) → (b i words) of the next word, float32."""
         return self.softmax.log_probabilities(hidden, self.words)
 
+    def check_words(self, ids: Tensor) -> None:
+        """That the model knows all words of ids (…): with cutoffs, others would be read as zeros.
+
+        Raises:
+            InputError: it does not.
+        """
+        lowest, highest = (int(one) for one in ids.aminmax())
+        if lowest < 0 or highest >= self.config.vocabulary:
+            raise InputError(
+                f"The text has word {highest if lowest >= 0 else lowest}, and the model knows {self.config.vocabulary}, from 0 "
+                "on. Encode it with the tokenizer.json that the model was trained with."
+            )
+
     @torch.no_grad()
     def generate(
         self, ids: Tensor, *, state: State | None = None, tokens: int = 64, temperature: float = 1.0, top: int = 0
@@ -277,10 +292,11 @@ class TransformerXL(nn.Module):
         Args:
             state: of what was read before. temperature: 0 takes the likeliest. top: choose among so many; 0: all.
         Raises:
-            InputError: no ids.
+            InputError: no ids, or one that the model does not know.
         """
         if not ids.shape[1]:
             raise InputError("There is nothing to go on from. Give at least one word.")
+        self.check_words(ids)
         for _ in range(tokens):
             hidden, state = self(ids, state)
             log_p = self.log_probabilities(hidden[:, -1])
@@ -315,10 +331,9 @@ class TransformerXL(nn.Module):
             listed = {name: tuple(raw[name]) for name in ("cutoffs", "tied", "memorizing")}
             model = cls(TransformerXLConfig(**{**raw, **listed}), parts=parts)
             model.load_state_dict(load_file(folder / "model.safetensors"))
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelMissing(
-                f"{folder} holds no Transformer-XL of memptm ({reason}). Make one with memptm train lm."
+                f"{folder} holds no Transformer-XL of memptm ({reason(error)}). Make one with memptm train lm."
             ) from error
         return model.eval()
 

@@ -74,6 +74,27 @@ def test_a_folder_without_safetensors_is_refused(tmp_path):
         Generator.load(str(folder))
 
 
+def test_weights_that_are_cut_or_of_other_sizes_are_refused_in_one_line(tmp_path):
+    folder = causal(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 2 * config["hidden_size"]}))
+    with pytest.raises(ModelMissing, match="cannot be loaded as a generator") as refused:
+        Generator.load(str(folder))
+    assert "\n" not in str(refused.value)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-100])
+    with pytest.raises(ModelMissing, match="cannot be loaded as a generator"):
+        Generator.load(str(folder))
+
+
+@peft_is_behind
+def test_an_adapter_that_is_cut_is_refused(adapter):
+    folder, _ = adapter
+    (folder / "adapter_model.safetensors").write_bytes(b"cut")
+    with pytest.raises(ModelMissing, match="cannot be read"):
+        Generator.load(str(folder))
+
+
 @pytest.mark.parametrize("name", ["nowhere/there/is/none", "nobody/no-such-model"])
 def test_a_name_that_is_nothing_is_refused(name):
     with pytest.raises(ModelMissing):

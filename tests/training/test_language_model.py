@@ -7,7 +7,8 @@ import signal
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models
 
 from memptm import Document, Memory
@@ -200,6 +201,24 @@ def test_sparse_gradients_are_refused(files, tmp_path):
         train_language_model(files, tmp_path, recipe=RECIPE, parts=slots(sparse=True))
 
 
+def test_a_checkpoint_that_is_cut_or_of_another_model_is_refused(files, tmp_path):
+    train_language_model(files, tmp_path, recipe=RECIPE)
+    path = tmp_path / "checkpoint.safetensors"
+    whole, tensors = path.read_bytes(), load_file(path)
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+    for name, changed, said in (
+        ("weight/u", tensors["weight/u"][:, :1].clone(), "u is"),
+        ("weight/other", tensors.pop("weight/v"), "no 'weight/v'"),
+    ):
+        save_file(tensors | {name: changed}, path, metadata=about)
+        with pytest.raises(InputError, match=f"cannot be gone on from \\({said}.*Give another --out"):
+            train_language_model(files, tmp_path, recipe=RECIPE)
+    path.write_bytes(whole[:-100])
+    with pytest.raises(InputError, match="cannot be gone on from"):
+        train_language_model(files, tmp_path, recipe=RECIPE)
+
+
 def test_absolute_positions_are_there_to_compare_with(files, tmp_path):
     recipe = Recipe(**{**vars(RECIPE), "model": TransformerXLConfig(**{**vars(SIZES), "positions": "absolute"})})
     told = train_language_model(files, tmp_path, recipe=recipe, held_out=[files[1]])
@@ -268,6 +287,14 @@ def test_a_model_that_cannot_be_measured_keeps_its_memory_length():
     with pytest.raises(InputError, match="too few"):
         token_losses(made, [[1, 2]], memory=99, segment=8)
     assert made.mem_len == 12
+
+
+def test_text_of_another_vocabulary_is_refused():
+    made = TransformerXL(TransformerXLConfig(**{**vars(SIZES), "vocabulary": 40, "cutoffs": (10,)}))
+    with pytest.raises(InputError, match="word 41, and the model knows 40"):
+        token_losses(made, [[41, *range(30)]], memory=9, segment=8)
+    with pytest.raises(InputError, match="word 41, and the model knows 40"):
+        next(made.generate(torch.tensor([[41]])))
 
 
 def test_gradients_that_are_no_numbers_stop_the_run_and_spoil_nothing(files, tmp_path, monkeypatch):

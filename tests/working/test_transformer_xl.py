@@ -374,6 +374,26 @@ def test_a_model_is_saved_and_loaded(tmp_path):
     again = TransformerXL.load(tmp_path)
     with torch.no_grad():
         assert torch.equal(made(words())[0], again(words())[0])
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace('"inner": 16', '"inner": 8'))
+    with pytest.raises(ModelMissing, match=r"\(size mismatch for layers\.0\.feed_forward"):
+        TransformerXL.load(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelMissing, match="memptm train lm"):
         TransformerXL.load(tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:-100])
+    with pytest.raises(ModelMissing, match="memptm train lm"):
+        TransformerXL.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_checkpoint_that_is_cut_is_refused(tmp_path, name):
+    state = naive_xl.checkpoint(CONFIG)
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (save_file if name == "model.safetensors" else torch.save)(state, tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    for length in (0, len(whole) // 2):
+        (tmp_path / name).write_bytes(whole[:length])
+        with pytest.raises(ModelMissing, match="no Transformer-XL checkpoint"):
+            load_original(tmp_path)
