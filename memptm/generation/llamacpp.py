@@ -19,6 +19,7 @@ from torch import Tensor
 
 from memptm.errors import ExtraMissing, InputError, ModelMissing
 from memptm.generation.decoding import Ids, within
+from memptm.working.files import reason
 
 SEQUENCES = 64  # texts that the cache holds the beginnings of
 CELLS = 8192  # tokens of all of them
@@ -51,6 +52,7 @@ class Sequences:
     """
 
     def __init__(self, path: Path, *, cells: int = CELLS) -> None:
+        self.cells = cells
         self._lib, _ = _library()
         lib = self._lib
         self._model = lib.llama_model_load_from_file(str(path).encode(), lib.llama_model_default_params())
@@ -64,6 +66,7 @@ class Sequences:
             raise ModelMissing(f"llama.cpp cannot make a context of {cells} tokens for {path}.")
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_init(BATCH, 0, 1)
+        self._at_once = min(BATCH, int(lib.llama_n_batch(self._context)))  # fewer in a small cache
         self.words = int(lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(self._model)))
         self.window = int(lib.llama_model_n_ctx_train(self._model))
         self._held: dict[int, Ids] = {n: [] for n in range(SEQUENCES)}  # the least recently used first
@@ -77,7 +80,11 @@ class Sequences:
             self._context = None
 
     def log_p(self, texts: Sequence[Ids], wanted: Sequence[int]) -> list[Tensor]:
-        """For each text (wanted, v) float32: log p of what follows each of its last ``wanted`` tokens."""
+        """For each text (wanted, v) float32: log p of what follows each of its last ``wanted`` tokens.
+
+        Raises:
+            InputError: a text that the cache has no room for.
+        """
         found: list[Tensor] = []
         for start in range(0, len(texts), ROWS):
             some, counts = texts[start : start + ROWS], wanted[start : start + ROWS]
@@ -85,9 +92,23 @@ class Sequences:
                 logits = self._computed(some, counts)
             except _FullError:
                 self._forget()
-                logits = self._computed(some, counts)
+                try:
+                    logits = self._computed(some, counts)
+                except _FullError:
+                    logits = [self._alone(text, count) for text, count in zip(some, counts, strict=True)]
             found += [torch.from_numpy(one).log_softmax(dim=-1) for one in logits]
         return found
+
+    def _alone(self, text: Ids, wanted: int) -> np.ndarray[Any, Any]:
+        """One text, with the whole cache to itself."""
+        self._forget()
+        try:
+            return self._computed([text], [wanted])[0]
+        except _FullError as error:
+            self._forget()
+            raise InputError(
+                f"A text of {len(text)} tokens is more than the {self.cells} of llama.cpp's cache. Give a shorter text."
+            ) from error
 
     def _computed(self, texts: Sequence[Ids], wanted: Sequence[int]) -> list[np.ndarray[Any, Any]]:
         todo: list[tuple[int, int, int, int, bool]] = []  # row, sequence, place, token, whether it is looked at
@@ -99,8 +120,8 @@ class Sequences:
                 (row, sequence, place, text[place], place >= len(text) - count) for place in range(known, len(text))
             ]
         logits: list[list[np.ndarray[Any, Any]]] = [[] for _ in texts]
-        for start in range(0, len(todo), BATCH):
-            part = todo[start : start + BATCH]
+        for start in range(0, len(todo), self._at_once):
+            part = todo[start : start + self._at_once]
             self._decode(part)
             for n, (row, *_, looked_at) in enumerate(part):
                 if looked_at:
@@ -202,12 +223,21 @@ class LlamaCpp:
 
 
 def load_llamacpp(path: Path) -> tuple[LlamaCpp, Any]:
-    """(model, tokenizer) of a GGUF file; the tokenizer is transformers', as in the torch backend."""
+    """(model, tokenizer) of a GGUF file; the tokenizer is transformers', as in the torch backend.
+
+    Raises:
+        ExtraMissing: llama-cpp-python is not installed. ModelMissing: the file cannot be loaded.
+    """
     from transformers import AutoTokenizer
 
-    _library()
-    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    return LlamaCpp(path), tokenizer
+    model = LlamaCpp(path)  # first, for it checks the whole file
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelMissing(
+            f"The tokenizer in {path} cannot be read ({reason(error)}). Give another model in GGUF."
+        ) from error
+    return model, tokenizer
 
 
 class _FullError(Exception):

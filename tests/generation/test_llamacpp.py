@@ -99,6 +99,25 @@ def test_a_full_cache_is_emptied_and_the_text_read(generator):
         assert small.log_p([ids(200, seed=n)], [1])[0].isfinite().all()
 
 
+def test_texts_that_do_not_fit_together_are_read_one_by_one(generator):
+    small = Sequences(_gguf(resolve(DEFAULT)), cells=256)
+    texts = [ids(200, seed=n) for n in range(3)]
+    for text, found in zip(texts, small.log_p(texts, [1] * 3), strict=True):
+        alone = small.log_p([text], [1])[0]
+        assert float((found - alone).gather(1, alone.topk(20, dim=1).indices).abs().max()) < 0.5
+    with pytest.raises(InputError, match="300 tokens is more than the 256"):
+        small.log_p([ids(300)], [1])
+    assert small.log_p(texts[:1], [1])[0].isfinite().all()
+
+
+def test_a_gguf_that_is_damaged_is_refused(generator, tmp_path):
+    whole = _gguf(resolve(DEFAULT)).read_bytes()
+    for length in (0, 100, len(whole) // 2):
+        (tmp_path / "model.gguf").write_bytes(whole[:length])
+        with pytest.raises(ModelMissing, match=r"cannot be loaded by llama\.cpp"):
+            Generator.load(str(tmp_path / "model.gguf"), backend="llama.cpp")
+
+
 def test_its_prompt_and_likelihoods_are_those_of_torch(generator, torch_generator):
     rows = [(QUESTION, PASSAGES, "nine"), (QUESTION, [], "at nine"), ("Who?", PASSAGES[:1], None)]
     for question, read, _ in rows:
