@@ -6,6 +6,7 @@ With AVX512-BF16 one Xeon was measured at 2.6 times float32 in bfloat16, another
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
 from time import perf_counter
 from typing import Literal, TypeVar
@@ -31,9 +32,39 @@ CONFIG = BertConfig(
 )
 
 
-@cache
+@dataclass(frozen=True)
+class Choice:
+    """What was found fastest: whether bfloat16 products, and the arithmetic of many passages."""
+
+    bfloat16: bool
+    bulk: Precision
+
+
+_taken: list[Choice] = []  # at most one
+
+
+def choice() -> Choice:
+    """What this process computes with."""
+    return Choice(bfloat16=bfloat16_is_faster(), bulk=bulk_precision())
+
+
+def take(made: Choice) -> None:
+    """Compute as another process did: a race can end otherwise the next time."""
+    _taken[:] = [made]
+
+
 def bfloat16_is_faster() -> bool:
     """Whether bfloat16 products beat float32 ones here; found out once, in some 10 ms."""
+    return _taken[0].bfloat16 if _taken else _bfloat16_wins()
+
+
+def bulk_precision() -> Precision:
+    """The fastest arithmetic for many passages at once; found out once, in some 100 ms."""
+    return _taken[0].bulk if _taken else _bulk_winner()
+
+
+@cache
+def _bfloat16_wins() -> bool:
     if not torch.cpu._is_avx512_bf16_supported():
         return False
     left, right = torch.ones(256, 384), torch.ones(1536, 384)
@@ -42,14 +73,13 @@ def bfloat16_is_faster() -> bool:
 
 
 @cache
-def bulk_precision() -> Precision:
-    """The fastest arithmetic for many passages at once; found out once, in some 100 ms."""
+def _bulk_winner() -> Precision:
     layer = Layer(CONFIG, 0.0).eval()
     lanes: dict[Precision, nn.Module] = {"float32": layer}
     if torch.cpu._is_vnni_supported():
         spread = torch.arange(CONFIG.hidden_size, dtype=torch.float32)
         lanes["int8"] = layer.quantised(Scratch(), {"qkv": spread, "up": spread})
-    if bfloat16_is_faster():
+    if _bfloat16_wins():
         lanes["bfloat16"] = Layer(CONFIG, 0.0).eval().halve()
     hidden = torch.ones(4, TOKENS // 4, CONFIG.hidden_size)
     return _fastest({name: partial(lane, hidden, None) for name, lane in lanes.items()})

@@ -26,6 +26,7 @@ from memptm.memory.encode import digest
 from memptm.memory.memory import Memory
 from memptm.progress import Progress, silent
 from memptm.training.adapter import save_adapter, trainable
+from memptm.training.arithmetic import settle
 from memptm.training.evaluate import compare
 from memptm.training.examples import Example, read_examples
 from memptm.training.judge import NULL, Judge
@@ -110,6 +111,7 @@ def train_rag(
         raise InputError(
             f"The index holds {len(passages)} passages; training with k = {recipe.k} needs more. Add documents, or lower -k."
         )
+    settle(out)
     questions_encoder, _ = sides(memory.encoder)
     torch.manual_seed(recipe.seed)
     frozen = questions_encoder.encode_questions([row.question for row in rows_with_answers])

@@ -34,6 +34,7 @@ from memptm.memory.home import Home
 from memptm.memory.memory import Memory
 from memptm.memory.rekey import KeyCache, rekey
 from memptm.progress import Progress, silent
+from memptm.training.arithmetic import settle
 from memptm.training.checkpoint import CHECKPOINT
 from memptm.training.evaluate import compare
 from memptm.training.examples import Example, answered_examples
@@ -122,6 +123,7 @@ def train_realm(
     found = Home(out / "index").manifest()
     if found is not None and not (out / phases[-1] / DONE).is_file():
         raise InputError(f"{out / 'index'} is there from another run. Move it away, or give another folder.")
+    settle(out)
     run = _Run(memory, encoder, out, recipe, examples, reader, progress)
     if "masked" in phases:  # asked before the phases that come first are trained
         _enough_documents(run.passages, recipe)
@@ -199,7 +201,7 @@ class _Run:
             first = self.cache.keys(self.texts, self.encoder, progress=self.progress)
         if not (folder / CHECKPOINT).is_file():  # what is there is of a run that was given up before it saved anything
             shutil.rmtree(folder / "refresh", ignore_errors=True)
-        refresh = Refresh(folder / "refresh", self.texts) if self.recipe.refresh_every else None
+        refresh = Refresh(folder / "refresh", self.texts, run=self.out) if self.recipe.refresh_every else None
 
         def write(place: Path) -> None:
             tower.encoder.write(tower.bert, place)

@@ -33,11 +33,11 @@ class Refresh:
     """Versions of the keys in ``folder``, each named by the step whose weights made it; one process at a time.
 
     Args:
-        texts: what the encoder reads for each passage.
+        texts: what the encoder reads for each passage. run: the folder whose arithmetic the process shares.
     """
 
-    def __init__(self, folder: Path, texts: Sequence[str]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, texts: Sequence[str], *, run: Path) -> None:
+        self.folder, self._run = folder, run
         folder.mkdir(parents=True, exist_ok=True)
         self._texts = folder / "texts.json"
         replace(self._texts, json.dumps(list(texts)).encode())
@@ -100,7 +100,7 @@ class Refresh:
 
     def _launch(self, step: int) -> None:
         self.close()
-        paths = [self.folder / f"encoder-{step}", self._texts, self._parts(step), self._path(step)]
+        paths = [self._run, self.folder / f"encoder-{step}", self._texts, self._parts(step), self._path(step)]
         command = [sys.executable, "-m", "memptm.training.refresh", str(os.getpid()), *map(str, paths)]
         with self._errors(step).open("wb") as errors:
             process = subprocess.Popen(  # noqa: S603
@@ -175,10 +175,13 @@ class Versions:
         return max(0, (step - 1) // self._every - 1) * self._every
 
 
-def refresh(parent: int, encoder: Path, texts: Path, parts: Path, out: Path) -> None:
+def refresh(parent: int, run: Path, encoder: Path, texts: Path, parts: Path, out: Path) -> None:
     """Embed ``texts`` with the encoder in a folder and publish the keys; ends early when process ``parent`` is gone."""
     from memptm.encoders import load_encoder
     from memptm.memory.rekey import KeyCache, Stopped
+    from memptm.training.arithmetic import settle
+
+    settle(run)
 
     cache = KeyCache(parts)
     passages = json.loads(texts.read_text(encoding="utf-8"))

@@ -27,7 +27,8 @@ def costs(monkeypatch):
     monkeypatch.setattr(Int8Layer, "forward", lambda s, *a: run(integers(s, *a), 50 * costs[torch.int8]))
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)
-    monkeypatch.setattr(precision, "bfloat16_is_faster", precision.bfloat16_is_faster.__wrapped__)
+    monkeypatch.setattr(precision, "_taken", [])
+    monkeypatch.setattr(precision, "_bfloat16_wins", precision._bfloat16_wins.__wrapped__)
     return costs
 
 
@@ -41,7 +42,7 @@ def test_bfloat16_is_chosen_only_where_it_is_there_and_wins(costs, monkeypatch):
 
 
 def test_in_bulk_the_fastest_of_three_wins(costs, monkeypatch):
-    race = precision.bulk_precision.__wrapped__
+    race = precision._bulk_winner.__wrapped__
     assert race() == "bfloat16"
     costs[torch.bfloat16], costs[torch.int8] = 9, 0
     assert race() == "int8"

@@ -26,7 +26,7 @@ def encoder(tmp_path_factory):
 
 @pytest.fixture
 def refresh(tmp_path):
-    made = Refresh(tmp_path / "refresh", TEXTS)
+    made = Refresh(tmp_path / "refresh", TEXTS, run=tmp_path)
     yield made
     made.close()
 
@@ -87,7 +87,7 @@ def test_the_process_ends_with_its_parent(tmp_path, encoder):
     script = f"""if True:
         from pathlib import Path
         from memptm.training.refresh import Refresh
-        made = Refresh(Path({str(tmp_path / "refresh")!r}), {TEXTS!r})
+        made = Refresh(Path({str(tmp_path / "refresh")!r}), {TEXTS!r}, run=Path({str(tmp_path)!r}))
         made.start(1, None)
         print(made._running[1].pid)
     """
