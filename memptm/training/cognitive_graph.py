@@ -36,6 +36,7 @@ from memptm.reasoning.pointers import (
 )
 from memptm.reasoning.system1 import Look
 from memptm.reasoning.system2 import GraphNetwork, save_network
+from memptm.training.arithmetic import settle
 from memptm.training.gold_graphs import GoldGraph, GoldPage, read_gold
 from memptm.training.loop import fit, shuffled
 from memptm.training.reader import gold_spans
@@ -100,6 +101,7 @@ def train_graph(
         raise InputError(
             f"None of the rows has its supporting facts in its context{first}. A graph is learned from those."
         )
+    settle(out)
     torch.manual_seed(recipe.seed)
     system1 = PointerLesson(gold.graphs, recipe, start)
     settings = {**asdict(recipe), "questions": len(gold.graphs), "save_every": None}

@@ -35,6 +35,7 @@ from memptm.memory.home import Home
 from memptm.memory.memory import Memory
 from memptm.memory.rekey import rekey
 from memptm.progress import Progress, silent
+from memptm.training.arithmetic import settle
 from memptm.training.evaluate import compare
 from memptm.training.examples import Example, Turns, answered_examples, read_follow_ups
 from memptm.training.loop import fit, shuffled
@@ -120,6 +121,7 @@ def train_encoder(
     phases = [phase for phase in PHASES if phase in recipe.phases and (examples or phase != "adapt")]
     if not phases:
         raise InputError("Adapting needs questions. Give DATA.jsonl, or choose phase memory.")
+    settle(out)
     run = _Run(memory, base, out, recipe, examples, read_follow_ups(follow_ups), progress)
     told: dict[str, Json] = {}
     if "adapt" in phases:

@@ -27,6 +27,7 @@ from memptm.generation.load import bfloat16_is_faster, load_base
 from memptm.generation.prompt import NOT_THERE, PromptWriter
 from memptm.progress import Event, Progress, silent
 from memptm.training.adapter import save_adapter, with_lora
+from memptm.training.arithmetic import settle
 from memptm.training.checkpoint import Log, interrupts, latest, restore, store
 from memptm.training.examples import Example, read_examples
 from memptm.training.negatives import mine_once
@@ -108,6 +109,7 @@ def train_generator(
         raise InputError(
             f"No row has an answer of at most {LONGEST_ANSWER} words, or none. Give rows with short answers."
         )
+    settle(out)
     torch.manual_seed(recipe.seed)
     model, tokenizer = load_base(base, progress=progress)
     adapted = with_lora(model, base=base, rank=recipe.rank, layers=recipe.layers)

@@ -27,6 +27,7 @@ from memptm.generation.spans import FROZEN, SpanScorer, span_loss
 from memptm.generation.windows import Window, Windower, collate, load_tokenizer
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
+from memptm.training.arithmetic import settle
 from memptm.training.checkpoint import Average, Log, interrupts, latest, restore, store
 from memptm.training.examples import Example, occurrences, read_examples
 from memptm.training.negatives import mine_once
@@ -88,6 +89,7 @@ def train_reader(
     usable = [e for e in examples if not e.answers or occurrences(e.answers, e.context)]
     if not any(e.answers for e in usable):
         raise InputError("None of the rows has an answer that stands in its context. A span reader learns from those.")
+    settle(out)
     torch.manual_seed(recipe.seed)
     model = _model(start, config or ReaderConfig(), recipe)
     passages, nearest = mine_once(usable, encoder, out, progress=progress)

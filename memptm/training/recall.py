@@ -42,6 +42,7 @@ from memptm.generation.reader import Reader
 from memptm.generation.recall import tokens_of
 from memptm.generation.untrained import EmbeddingJudge, LexicalJudge
 from memptm.progress import Event, Progress, silent
+from memptm.training.arithmetic import settle
 from memptm.training.examples import occurrences
 from memptm.training.interventions import Loss, SpanLoss, intervene
 from memptm.training.long_texts import LongExample, is_relevant, read_long
@@ -132,6 +133,7 @@ def train_recall(
         raise InputError(
             "No row says what of its text is relevant. Give supporting facts, or answers that stand in the text."
         )
+    settle(out)
     config = JudgeConfig(reader=reader, fingerprint=reader_fingerprint(reader_folder(reader)), rank=recipe.rank)
     packer = Packer(reader_tokenizer(reader))
     blocked = cut(usable, packer, progress=progress)
