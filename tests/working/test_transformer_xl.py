@@ -353,6 +353,60 @@ def test_a_checkpoint_of_the_original_layout_computes_what_the_original_does(tmp
     assert math.isclose(float(ours[0].double().exp().sum()), 1, abs_tol=1e-5)
 
 
+def converted(state, config):
+    made = TransformerXL(original_config(config)).double().eval()
+    made.load_state_dict(from_original(state, original_config(config)))
+    ids = torch.randint(0, 50, (14,), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        hidden, _ = made(ids.unsqueeze(0))
+        return made.log_probabilities(hidden)[0], ids
+
+
+def test_what_a_checkpoint_holds_beyond_the_model_is_refused():
+    state = naive_xl.checkpoint(CONFIG)
+    table = state["transformer.word_emb.emb_layers.1.weight"]
+    expected, _ = converted(state, CONFIG)
+    copies = {"crit.out_layers.1.weight": table, "crit.out_projs.1": state["transformer.word_emb.emb_projs.1"]}
+    assert torch.equal(converted(state | copies, CONFIG)[0], expected)
+    with pytest.raises(ValueError, match=r"layers\.2\..* has no place"):
+        from_original(state, original_config({**CONFIG, "n_layer": 2}))
+    for name, tensor in copies.items():
+        with pytest.raises(ValueError, match=f"{name} is not the same"):
+            from_original(state | {name: tensor + 1}, original_config(CONFIG))
+
+
+def test_the_originals_own_code_has_its_clusters_in_reverse():
+    state = naive_xl.checkpoint(CONFIG)
+    bare = {name.removeprefix("transformer."): tensor for name, tensor in state.items()}
+    bare |= {name: bare[name].flip(0) for name in ("crit.cluster_weight", "crit.cluster_bias")}
+    assert torch.equal(converted(bare, CONFIG)[0], converted(state, CONFIG)[0])
+
+
+def test_projections_are_tied_as_transformers_ties_them():
+    for raw in ({}, {"tie_projs": []}, {"proj_share_all_but_first": True}):
+        config = {name: one for name, one in CONFIG.items() if name != "tie_projs"} | raw
+        assert original_config(config).tied == (False, True, True)
+    assert original_config({**CONFIG, "tie_projs": [], "proj_share_all_but_first": False}).tied == (False,) * 3
+
+
+@pytest.mark.parametrize("embedding", [8, 12])
+def test_with_div_val_1_one_matrix_holds_all_clusters(embedding):
+    config = {**CONFIG, "div_val": 1, "d_embed": embedding}
+    state = naive_xl.checkpoint(config)
+    shared = torch.eye(12).double() if embedding == 12 else state["transformer.word_emb.emb_projs.0"]
+    state |= {f"transformer.word_emb.emb_projs.{n}": shared for n in range(3)}
+    state["crit.out_projs.0"] = shared if embedding == 12 else state["crit.out_projs.0"]
+    one = dict(state)
+    for kind in ("transformer.word_emb.emb_layers.{}.weight", "crit.out_layers.{}.bias"):
+        one[kind.format(0)] = torch.cat([one.pop(kind.format(n)) for n in range(3)])
+    for n in range(1 if embedding != 12 else 0, 3):
+        del one[f"transformer.word_emb.emb_projs.{n}"]
+    if embedding == 12:
+        del one["crit.out_projs.0"]
+    ours, ids = converted(one, config)
+    assert torch.allclose(ours.double(), naive_xl.log_probabilities(state, config, ids), atol=1e-5)
+
+
 def test_a_checkpoint_with_something_that_would_run_is_not_read(tmp_path, capsys):
     class Evil:
         def __reduce__(self):
