@@ -118,8 +118,8 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
                 raise ValueError(f"{name} is {tuple(weight.shape)}, not {tuple(parameter.shape)}")
             parameter.copy_(weight)
             if f"step/{name}" in tensors:  # a parameter that never had a gradient has no state
-                state = {key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-                optimizer.state[parameter] = state
+                means = {key: tensors[f"{key}/{name}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")}
+                optimizer.state[parameter] = {"step": tensors[f"step/{name}"], **means}
         for name, buffer in _kept(model).items():
             if f"buffer/{name}" in tensors:  # an older checkpoint has none
                 buffer.copy_(tensors[f"buffer/{name}"])

@@ -71,6 +71,10 @@ class Segment:
     targets: Tensor
     documents: Tensor
 
+    def to(self, device: torch.device) -> Segment:
+        """The same there."""
+        return Segment(self.ids.to(device), self.targets.to(device), self.documents.to(device))
+
 
 class Streams:
     """Documents one after another, cut into ``rows`` streams that are read side by side, a segment at a time.

@@ -97,7 +97,7 @@ def train_language_model(
     parts: Mapping[int, nn.Module] | None = None,
     progress: Progress = silent,
 ) -> Json:
-    """Train on the texts of files, of an index, or of both, and save model and vocabulary in ``out``.
+    """Train on the texts of files, of an index, or of both, and save model and vocabulary in ``out``. On the GPU if there is one.
 
     Args:
         data: text files, a document each. index: its documents, passages of one behind another.
@@ -132,6 +132,7 @@ def train_language_model(
     known = vocabulary.get_vocab_size()
     cutoffs = tuple(one for one in recipe.model.cutoffs if one < known)  # the text may have fewer words than asked for
     model = TransformerXL(replace(recipe.model, vocabulary=known, cutoffs=cutoffs), parts=parts)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     steps = min(recipe.epochs * len(streams), recipe.steps or sys.maxsize)
     lesson = _Lesson(model, streams, recipe)
     telemetry = fit(
@@ -162,6 +163,7 @@ def train_language_model(
             evaluate(model, tested, memory=one, segment=recipe.segment, external=recipe.external, progress=progress)
             for one in lengths
         ]
+    model.cpu()  # and with it the parts that were given
     return result
 
 
@@ -216,9 +218,10 @@ def token_losses(
     began = time.perf_counter()
     kept, model.mem_len = model.mem_len, memory
     try:
-        for n, one in enumerate(streams):
+        for n, part in enumerate(streams):
+            one = part.to(model.u.device)
             losses, state = model.losses(one.ids, one.targets, state, one.documents, past)
-            found.append(losses[one.targets != IGNORED])
+            found.append(losses[one.targets != IGNORED].cpu())
             progress(Event(stage="evaluate", done=n + 1, total=len(streams), unit="segments"))
     finally:
         model.mem_len = kept
@@ -246,7 +249,10 @@ class _Lesson:
         one, state = self.streams[n], self._state if n else None
         for memory in self._external if not n else []:
             memory.reset(range(self.recipe.rows))
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16_is_faster()):
+        device = self.model.u.device
+        faster = torch.cuda.is_bf16_supported() if device.type == "cuda" else bfloat16_is_faster()
+        one = one.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=faster):
             losses, self._state = self.model.losses(one.ids, one.targets, state, one.documents, self._external)
         loss = mean_loss(losses, one.targets)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -225,6 +225,16 @@ def test_absolute_positions_are_there_to_compare_with(files, tmp_path):
     assert math.isfinite(told["held_out"][0]["perplexity"])
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_it_is_trained_on_the_gpu_and_goes_on_there(files, tmp_path):
+    assert math.isfinite(train_language_model(files, tmp_path, recipe=RECIPE, parts=slots())["loss"])
+    told = train_language_model(files, tmp_path, recipe=RECIPE, parts=slots(), held_out=files)
+    vocabulary = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    made = TransformerXL.load(tmp_path, parts=slots())
+    here = evaluate(made, encoded(vocabulary, read_texts(files)), memory=12, segment=8)
+    assert here["perplexity"] == pytest.approx(told["held_out"][0]["perplexity"], rel=1e-2)
+
+
 def test_an_index_is_text_too(tmp_path):
     memory = Memory.open(tmp_path / "index", create=True, encoder=Toy())
     memory.add([Document(text="The otter swims. " * 60), Document(text="Kelp grows in cold water. " * 40)])

@@ -1,6 +1,7 @@
 """A stream of any length through a rotary decoder: what is kept is read as a fresh pass over it would read it."""
 
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -166,6 +167,12 @@ def test_a_state_comes_to_the_models_precision(model):
     decoder = RecurrentDecoder(model, memory=16, segment=8)
     _, state = decoder.read(words())
     assert decoder.read(words(), replace(state, keys=state.keys.float()))[1].keys.dtype == torch.float64
+
+
+def test_gates_come_to_the_models_device(model):
+    part = Nearest(model.config.num_attention_heads)
+    RecurrentDecoder(deepcopy(model).to("meta"), memory=16, segment=8, nearest={1: part})
+    assert part.gate.device.type == "meta"
 
 
 @pytest.mark.parametrize("memory", [0, 12])
