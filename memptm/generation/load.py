@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -195,8 +196,8 @@ def _convert(gguf: Path, adapter: Path | None, folder: Path) -> None:
         try:
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **source)
             model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **source)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise ModelMissing(f"{gguf} cannot be read: {str(error).splitlines()[0][:200]}") from error
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, struct.error) as error:
+            raise ModelMissing(f"{gguf} cannot be read: {reason(error)}. Give a whole GGUF file.") from error
         model.hf_quantizer, model.is_quantized = None, False  # it is plain now; transformers would refuse to save it
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config

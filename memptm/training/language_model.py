@@ -23,6 +23,7 @@ from memptm.errors import InputError
 from memptm.memory.memory import Memory
 from memptm.memory.slots import ProductKeyMemory
 from memptm.progress import Event, Progress, silent
+from memptm.training.arithmetic import settle
 from memptm.training.checkpoint import latest
 from memptm.training.corpus import Kind, Streams, encoded, make_vocabulary, read_texts
 from memptm.training.loop import fit
@@ -128,6 +129,7 @@ def train_language_model(
     if not goes_on:
         out.mkdir(parents=True, exist_ok=True)
         vocabulary.save(str(out / VOCABULARY))
+    settle(out)
     torch.manual_seed(recipe.seed)
     known = vocabulary.get_vocab_size()
     cutoffs = tuple(one for one in recipe.model.cutoffs if one < known)  # the text may have fewer words than asked for

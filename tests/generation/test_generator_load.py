@@ -101,6 +101,15 @@ def test_a_name_that_is_nothing_is_refused(name):
         Generator.load(name)
 
 
+@needs_packaged
+def test_a_gguf_whose_head_is_cut_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEMPTM_CACHE", str(tmp_path / "cache"))
+    with packaged_path(DEFAULT).open("rb") as whole:
+        (tmp_path / "model.gguf").write_bytes(whole.read(100))
+    with pytest.raises(ModelMissing, match="Give a whole GGUF file"):
+        Generator.load(str(tmp_path / "model.gguf"))
+
+
 def test_a_file_that_only_calls_itself_gguf_is_refused_and_leaves_no_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("MEMPTM_CACHE", str(tmp_path / "cache"))
     (tmp_path / "model.gguf").write_bytes(b"nothing of the kind")

@@ -99,6 +99,7 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(files, tmp_path, external):
     assert one.keys() == other.keys()
     assert all(one[name].equal(other[name]) for name in one)
     assert one["more/layers"].shape == (2, 2, 12, 24)  # the state goes on too
+    assert (tmp_path / "cut" / "arithmetic.json").is_file()
     with pytest.raises(InputError, match=r"another number of rows.* Give another --out, or remove the folder"):
         train_language_model(files, tmp_path / "cut", recipe=Recipe(**{**vars(recipe), "rows": 1}))
 
