@@ -36,7 +36,7 @@ from memptm.memory.memory import Memory
 from memptm.memory.rekey import rekey
 from memptm.progress import Progress, silent
 from memptm.training.arithmetic import settle
-from memptm.training.evaluate import compare
+from memptm.training.evaluate import compare, rows_with_answers
 from memptm.training.examples import Example, Turns, answered_examples, read_follow_ups
 from memptm.training.loop import fit, shuffled
 from memptm.training.pairs import SHOWN, PairLesson, question_pairs
@@ -116,6 +116,7 @@ def train_encoder(
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe, began = recipe or Recipe(), time.monotonic()
+    tested = rows_with_answers(held_out)
     base = one_side(memory.encoder)
     examples = answered_examples(data) if data else []
     phases = [phase for phase in PHASES if phase in recipe.phases and (examples or phase != "adapt")]
@@ -137,7 +138,7 @@ def train_encoder(
     result["seconds"] = round(time.monotonic() - began, 1)
     if held_out:
         passages, first = memory.keys()
-        result |= compare(held_out, passages, before=(base, first), after=(encoder, made.keys()[1]))
+        result |= compare(tested, passages, before=(base, first), after=(encoder, made.keys()[1]))
     return result
 
 

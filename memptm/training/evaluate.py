@@ -8,15 +8,20 @@ from pathlib import Path
 
 from memptm.encoders.base import Encoder
 from memptm.evaluation.metrics import recall
-from memptm.training.examples import read_examples
+from memptm.training.examples import Example, read_examples
 from memptm.training.targets import Target, Vectors, find_targets
 from memptm.types import Json, Passage
 
 RECALL_AT = (1, 5, 20)
 
 
+def rows_with_answers(held_out: Sequence[Path]) -> list[Example]:
+    """What ``compare`` asks; read before training, so that an odd row is told at once."""
+    return [row for row in read_examples(held_out, contexts=False) if row.answers]
+
+
 def compare(
-    held_out: Sequence[Path],
+    examples: Sequence[Example],
     passages: Sequence[Passage],
     *,
     before: tuple[Encoder, Vectors],
@@ -27,7 +32,6 @@ def compare(
     Args:
         before, after: an encoder and its (passages, dimension) keys.
     """
-    examples = [row for row in read_examples(held_out, contexts=False) if row.answers]
     questions = [row.question for row in examples]
     asked, asked_before = (encoder.encode_questions(questions) for encoder in (after[0], before[0]))
     targets = find_targets(examples, passages, before[1], asked_before)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memptm.encoders import Encoder, load_encoder
+from memptm.memory.encode import digest
 from memptm.progress import Progress, silent
 from memptm.training.examples import Example, occurrences
 
@@ -55,14 +56,15 @@ def mine_once(
 
     ``encoder`` None is the default encoder.
     """
-    kept = out / "negatives.npy"
+    kept = out / f"negatives-{digest(*map(repr, examples))[:8]}.npy"
     if kept.is_file():
-        nearest = np.load(kept, allow_pickle=False)
-        if len(nearest) == len(examples):
-            return list(dict.fromkeys(example.context for example in examples)), nearest
+        return list(dict.fromkeys(example.context for example in examples)), np.load(kept, allow_pickle=False)
     passages, nearest = mine(examples, encoder or load_encoder(), per_question=per_question, progress=progress)
     out.mkdir(parents=True, exist_ok=True)
-    np.save(kept, nearest, allow_pickle=False)
+    half = kept.with_suffix(".part")
+    with half.open("wb") as file:
+        np.save(file, nearest, allow_pickle=False)
+    half.replace(kept)
     return passages, nearest
 
 

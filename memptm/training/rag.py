@@ -27,7 +27,7 @@ from memptm.memory.memory import Memory
 from memptm.progress import Progress, silent
 from memptm.training.adapter import save_adapter, trainable
 from memptm.training.arithmetic import settle
-from memptm.training.evaluate import compare
+from memptm.training.evaluate import compare, rows_with_answers
 from memptm.training.examples import Example, read_examples
 from memptm.training.judge import NULL, Judge
 from memptm.training.loop import fit, shuffled
@@ -102,9 +102,10 @@ def train_rag(
         raise InputError("RAG-Token's marginal is a loss of its own: add --loss marginal, or leave --token out.")
     if generator is not None and recipe.losses == ("contrast",):
         raise InputError("--loss contrast asks no generator. Add --loss perplexity, emdr2 or marginal.")
+    tested = rows_with_answers(held_out)
     rows = list(read_examples(data, contexts=False))
-    rows_with_answers = [row for row in rows if row.answers]
-    if not rows_with_answers:
+    answered = [row for row in rows if row.answers]
+    if not answered:
         raise InputError('No row has an answer. A line is {"question": "...", "answers": ["..."], "context"?: "..."}.')
     passages, keys = memory.keys()
     if len(passages) <= recipe.k:
@@ -114,12 +115,12 @@ def train_rag(
     settle(out)
     questions_encoder, _ = sides(memory.encoder)
     torch.manual_seed(recipe.seed)
-    frozen = questions_encoder.encode_questions([row.question for row in rows_with_answers])
-    targets = find_targets(rows_with_answers, passages, keys, frozen)
+    frozen = questions_encoder.encode_questions([row.question for row in answered])
+    targets = find_targets(answered, passages, keys, frozen)
     chosen = [n for n, target in enumerate(targets) if target.right or recipe.losses != ("contrast",)]
     if not chosen:
         raise InputError(NO_TARGET)
-    examples = [rows_with_answers[n] for n in chosen]
+    examples = [answered[n] for n in chosen]
     tower = Tower(questions_encoder, dropout=recipe.dropout).train()
     model = nn.ModuleDict({"questions": tower})
     judge, adapted = _judge(generator, examples, passages, recipe, progress)
@@ -166,7 +167,7 @@ def train_rag(
     if not held_out:
         return result
     return result | compare(
-        held_out, passages, before=(memory.encoder, keys), after=(load_encoder(str(out / "encoder")), keys)
+        tested, passages, before=(memory.encoder, keys), after=(load_encoder(str(out / "encoder")), keys)
     )
 
 

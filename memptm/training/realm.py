@@ -36,7 +36,7 @@ from memptm.memory.rekey import KeyCache, rekey
 from memptm.progress import Progress, silent
 from memptm.training.arithmetic import settle
 from memptm.training.checkpoint import CHECKPOINT
-from memptm.training.evaluate import compare
+from memptm.training.evaluate import compare, rows_with_answers
 from memptm.training.examples import Example, answered_examples
 from memptm.training.loop import Lesson, fit, shuffled
 from memptm.training.masks import Masks, find_blanks
@@ -115,6 +115,7 @@ def train_realm(
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe, began = recipe or Recipe(), time.monotonic()
+    tested = rows_with_answers(held_out)
     encoder = one_side(memory.encoder)
     examples = answered_examples(data) if data else []
     phases = [phase for phase in PHASES if phase in recipe.phases and (data or phase not in ON_QUESTIONS)]
@@ -142,7 +143,7 @@ def train_realm(
         passages, keys = made.keys()
         if passages != run.passages:  # the index was written to meanwhile
             keys = encoder.encode_passages(run.texts)
-        result |= compare(held_out, run.passages, before=(memory.encoder, run.first), after=(encoder, keys))
+        result |= compare(tested, run.passages, before=(memory.encoder, run.first), after=(encoder, keys))
     return result
 
 
