@@ -13,11 +13,11 @@ import click
 import torch
 
 from memptm.evaluation.metrics import bootstrap
-from memptm.generation.decoding import fingerprint
 from memptm.generation.generator import DEFAULT, Generator
 from memptm.generation.knn import Gate, Neighbours, Surprise, fit_gate, read_states, surprise
 from memptm.memory.tokens import TokenStore
 from memptm.types import Json
+from memptm.working.files import fingerprint
 from runs import RESULTS, Runs
 
 FITTED = 8_000  # tokens at the end of the validation part
@@ -42,7 +42,7 @@ def main(data: Path, folder: Path, name: str, stored: int, tested: int, dimensio
     made = folder / f"{len(kept)}-{dimension}"
     if not (made / "about.json").is_file():
         pairs = ((states, followed) for states, followed, _ in read_states(model, [kept]))
-        store = TokenStore.build(pairs, model=name, fingerprint=fingerprint(model), dimension=dimension)
+        store = TokenStore.build(pairs, model=name, fingerprint=fingerprint(model.model), dimension=dimension)
         store.save(made)
     neighbours = Neighbours(TokenStore.load(made), generator)
     to_fit = surprise(neighbours, model, [fitted])

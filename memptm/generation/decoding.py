@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,6 @@ from memptm.errors import InputError
 
 Ids = list[int]
 SCORED_ROWS = 16  # answers × prompts in a forward pass
-SOME = 64  # numbers at either end of a weight that its fingerprint sees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,13 +251,3 @@ def within(answers: Sequence[Ids], device: torch.device) -> Tensor:
     """(b, longest) booleans: False past an answer's end."""
     lengths = torch.tensor([len(ids) for ids in answers], device=device)
     return torch.arange(int(lengths.max()), device=device) < lengths[:, None]
-
-
-def fingerprint(model: LanguageModel) -> str:
-    """A hash of some numbers of every weight, the same in float32 and bfloat16; any training changes it."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name, weight in model.model.named_parameters():
-        flat = weight.detach().flatten()
-        some = torch.cat([flat[:SOME], flat[-SOME:]]).cpu().to(torch.bfloat16)
-        digest.update(name.encode() + str(tuple(weight.shape)).encode() + some.view(torch.int16).numpy().tobytes())
-    return digest.hexdigest()

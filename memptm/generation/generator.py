@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from memptm.errors import InputError
-from memptm.generation.decoding import Ids, LanguageModel, State, fingerprint
+from memptm.generation.decoding import Ids, LanguageModel, State
 from memptm.generation.llamacpp import LlamaCpp
 from memptm.generation.load import load, load_gguf
 from memptm.generation.prompt import ANSWER_TOKENS, NOT_THERE, Prompt, PromptWriter
 from memptm.generation.stream import ReadState, Stream, can_stream
 from memptm.progress import Progress, silent
 from memptm.types import Json, Passage
+from memptm.working.files import fingerprint
 
 DEFAULT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 ADAPTER = Path(__file__).parent.parent / "weights" / "generator"
@@ -312,7 +313,7 @@ class Generator:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(self.language_model)
+        return fingerprint(self.language_model.model)
 
     def line_of(self, ids: Ids, *, complete: bool) -> tuple[str, bool]:
         """The answer's text so far, and whether its line has ended."""

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from memptm.encoders.base import Keys, key_text
 from memptm.errors import InputError
-from memptm.generation.decoding import Ids, LanguageModel, fingerprint
+from memptm.generation.decoding import Ids, LanguageModel
 from memptm.generation.generator import Generator
 from memptm.memory.memory import Memory
 from memptm.memory.tokens import Tokens, TokenStore
 from memptm.progress import Event, Progress, silent
 from memptm.types import Json
+from memptm.working.files import fingerprint
 
 NEIGHBOURS = 64
 TEMPERATURES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # tried when a gate is fitted
@@ -59,7 +60,7 @@ class Neighbours:
     def __init__(
         self, store: TokenStore, generator: Generator, *, gate: Gate | None = None, k: int = NEIGHBOURS
     ) -> None:
-        if store.about.fingerprint != fingerprint(generator.language_model):
+        if store.about.fingerprint != fingerprint(generator.language_model.model):
             raise InputError(
                 f"The datastore holds states of {store.about.model}, not of {generator.name} as it is. "
                 "Make one of this model, with memptm tokens."
@@ -117,7 +118,7 @@ def build_tokens(memory: Memory, generator: Generator, out: Path, *, progress: P
     store = TokenStore.build(
         pairs,
         model=generator.name,
-        fingerprint=fingerprint(generator.language_model),
+        fingerprint=fingerprint(generator.language_model.model),
         index=memory.manifest.index,
         version=version,
     )

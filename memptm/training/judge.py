@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from memptm.generation.decoding import fingerprint, within
+from memptm.generation.decoding import within
 from memptm.generation.generator import Generator
 from memptm.training.examples import Example
 from memptm.types import Passage
+from memptm.working.files import fingerprint
 
 NULL = -1  # in place of a passage: nothing is read
 AT_ONCE = 8  # prompts of a forward pass without gradients
@@ -32,7 +33,7 @@ class Judge:
     @property
     def name(self) -> str:
         """Of the generator, with what tells its weights apart where they stay as they are."""
-        weights = f" {fingerprint(self.generator.language_model)}" if self.frozen else ""
+        weights = f" {fingerprint(self.generator.language_model.model)}" if self.frozen else ""
         return self.generator.name + weights
 
     def __call__(self, rows: Sequence[int], documents: Tensor) -> Tensor:

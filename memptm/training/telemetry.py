@@ -33,6 +33,8 @@ COLUMNS = {
     "follow": "cosine of follow-ups",
     "apart": "relevant − other blocks",
     "changed": "labels changed a question",
+    "usage": "slots used",
+    "kl": "their use to all alike, KL",
 }
 
 

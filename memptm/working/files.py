@@ -33,7 +33,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """A hash of some numbers of every weight, the same in float32 and bfloat16 (as generation.decoding's); training changes it."""
+    """A hash of some numbers of every weight, the same in float32 and bfloat16; training changes it."""
     digest = hashlib.blake2b(digest_size=8)
     for name, weight in model.named_parameters():
         flat = weight.detach().flatten()

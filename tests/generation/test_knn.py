@@ -16,12 +16,12 @@ from memptm.generation.knn import (
     _windows,
     attach,
     build_tokens,
-    fingerprint,
     fit_gate,
     read_states,
     surprise,
 )
 from memptm.memory.tokens import TokenStore
+from memptm.working.files import fingerprint
 from tests.generation.tiny import causal, encoder_decoder, loaded, passage
 
 TEXTS = ["Ada keeps the mill .", "Ben keeps the tower .", "Ada keeps the ferry in the harbour ."]
@@ -42,7 +42,7 @@ def store(generator, ids):
     return TokenStore.build(
         ((states, followed) for states, followed, _ in read_states(generator.language_model, ids)),
         model=generator.name,
-        fingerprint=fingerprint(generator.language_model),
+        fingerprint=fingerprint(generator.language_model.model),
         dimension=8,
     )
 
@@ -92,7 +92,7 @@ def test_a_store_of_a_model_of_the_same_width_is_refused(generator, store, tmp_p
     other.name = generator.name
     with pytest.raises(InputError, match="as it is"):
         Neighbours(store, other)
-    assert fingerprint(other.language_model) != store.about.fingerprint
+    assert fingerprint(other.language_model.model) != store.about.fingerprint
 
 
 def test_a_text_that_was_stored_is_less_of_a_surprise(generator, ids, store):
