@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -13,6 +14,7 @@ from memptm.cli.group import Group, index_option, json_option
 from memptm.cli.progress import drawn
 
 Result = dict[str, Any] | None
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 data_argument = click.argument(
     "data",
@@ -28,13 +30,20 @@ out_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the weights.",
 )
-held_out_option = click.option(
-    "--held-out",
-    metavar="FILE",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Rows to measure on at the end; may be given more than once.",
-)
+
+
+def held_out_of(what: str) -> Callable[[Command], Command]:
+    """The option that names files of rows, or of text, to measure on."""
+    return click.option(
+        "--held-out",
+        metavar="FILE",
+        multiple=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help=f"{what} to measure on at the end; may be given more than once.",
+    )
+
+
+held_out_option = held_out_of("Rows")
 epochs_option = click.option("--epochs", type=click.IntRange(min=1), help="Times through the data.")
 steps_option = click.option("--steps", type=click.IntRange(min=1), help="Stop after so many steps.")
 learning_rate_option = click.option(
@@ -329,13 +338,7 @@ def realm(
     "--segment", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens of a step and stream."
 )
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Streams read side by side.")
-@click.option(
-    "--held-out",
-    metavar="FILE",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Text to measure on at the end; may be given more than once.",
-)
+@held_out_of("Text")
 @click.option(
     "--at-memory",
     "memories",

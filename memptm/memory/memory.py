@@ -175,7 +175,7 @@ class Memory:
             self._synced()
             rows = other._values.reading(other._values.rows)
             if len(rows):
-                self._values.copy(rows, encode([to_passage(row) for row in rows.select(list(SHOWN)).to_pylist()]))
+                self._values.copy(rows, encode([to_passage(row) for row in rows.select(SHOWN).to_pylist()]))
                 self._settle(rows=len(rows))
 
     def remove(self, *, ids: Sequence[str] = (), source: str | Path | None = None, where: str | None = None) -> int:
