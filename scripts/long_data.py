@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from graph_data import has_gold, held_out
 from held_out import rows
 from memptm.training.long_texts import LongExample, answered, hotpot
 from memptm.types import Json
@@ -21,26 +22,27 @@ class Asked:
     """A question that no judge is trained on.
 
     Attributes:
-        group: questions of one group share a text. complete: the text holds all that the question needs; of hotpotqa_dev's
-            texts two in three lack a paragraph with a supporting fact.
+        group: questions of one group share a text.
     """
 
     example: LongExample
     group: str
-    complete: bool
+
+
+def hotpot_train(data: Path) -> list[Json]:
+    """hotpotqa_train, less the sixth that is measured on."""
+    return [row for row in rows(data / "hotpotqa_train.jsonl") if not held_out(row)]
 
 
 def measured(data: Path) -> dict[str, list[Asked]]:
-    """Name of a set → its questions."""
-    hotpots = []
-    for n, row in enumerate(rows(data / "hotpotqa_dev.jsonl")):
-        if row["context"]:  # one has no paragraphs
-            example = hotpot(row)
-            facts = {(title, number) for title, number in row["supporting_facts"]}
-            hotpots.append(Asked(example, str(n), len(example.relevant) == len(facts)))
+    """Name of a set → its questions, those whose text holds all that they need: of hotpotqa_dev's, one in three."""
+    dev = rows(data / "hotpotqa_dev.jsonl")
+    more = [row for row in rows(data / "hotpotqa_train.jsonl") if held_out(row)]
+    hotpots = [Asked(hotpot(row), str(n)) for n, row in enumerate([*dev, *more]) if has_gold(row)]
     papers = []
     for paper in covid(data)[1]:
         for one in paper["qa"]:
             example = answered(one, paper["text"])
-            papers.append(Asked(example, str(paper["id"]), bool(example.relevant)))
-    return {"hotpotqa_dev": hotpots, "covid_papers, a third": papers}
+            if example.relevant:
+                papers.append(Asked(example, str(paper["id"])))
+    return {"HotpotQA": hotpots, "covid_papers, a third": papers}

@@ -1,7 +1,7 @@
 """Transformer-XL's speed: training beside the original's computation, and evaluation beside a model without memory.
 
 The original is written here as its formulas and code have it (time first, scores as (i j b h), the shift by a copy, a softmax
-over the second axis), over the same weights, so that outputs are equal.
+over the second axis), over the same weights, so that outputs are equal. Where there is a GPU, it is measured.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ SIZES = TransformerXLConfig(
     vocabulary=8000, width=410, layers=4, heads=10, head_width=41, inner=2100, dropout=0.0, attention_dropout=0.0
 )
 TRAINED = ((128, 128, 8), (64, 640, 8))  # segment, memory, rows
+ON_A_GPU = ((128, 128, 8), (64, 640, 8), (128, 128, 64), (64, 640, 64))
 LENGTHS = (800, 1800, 2800, 3800)
 SEGMENT = 128  # of evaluation
 ROUNDS = 7
@@ -106,6 +107,8 @@ def beside(*ways: Callable[[], None]) -> list[float]:
         for way, times in zip(ways, spent, strict=True):
             began = time.perf_counter()
             way()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             times.extend([time.perf_counter() - began] if n else [])
     return [statistics.median(times) for times in spent]
 
@@ -139,13 +142,17 @@ def evaluated(length: int) -> Json:
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
 def main(out: Path) -> None:
-    """Write OUT/xl_training.jsonl and OUT/xl_evaluation.jsonl."""
-    runs = Runs(out / "xl_training.jsonl")
-    for segment, memory, rows in TRAINED:
+    """Write OUT/xl_training.jsonl and OUT/xl_evaluation.jsonl, or with a GPU both under the GPU's name."""
+    gpu, where = torch.cuda.is_available(), ""
+    if gpu:
+        torch.set_default_device("cuda")
+        where = "_gpu"
+    runs = Runs(out / f"xl_training{where}.jsonl")
+    for segment, memory, rows in ON_A_GPU if gpu else TRAINED:
         metrics = trained(segment, memory, rows)
         click.echo(f"segment {segment}, memory {memory}: {metrics}")
         runs.append({"segment": segment, "memory": memory, "rows": rows}, 0, metrics)
-    runs = Runs(out / "xl_evaluation.jsonl")
+    runs = Runs(out / f"xl_evaluation{where}.jsonl")
     for length in LENGTHS:
         metrics = evaluated(length)
         click.echo(f"attention length {length}: {metrics}")

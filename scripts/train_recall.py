@@ -1,4 +1,7 @@
-"""Train MemRecall's judges on hotpotqa_train and two thirds of covid_papers, with marked relevance and without; resumable."""
+"""Train MemRecall's judges on five sixths of hotpotqa_train and two thirds of covid_papers, with marked relevance and without.
+
+Goes on where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from long_data import covid
+from long_data import covid, hotpot_train
 from memptm.progress import Event
 from memptm.training.recall import Recipe, train_recall
 
@@ -36,12 +39,12 @@ def main(
 ) -> None:
     """The judges are in OUT/supervised and OUT/unsupervised."""
     out.mkdir(parents=True, exist_ok=True)
-    papers = out / "covid.jsonl"
-    papers.write_text("".join(json.dumps(row) + "\n" for row in covid(data)[0]), encoding="utf-8")
+    files = [out / "hotpot.jsonl", out / "covid.jsonl"]
+    for path, some in zip(files, (hotpot_train(data), covid(data)[0]), strict=True):
+        path.write_text("".join(json.dumps(row) + "\n" for row in some), encoding="utf-8")
     recipe = Recipe(epochs=epochs, steps=steps, learning_rate=learning_rate, seed=seed)
     for name in ("supervised", "unsupervised"):
         if only in (None, name):
-            files = [data / "hotpotqa_train.jsonl", papers]
             chosen = replace(recipe, labels=name == "supervised")
             click.echo(json.dumps({name: train_recall(files, out / name, recipe=chosen, progress=show)}))
 

@@ -17,6 +17,7 @@ from torch import nn
 from held_out import rows
 from memptm.evaluation.metrics import bootstrap
 from memptm.memory.slots import ProductKeyMemory, QueryNorm
+from memptm.training.arithmetic import device
 from memptm.training.corpus import encoded
 from memptm.training.language_model import Recipe, token_losses, train_language_model
 from memptm.types import Json
@@ -37,10 +38,10 @@ STEPS, PART_STEPS = 800, 400  # of a run: about five minutes of one core, and tw
 TESTED = 10  # stories of each kind
 SETS = ("SQuALITY", "FairytaleQA")
 
-POSITIONS: dict[str, TransformerXLConfig] = {
-    "no memory": replace(SIZES, mem_len=0),
-    "memory, absolute positions": replace(SIZES, positions="absolute"),
-    "memory, relative positions": SIZES,
+POSITIONS: dict[str, Json] = {
+    "no memory": {"mem_len": 0},
+    "memory, absolute positions": {"positions": "absolute"},
+    "memory, relative positions": {},
 }
 
 
@@ -53,6 +54,12 @@ def stories(data: Path) -> tuple[list[str], dict[str, list[str]]]:
     return train, dict(zip(SETS, (held[:TESTED], fairy[:TESTED]), strict=True))
 
 
+def other_texts(data: Path) -> list[str]:
+    """Papers, encyclopaedia and WikiText-2: no stories."""
+    named = [row["text"] for name in ("covid_papers", "wiki2hop_corpus") for row in rows(data / f"{name}.jsonl")]
+    return named + [(data / f"wikitext2_{part}.txt").read_text(encoding="utf-8") for part in ("valid", "test")]
+
+
 def part(name: str) -> nn.Module | None:
     """What stands in layer ``REPLACED`` instead of its feed-forward part."""
     norms: dict[str, QueryNorm] = {"product keys, normalised": "batch", "product keys, plain": "none"}
@@ -61,6 +68,10 @@ def part(name: str) -> nn.Module | None:
     inner = {"FFN, equal cost": EQUAL_COST, "FFN, equal parameters": EQUAL_PARAMETERS}.get(name)
     return None if inner is None else nn.Sequential(nn.Linear(192, inner), nn.ReLU(), nn.Linear(inner, 192))
 
+
+# At real size: 44M parameters, and most text at hand, several times. Needs a GPU to be bearable.
+LARGE = replace(RECIPE, model=replace(SIZES, width=512, layers=12, heads=8, head_width=64, inner=2048, dropout=0.1, mem_len=128),
+    size=8000, rows=32, segment=128, learning_rate=5e-4, epochs=5)  # fmt: skip
 
 PARTS = ("FFN", "FFN, equal cost", "FFN, equal parameters", "product keys, normalised", "product keys, plain")
 
@@ -82,10 +93,15 @@ def perplexity(model: TransformerXL, documents: list[list[int]], *, memory: int)
 @click.option("--seeds", default=3)
 @click.option("--steps", type=int, help="Of a run, in place of the usual.")
 @click.option("--only", type=click.Choice(["positions", "parts"]))
+@click.option(
+    "--large", is_flag=True, help="A model of 44M parameters on more text, positions alone: OUT/xl_large.jsonl."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
-def main(data: Path, folder: Path, seeds: int, steps: int | None, only: str | None, out: Path) -> None:
+def main(data: Path, folder: Path, seeds: int, steps: int | None, only: str | None, large: bool, out: Path) -> None:
     """Write OUT/xl.jsonl and OUT/xl_parts.jsonl."""
     train, test = stories(data)
+    if large:
+        train += other_texts(data)
     texts = folder / "texts"
     texts.mkdir(parents=True, exist_ok=True)
     files = []
@@ -93,16 +109,18 @@ def main(data: Path, folder: Path, seeds: int, steps: int | None, only: str | No
         files.append(texts / f"{n:03}.txt")
         files[-1].write_text(text, encoding="utf-8")
     for seed in range(seeds):
-        recipe = replace(RECIPE, seed=seed)
+        recipe = replace(LARGE if large else RECIPE, seed=seed)
         if only != "parts":
-            for name, sizes in POSITIONS.items():
-                results, settings = Runs(out / "xl.jsonl"), {"variant": name}
-                if all(results.done(run, seed) for run in measurements(settings, sizes.mem_len)):
+            for name, changed in POSITIONS.items():
+                sizes = replace(recipe.model, **changed)
+                results, settings = Runs(out / f"xl{'_large' * large}.jsonl"), {"variant": name}
+                if all(results.done(run, seed) for run in measurements(settings, recipe.model.mem_len)):
                     continue
                 at = folder / f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
-                train_language_model(files, at, recipe=replace(recipe, model=sizes, steps=steps or STEPS))
-                measure(results, settings, seed, at, None, test, sizes.mem_len)
-        if only != "positions":
+                limit = steps or (None if large else STEPS)
+                train_language_model(files, at, recipe=replace(recipe, model=sizes, steps=limit))
+                measure(results, settings, seed, at, None, test, recipe.model.mem_len)
+        if only != "positions" and not large:
             for name in PARTS:
                 made = part(name)
                 parts = {REPLACED: made} if made is not None else None
@@ -116,7 +134,7 @@ def main(data: Path, folder: Path, seeds: int, steps: int | None, only: str | No
 
 def measurements(settings: Json, memory: int | None) -> list[Json]:
     """What is measured of a run: each set of stories, with memories of none, once, twice and four times the usual, or of one."""
-    lengths = (MEMORY,) if memory is None else (0, MEMORY, 2 * MEMORY, 4 * MEMORY)
+    lengths = (MEMORY,) if memory is None else (0, memory, 2 * memory, 4 * memory)
     return [{**settings, "stories": name, "memory": length} for name in SETS for length in lengths]
 
 
@@ -130,7 +148,7 @@ def measure(
     memory: int | None,
 ) -> None:
     """Log what ``measurements`` names and is not there yet."""
-    model = TransformerXL.load(at, parts=parts)
+    model = TransformerXL.load(at, parts=parts).to(device())
     vocabulary = Tokenizer.from_file(str(at / "tokenizer.json"))
     documents = {name: encoded(vocabulary, texts) for name, texts in test.items()}
     for run in measurements(settings, memory):

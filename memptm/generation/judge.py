@@ -99,9 +99,10 @@ class BlockScorer(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, ids: Tensor, mask: Tensor, segments: Tensor) -> Tensor:
-        """(b t) integers, booleans that are False at padding, and 0 or 1 → (b t) logits, float32."""
+        """(b t) integers, booleans that are False at padding, and 0 or 1 → (b t) logits, float32, on the processor."""
+        ids, mask, segments = (one.to(self.head.weight.device) for one in (ids, mask, segments))
         logits: Tensor = self.head(self.trunk(ids, mask, segments)).squeeze(-1)
-        return logits.float()
+        return logits.float().cpu()
 
     def learned(self) -> dict[str, Tensor]:
         """What is not the reader's."""

@@ -62,10 +62,11 @@ class SpanScorer(nn.Module):
             body: (batch, tokens) booleans, True where an answer may start or end (the passage's own words).
         Returns:
             spans: (batch, tokens, span_tokens) logits, [b, i, n] for the span from token i to i + n; −inf where either end
-            is not body. null: (batch,) logits. Both float32.
+            is not body. null: (batch,) logits. Both float32, on the processor like what came in, wherever the model is.
         """
+        ids, mask, segments, body = (one.to(self.span.weight.device) for one in (ids, mask, segments, body))
         hidden = self.trunk(ids, mask, segments)
-        return self.span_logits(hidden, body), self.null(hidden[:, 0]).squeeze(-1).float()
+        return self.span_logits(hidden, body).cpu(), self.null(hidden[:, 0]).squeeze(-1).float().cpu()
 
     def span_logits(self, hidden: Tensor, body: Tensor) -> Tensor:
         """(b t c) → (b t n), see ``forward``."""

@@ -49,7 +49,7 @@ class Pointed:
     Attributes:
         hop_start, hop_end: (batch, tokens); position 0, [CLS], is the threshold; −inf outside the body.
         spans: (batch, tokens, span_tokens). null: (batch,). As SpanScorer's.
-        support: (batch, tokens). meaning: (batch, width). hidden: (batch, tokens, width), the last layer's.
+        support: (batch, tokens). meaning: (batch, width).
     """
 
     hop_start: Tensor
@@ -58,7 +58,6 @@ class Pointed:
     null: Tensor
     support: Tensor
     meaning: Tensor
-    hidden: Tensor
 
 
 class PointerNet(nn.Module):
@@ -100,19 +99,19 @@ class PointerNet(nn.Module):
         (folder / "config.json").write_text(text + "\n", encoding="utf-8")
 
     def forward(self, ids: Tensor, mask: Tensor, segments: Tensor, body: Tensor) -> Pointed:
-        """As ``SpanScorer.forward``'s arguments."""
+        """As ``SpanScorer.forward``'s arguments; what comes back is on the processor as well."""
+        ids, mask, segments, body = (one.to(self.hops.weight.device) for one in (ids, mask, segments, body))
         late, hidden = self.states(ids, mask, segments)
         start, end = self.hops(hidden).float().unbind(-1)
         outside = ~body
         outside[:, 0] = False
         return Pointed(
-            hop_start=start.masked_fill(outside, -torch.inf),
-            hop_end=end.masked_fill(outside, -torch.inf),
-            spans=self.scorer.span_logits(hidden, body),
-            null=self.scorer.null(hidden[:, 0]).squeeze(-1).float(),
-            support=self.support(hidden).squeeze(-1).float(),
-            meaning=late[:, 0].float(),
-            hidden=hidden,
+            hop_start=start.masked_fill(outside, -torch.inf).cpu(),
+            hop_end=end.masked_fill(outside, -torch.inf).cpu(),
+            spans=self.scorer.span_logits(hidden, body).cpu(),
+            null=self.scorer.null(hidden[:, 0]).squeeze(-1).float().cpu(),
+            support=self.support(hidden).squeeze(-1).float().cpu(),
+            meaning=late[:, 0].float().cpu(),
         )
 
     def states(self, ids: Tensor, mask: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""One arithmetic for all the processes of a run: which is fastest is raced, and a run that goes on must compute as it began."""
+"""What a run computes on, and how: one arithmetic for all its processes, since which is fastest is raced."""
 
 from __future__ import annotations
 
@@ -6,10 +6,24 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from memptm.encoders.precision import Choice, choice, take
+import torch
+
+from memptm.encoders.precision import Choice, bfloat16_is_faster, choice, take
 from memptm.memory.home import replace
 
 FILE = "arithmetic.json"
+
+
+def device() -> torch.device:
+    """Where models are trained: a GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def quick_products() -> torch.autocast:
+    """Matrix products in bfloat16 where they are faster; sums, softmax and weights stay in float32."""
+    kind = device().type
+    faster = torch.cuda.is_bf16_supported() if kind == "cuda" else bfloat16_is_faster()
+    return torch.autocast(kind, torch.bfloat16, enabled=faster)
 
 
 def settle(folder: Path) -> None:

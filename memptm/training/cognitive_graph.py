@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from memptm.documents.sentences import sentences
 from memptm.encoders import Encoder, load_encoder
-from memptm.encoders.precision import bfloat16_is_faster
 from memptm.errors import InputError
 from memptm.generation.spans import FROZEN, span_loss
 from memptm.generation.windows import Window, collate
@@ -36,7 +35,7 @@ from memptm.reasoning.pointers import (
 )
 from memptm.reasoning.system1 import Look
 from memptm.reasoning.system2 import GraphNetwork, save_network
-from memptm.training.arithmetic import settle
+from memptm.training.arithmetic import device, quick_products, settle
 from memptm.training.gold_graphs import GoldGraph, GoldPage, read_gold
 from memptm.training.loop import fit, shuffled
 from memptm.training.reader import gold_spans
@@ -144,7 +143,7 @@ class PointerLesson:
 
     def __init__(self, graphs: Sequence[GoldGraph], recipe: Recipe, start: Path | None) -> None:
         self.graphs, self.recipe = graphs, recipe
-        self.net = PointerNet.start(start)
+        self.net = PointerNet.start(start).to(device())
         for layer in self.net.scorer.trunk.layers:
             layer.dropout = recipe.dropout  # type: ignore[assignment]
         for name, parameter in self.net.scorer.trunk.named_parameters():
@@ -174,7 +173,7 @@ class PointerLesson:
         total = {"loss": 0.0, "hop": 0.0, "answer": 0.0, "support": 0.0}
         for part in batches(windows):
             share = len(part) / len(windows)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16_is_faster()):
+            with quick_products():
                 losses, _ = self.losses(part, [pages[window.row] for window in part])
                 loss = sum(losses.values(), torch.zeros(())) * share
             loss.backward()  # type: ignore[no-untyped-call]

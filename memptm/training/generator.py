@@ -23,11 +23,11 @@ from memptm.errors import InputError
 from memptm.evaluation.metrics import exact_match, f1
 from memptm.generation.decoding import Ids
 from memptm.generation.generator import DEFAULT, Generator
-from memptm.generation.load import bfloat16_is_faster, load_base
+from memptm.generation.load import load_base
 from memptm.generation.prompt import NOT_THERE, PromptWriter
 from memptm.progress import Event, Progress, silent
 from memptm.training.adapter import save_adapter, with_lora
-from memptm.training.arithmetic import settle
+from memptm.training.arithmetic import quick_products, settle
 from memptm.training.checkpoint import Log, interrupts, latest, restore, store
 from memptm.training.examples import Example, read_examples
 from memptm.training.negatives import mine_once
@@ -178,7 +178,7 @@ class Feed:
 
 def evaluate(generator: Generator, rows: Sequence[Example]) -> Json:
     """Exact match and F1 on rows with the passage given, and how many there were."""
-    with _precision():
+    with quick_products():
         said = generator.generate_batch(
             [row.question for row in rows], [[_passage(row.context, row.title)] for row in rows]
         )
@@ -213,7 +213,7 @@ def _run(
             optimizer.param_groups[0]["lr"] = rate = recipe.learning_rate * warm_cosine(
                 step, len(steps), recipe.warm_up
             )
-            with _precision():
+            with quick_products():
                 log_p = language_model.score([pair.prompt for pair in batch], [pair.answer for pair in batch])
             loss = -log_p.sum() / sum(len(pair.answer) for pair in batch)
             optimizer.zero_grad()
@@ -248,9 +248,3 @@ def _by_tokens(pairs: Sequence[Pair], limit: int) -> Iterator[list[Pair]]:
 
 def _passage(text: str, title: str) -> Passage:
     return Passage(id="", document="", text=text, start=0, end=len(text), title=title)
-
-
-def _precision() -> Any:
-    """Matrix products in bfloat16 where it is faster; sums, softmax and the adapter's weights stay in float32."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.autocast(device, torch.bfloat16, enabled=bfloat16_is_faster())

@@ -18,12 +18,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from memptm.encoders.precision import bfloat16_is_faster
 from memptm.errors import InputError
 from memptm.memory.memory import Memory
 from memptm.memory.slots import ProductKeyMemory
 from memptm.progress import Event, Progress, silent
-from memptm.training.arithmetic import settle
+from memptm.training.arithmetic import device, quick_products, settle
 from memptm.training.checkpoint import latest
 from memptm.training.corpus import Kind, Streams, encoded, make_vocabulary, read_texts
 from memptm.training.loop import fit
@@ -134,7 +133,7 @@ def train_language_model(
     known = vocabulary.get_vocab_size()
     cutoffs = tuple(one for one in recipe.model.cutoffs if one < known)  # the text may have fewer words than asked for
     model = TransformerXL(replace(recipe.model, vocabulary=known, cutoffs=cutoffs), parts=parts)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device())
     steps = min(recipe.epochs * len(streams), recipe.steps or sys.maxsize)
     lesson = _Lesson(model, streams, recipe)
     telemetry = fit(
@@ -251,10 +250,8 @@ class _Lesson:
         one, state = self.streams[n], self._state if n else None
         for memory in self._external if not n else []:
             memory.reset(range(self.recipe.rows))
-        device = self.model.u.device
-        faster = torch.cuda.is_bf16_supported() if device.type == "cuda" else bfloat16_is_faster()
-        one = one.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=faster):
+        one = one.to(self.model.u.device)
+        with quick_products():
             losses, self._state = self.model.losses(one.ids, one.targets, state, one.documents, self._external)
         loss = mean_loss(losses, one.targets)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -20,14 +20,13 @@ from torch import Tensor
 
 from memptm.encoders import Encoder
 from memptm.encoders.bert import Bert
-from memptm.encoders.precision import bfloat16_is_faster
 from memptm.errors import InputError
 from memptm.generation.config import ReaderConfig
 from memptm.generation.spans import FROZEN, SpanScorer, span_loss
 from memptm.generation.windows import Window, Windower, collate, load_tokenizer
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
-from memptm.training.arithmetic import settle
+from memptm.training.arithmetic import device, quick_products, settle
 from memptm.training.checkpoint import Average, Log, interrupts, latest, restore, store
 from memptm.training.examples import Example, occurrences, read_examples
 from memptm.training.negatives import mine_once
@@ -112,7 +111,7 @@ def _model(start: Path | None, config: ReaderConfig, recipe: Recipe) -> SpanScor
         layer.dropout = recipe.dropout  # type: ignore[assignment]
     for name, parameter in model.trunk.named_parameters():
         parameter.requires_grad_(not name.startswith(FROZEN))
-    return model
+    return model.to(device())
 
 
 class Feed:
@@ -240,7 +239,7 @@ def _step(
         windows = [window for window, _ in part]
         ids, mask, segments, body = collate(windows)
         gold = gold_spans(windows, [spans for _, spans in part], ids.shape[1], model.config.span_tokens)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16_is_faster()):
+        with quick_products():
             spans, null = model(ids, mask, segments, body)
             loss = span_loss(spans, null, gold) * (len(part) / len(batch))
         loss.backward()  # type: ignore[no-untyped-call]

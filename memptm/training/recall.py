@@ -42,7 +42,7 @@ from memptm.generation.reader import Reader
 from memptm.generation.recall import tokens_of
 from memptm.generation.untrained import EmbeddingJudge, LexicalJudge
 from memptm.progress import Event, Progress, silent
-from memptm.training.arithmetic import settle
+from memptm.training.arithmetic import device, settle
 from memptm.training.examples import occurrences
 from memptm.training.interventions import Loss, SpanLoss, intervene
 from memptm.training.long_texts import LongExample, is_relevant, read_long
@@ -139,9 +139,10 @@ def train_recall(
     blocked = cut(usable, packer, progress=progress)
     if not recipe.labels and loss is None:
         loss = SpanLoss(Reader.load(reader or None))
+        loss.model.to(device())
     scores = _first_scores(blocked, recipe, encoder, out, progress)
     torch.manual_seed(recipe.seed)  # after what draws random numbers only where it runs for the first time
-    scorer = new_scorer(config).train()
+    scorer = new_scorer(config).to(device()).train()
     for layer in scorer.trunk.layers:
         layer.dropout = recipe.dropout  # type: ignore[assignment]
     lesson = RecallLesson(
