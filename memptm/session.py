@@ -69,9 +69,10 @@ class FollowUp:
 class Session:
     """The working memory of one conversation with one index.
 
-    With a recurrent encoder, a question's query comes from the encoder's state after all that was said. With any other it
-    is the mean of two unit vectors: the question's own, and that of the last ``TURNS`` turns with the question after them.
-    The first does not know what "it" is, and the second fails when the subject changes (scripts/measure_followups.py).
+    A question's query is the mean of two unit vectors: the question's own, and that of the last ``TURNS`` turns with the
+    question after them. The first does not know what "it" is, and the second fails when the subject changes. With a recurrent
+    encoder the first comes from its state after all that was said, and it stands alone where the question names all it needs
+    (scripts/measure_followups.py).
 
     Attributes:
         exchanges: the last ``KEPT``, oldest first. asked: how many there have been in all.
@@ -166,11 +167,13 @@ class Session:
     def _query(self, question: str, said: Sequence[str]) -> Keys:
         encoder = self.memory.encoder
         if isinstance(encoder, Recurrent):
-            return unit(encoder.ask(question, self._past))
+            own = encoder.ask(question, self._past)
+            said = said if leans_on_what_was_said(question) else ()
+        else:
+            own = encoder.encode_questions([question])
         if not said:
-            return unit(encoder.encode_questions([question]))
-        both = unit(encoder.encode_questions([question, with_turns(question, said, encoder)]))
-        return unit(both.sum(axis=0, keepdims=True))
+            return unit(own)
+        return unit(unit(own) + unit(encoder.encode_questions([with_turns(question, said, encoder)])))
 
     def _load(self, path: Path) -> None:
         try:

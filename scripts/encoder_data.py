@@ -14,6 +14,7 @@ from pathlib import Path
 
 from held_out import STORIES_BESIDE, rows
 from memptm.documents.sentences import sentences_across_lines
+from memptm.encoders.sentence import BASE
 from memptm.memory.memory import Memory
 from memptm.training.examples import occurrences
 from memptm.training.splits import held_out_passage
@@ -148,7 +149,7 @@ def make(data: Path, folder: Path) -> tuple[Memory, Path, Path]:
     ):
         documents.append(one)
         asked += questions
-    memory = Memory.open(folder / "index", create=True)
+    memory = Memory.open(folder / "index", create=True, encoder=BASE)
     memory.add(documents)
     lines, turns = folder / "questions.jsonl", folder / "follow_ups.jsonl"
     for path, found in ((lines, asked), (turns, follow_ups(data))):

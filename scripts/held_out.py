@@ -50,9 +50,9 @@ def wrong_pairs(questions: list[Json]) -> list[tuple[Json, str]]:
     return [(row, passages[int(n[0])]) for row, n in zip(questions, nearest, strict=True) if n[0] >= 0]
 
 
-def open_index(data: Path, folder: Path) -> Memory:
+def open_index(data: Path, folder: Path, *, encoder: str | None = None) -> Memory:
     """squad_subset's distinct contexts together with wiki2hop_corpus, in one index; made once."""
-    memory = Memory.open(folder, create=True)
+    memory = Memory.open(folder, create=True, encoder=encoder)
     contexts = dict.fromkeys(row["context"] for row in rows(data / "squad_subset.jsonl"))
     documents = [Document(text=text, source="squad_subset") for text in contexts]
     for row in rows(data / "wiki2hop_corpus.jsonl"):

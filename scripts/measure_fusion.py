@@ -21,6 +21,7 @@ import numpy as np
 
 import held_out
 from memptm import Document, Memory
+from memptm.encoders.sentence import DEFAULT
 from memptm.training.splits import by_passage
 from memptm.types import Hit
 from runs import RESULTS, Runs
@@ -55,8 +56,8 @@ def ranked(fusion: str, dense: list[Hit], words: list[Hit]) -> list[str]:
     return sorted(scores, key=lambda one: -scores[one])
 
 
-def measure(runs: Runs, path: Path) -> None:
-    wanted = [{"questions": path.stem, **fusion} for fusion in FUSIONS]
+def measure(runs: Runs, path: Path, encoder: str) -> None:
+    wanted = [{"encoder": encoder, "questions": path.stem, **fusion} for fusion in FUSIONS]
     if all(runs.done(settings) for settings in wanted):
         return
     rows = by_passage(held_out.rows(path))[0]
@@ -64,7 +65,7 @@ def measure(runs: Runs, path: Path) -> None:
     place = {context: str(n) for n, context in enumerate(contexts)}
     asked = random.Random(0).sample([row for row in rows if row["context"] in place], QUESTIONS)
     with tempfile.TemporaryDirectory() as folder:
-        memory = Memory.open(Path(folder) / "index", create=True)
+        memory = Memory.open(Path(folder) / "index", create=True, encoder=encoder)
         memory.add([Document(text=context, id=one, source=path.stem) for context, one in place.items()])
         questions = [row["question"] for row in asked]
         dense = memory.search(questions, k=DEPTH, mode="dense")
@@ -81,11 +82,12 @@ def measure(runs: Runs, path: Path) -> None:
 
 @click.command()
 @click.argument("sets", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--encoder", default=DEFAULT, help="An encoder's name or folder.")
 @click.option("--out", default=RESULTS, type=click.Path(path_type=Path), help="Where the log goes.")
-def main(sets: tuple[Path, ...], out: Path) -> None:
+def main(sets: tuple[Path, ...], encoder: str, out: Path) -> None:
     runs = Runs(out / "fusion.jsonl")
     for path in sets:
-        measure(runs, path)
+        measure(runs, path, encoder)
     click.echo(runs.table())
 
 

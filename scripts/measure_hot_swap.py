@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from held_out import rows, scores
+from memptm.encoders.sentence import BASE
 from memptm.memory.memory import Memory
 from memptm.pipeline import QA
 from memptm.types import Document
@@ -34,7 +35,7 @@ def main(data: Path, folder: Path, methods: str, limit: int, out: Path) -> None:
     }
     results = Runs(out / "hot_swap.jsonl")
     for name, documents in indexes.items():
-        memory = Memory.open(folder / name.replace(" ", "-").replace(",", ""), create=True)
+        memory = Memory.open(folder / name.replace(" ", "-").replace(",", ""), create=True, encoder=BASE)
         memory.add(documents)
         for method in methods.split(","):
             asked = questions if method == "reader" else random.Random(0).sample(questions, limit)

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from held_out import recalls, rows
 from memptm.documents.split import split
 from memptm.encoders.bert import Bert
-from memptm.encoders.sentence import DEFAULT, BertEncoder, load_encoder
+from memptm.encoders.sentence import BASE, BertEncoder, load_encoder
 from memptm.evaluation.metrics import contains_answer
 from memptm.generation.windows import load_tokenizer
 from memptm.memory.memory import Memory
@@ -59,9 +59,9 @@ VARIANTS = {
 
 def small_encoder(folder: Path) -> BertEncoder:
     """The packaged encoder's first ``LAYERS`` layers."""
-    packaged = load_encoder(DEFAULT)
+    packaged = load_encoder(BASE)
     if not isinstance(packaged, BertEncoder):
-        raise click.ClickException(f"{DEFAULT} is not installed.")
+        raise click.ClickException(f"{BASE} is not installed.")
     if not (folder / "model.safetensors").is_file():
         model = Bert.load(packaged.folder)
         del model.layers[LAYERS:]

@@ -16,7 +16,7 @@ import numpy as np
 
 from held_out import rows
 from memptm.encoders.precision import bulk_precision
-from memptm.encoders.sentence import DEFAULT
+from memptm.encoders.sentence import BASE
 from memptm.memory.memory import Memory
 from memptm.models import resolve
 from memptm.types import Document, Json
@@ -35,7 +35,7 @@ def main(data: Path, passages: int, rounds: int, out: Path) -> None:
 
     texts = [row["text"] for row in rows(data / "wiki2hop_corpus.jsonl")[:passages]]
     questions = [row["question"] for row in rows(data / "squad_subset.jsonl")[:200]]
-    plain = SentenceTransformer(str(resolve(DEFAULT)))
+    plain = SentenceTransformer(str(resolve(BASE)))
     plain.encode(texts[:32])
     Memory.open(Path(tempfile.mkdtemp()) / "warm", create=True).add([Document(text=text) for text in texts[:32]])
     runs = Runs(out / "speed.jsonl")

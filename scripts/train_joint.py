@@ -12,6 +12,7 @@ import click
 
 from held_out import open_index, reading_sets, rows, scores
 from memptm.encoders import load_encoder
+from memptm.encoders.sentence import BASE
 from memptm.memory.memory import Memory
 from memptm.memory.rekey import rekey
 from memptm.pipeline import QA
@@ -35,7 +36,7 @@ def main(data: Path, folder: Path, learned: str, index: Path, steps: int, k: int
     results = Runs(out / "joint.jsonl")
     contexts = {row["context"] for row in rows(data / "squad_subset.jsonl")}
     questions = [row for row in reading_sets(data)["SQuAD, a sixth"] if row["context"] in contexts]
-    frozen = open_index(data, index)
+    frozen = open_index(data, index, encoder=BASE)
     measure(results, "frozen", "packaged", QA(frozen), questions)
     measure(results, "both sides learned", "packaged", QA(Memory.open(folder / learned / "tested")), questions)
 

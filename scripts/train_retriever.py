@@ -15,6 +15,7 @@ import click
 
 from held_out import STORIES_BESIDE, is_right, open_index, reading_sets, recalls, rows
 from memptm.encoders import load_encoder
+from memptm.encoders.sentence import BASE
 from memptm.memory.memory import Memory
 from memptm.memory.rekey import rekey
 from memptm.memory.search import Mode
@@ -78,7 +79,7 @@ def main_squad(data: Path, folder: Path, index: Path) -> tuple[Memory, Memory, l
     memory = index_of(
         [Document(text=text) for text in dict.fromkeys(row["context"] for row in train)], folder / "train"
     )
-    tested = open_index(data, index)
+    tested = open_index(data, index, encoder=BASE)
     held = {row["context"] for row in sets[0]}
     test = [row for row in reading_sets(data)["SQuAD, a sixth"] if row["context"] in held]
     return memory, tested, train, test
@@ -86,7 +87,7 @@ def main_squad(data: Path, folder: Path, index: Path) -> tuple[Memory, Memory, l
 
 def index_of(documents: Sequence[Document], folder: Path) -> Memory:
     """An index of exactly these documents, made once."""
-    memory = Memory.open(folder, create=True)
+    memory = Memory.open(folder, create=True, encoder=BASE)
     memory.add(documents)
     return memory
 

