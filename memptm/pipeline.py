@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memptm.documents import times
+from memptm.documents.conversation import log_weights
+from memptm.documents.decode import clean
 from memptm.errors import InputError
 from memptm.generation.cited import from_generation, from_marginal
 from memptm.progress import Progress, silent
@@ -44,7 +46,8 @@ class QA:
             from passage to passage (CogQA), "auto" does so where the reader alone seems not to be enough.
         mode: how passages are searched, by meaning ("dense"), by words ("lexical") or by both ("hybrid").
         reader, generator: a model, its name or its folder; None is the packaged one. Loaded on first use.
-        recall: fill the reader's window with the best blocks of many passages (MemRecall), not with whole passages.
+        recall: fill the reader's window with the best blocks of many passages (MemRecall), not with whole passages; not
+            with "graph" or "auto".
         judge: of MemRecall: "embedding", "bm25", a folder made by memptm train recall, or a Judge; None is the default.
         nodes: how many pages method "graph" may read for a question; None is its default.
     Raises:
@@ -124,7 +127,7 @@ class QA:
             InputError: no memory, an empty or overlong question, k below 1, a filter that cannot be read, or a session
                 with another index.
         """
-        memory = self._ready([question], k)
+        memory, (question,) = self._ready([question], k)
         if session is None:
             return self._answer(memory, question, k=k, where=where, stream=stream)
         if session.memory.manifest.index != memory.manifest.index:
@@ -158,7 +161,7 @@ class QA:
         elif self.method == "auto":
             answer = self._route(memory, reading, hits, k=k, where=where)
         else:
-            answer = self._write(question, *self._prior(hits), stream=stream, after=after)
+            answer = self._write(question, *self._prior(question, hits), stream=stream, after=after)
         return dated(replace(answer, question=question))
 
     def batch(self, questions: Sequence[str], *, k: int = 5) -> list[Answer]:
@@ -167,7 +170,7 @@ class QA:
         Raises:
             InputError: as for a call.
         """
-        memory = self._ready(questions, k)
+        memory, questions = self._ready(questions, k)
         if self.recall or self.method in ("graph", "auto"):  # each question reads other passages
             return [self(question, k=k) for question in questions]
         found = memory.search(list(questions), k=k, mode=self.mode) if questions else []
@@ -203,7 +206,7 @@ class QA:
         Raises:
             InputError: the question is empty or overlong.
         """
-        check_question(question)
+        question = check_question(question)
         documents = [Document(text=text)] if isinstance(text, str) else [text] if isinstance(text, Document) else text
         from memptm.generation import recall as blocks
         from memptm.generation import whole
@@ -252,11 +255,13 @@ class QA:
         )
 
     def _walker(self, memory: Memory) -> CogQA:
-        if self._cogqa is None:
-            from memptm.reasoning.cogqa import CogQA
-            from memptm.reasoning.frontier import NODES
+        from memptm.reasoning.cogqa import CogQA
+        from memptm.reasoning.frontier import NODES
 
-            self._cogqa = CogQA(memory, self.reader, nodes=self.nodes or NODES, mode=self.mode)
+        if self._cogqa is None:
+            self._cogqa = CogQA(memory, self.reader)
+        self._cogqa.memory, self._cogqa.mode = memory, self.mode  # as they are now, they may have been changed
+        self._cogqa.nodes = self.nodes or NODES
         return self._cogqa
 
     def _route(self, memory: Memory, question: str, hits: Sequence[Hit], *, k: int, where: str | None) -> Answer:
@@ -294,36 +299,43 @@ class QA:
         marginal = self._rag(generator).answer(question, passages, log_prior, null_log_odds=odds, stream=told)
         return from_marginal(question, log_prior, marginal, method=self.method)
 
-    def _ready(self, questions: Sequence[str], k: int) -> Memory:
+    def _ready(self, questions: Sequence[str], k: int) -> tuple[Memory, list[str]]:
+        """The memory, and the questions as text."""
         if self.memory is None:
             raise InputError(
                 "This QA has no memory. Give it one, as in QA(Memory.open(DIR)), or use read(question, text)."
             )
+        if self.recall and self.method in ("graph", "auto"):
+            raise InputError(
+                f"Method {self.method!r} reads whole passages, and recall parts of them. Leave out one of the two."
+            )
         if k < 1:
             raise InputError(f"k is {k}; at least one passage has to be read.")
-        for question in questions:
-            check_question(question)
-        return self.memory
+        return self.memory, [check_question(question) for question in questions]
 
     def _nothing_to_read(self, question: str) -> Answer:
         note = "There was no passage to read."
         return Answer(question=question, text=None, probability=1.0, method=self.method, note=note)
 
-    def _prior(self, hits: Sequence[Hit]) -> tuple[list[Passage], list[float]]:
+    def _prior(self, question: str, hits: Sequence[Hit]) -> tuple[list[Passage], list[float]]:
         """Passages and log p(z | x), a softmax of the fused scores: likelier for the answers than one of cosines alone
         (scripts/calibrate_reader.py prints both). BM25's scores have no common scale: there it is one of cosines.
+
+        Where the question names who spoke, the turns of others count less, and the rest says that nothing answers.
         """
         scores = [hit.similarity if self.mode == "lexical" else hit.score for hit in hits]
-        return [hit.passage for hit in hits], self.reader.log_prior(scores)
+        passages = [hit.passage for hit in hits]
+        weights = log_weights(question, passages)
+        return passages, [p + w for p, w in zip(self.reader.log_prior(scores), weights, strict=True)]
 
     def _read_batch(self, questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
-        read = [self._prior(hits) for hits in found]
+        read = [self._prior(*pair) for pair in zip(questions, found, strict=True)]
         return self.reader.answer_batch(
             list(questions), [passages for passages, _ in read], [prior for _, prior in read]
         )
 
     def _generate_batch(self, questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
-        read = [self._prior(hits) for hits in found]
+        read = [self._prior(*pair) for pair in zip(questions, found, strict=True)]
         passages_of, log_priors = [passages for passages, _ in read], [log_prior for _, log_prior in read]
         odds = self.reader.null_log_odds(questions, passages_of, log_priors)
         generations = self.generator.generate_batch(list(questions), passages_of, null_log_odds=odds)
@@ -333,7 +345,7 @@ class QA:
         ]
 
     def _marginalise_batch(self, questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
-        passages, log_priors = zip(*(self._prior(hits) for hits in found), strict=True)
+        passages, log_priors = zip(*(self._prior(*pair) for pair in zip(questions, found, strict=True)), strict=True)
         odds = self.reader.null_log_odds(questions, passages, log_priors)
         made = self._rag(self.generator).answer_batch(questions, passages, log_priors, null_log_odds=odds)
         return [
@@ -372,11 +384,17 @@ def dated(answer: Answer) -> Answer:
     return replace(answer, when=found.iso, note=f"{answer.note} {note}".strip())
 
 
-def check_question(question: str) -> None:
-    """Raise InputError if ``question`` is empty or longer than MAX_QUESTION characters."""
+def check_question(question: str) -> str:
+    """``question`` as text: what argv or a pipe could not decode is U+FFFD in it.
+
+    Raises:
+        InputError: it is empty, or longer than MAX_QUESTION characters.
+    """
+    question = clean(question)
     if not question.strip():
         raise InputError("The question is empty.")
     if len(question) > MAX_QUESTION:
         raise InputError(
             f"The question has {len(question):,} characters; at most {MAX_QUESTION:,} are read. Shorten it."
         )
+    return question

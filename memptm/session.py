@@ -6,12 +6,14 @@ import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from memptm.documents.decode import clean
 from memptm.encoders.base import Encoder, Keys, Past, Recurrent
 from memptm.errors import InputError
 from memptm.memory import home
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from memptm.memory.memory import Memory
 
-FORMAT = 1
+FORMAT = 2  # 1 had no name of its conversation
 KEPT = 32  # exchanges of the history; older ones live on in the retrieval state alone
 TURNS = 4  # said last and written before a question for its query (scripts/measure_followups.py)
 TURN_WORDS = 60  # of a turn that are written before the next question
@@ -77,6 +79,7 @@ class Session:
     Attributes:
         exchanges: the last ``KEPT``, oldest first. asked: how many there have been in all.
         holds_talk: whether the index holds questions and answers of conversations, which a session does not read.
+        conversation: a name of its own for what is remembered of it in the index.
     """
 
     def __init__(self, memory: Memory, path: Path | None = None) -> None:
@@ -84,6 +87,7 @@ class Session:
         self.exchanges: tuple[Exchange, ...] = ()
         self.asked = 0
         self._past: Past | None = None
+        self.conversation = f"{'chat' if path is None else clean(path.stem)}-{uuid4().hex[:8]}"
         self.holds_talk = next(memory.passages(where=TALK), None) is not None
 
     @classmethod
@@ -127,11 +131,10 @@ class Session:
 
     def add(self, question: str, answer: Answer) -> None:
         """Take in an exchange, and write the session's file."""
-        exchange = Exchange(question=question, answer=answer.text, time=now())
+        exchange = _as_text(Exchange(question=question, answer=answer.text, time=now()))
         encoder = self.memory.encoder
         if isinstance(encoder, Recurrent):
-            for turn in exchange.turns:
-                _, self._past = encoder.read(turn, self._past)
+            self._past = _after(encoder, exchange, self._past)
         self.exchanges = (*self.exchanges, exchange)[-KEPT:]
         self.asked += 1
         self.save()
@@ -156,6 +159,7 @@ class Session:
             fingerprint=manifest.fingerprint,
             asked=self.asked,
             exchanges=[asdict(exchange) for exchange in self.exchanges],
+            conversation=self.conversation,
         )
         tensors = {} if self._past is None else self._past.tensors()
         written = {_HEADER: json.dumps(asdict(header))}  # one key: safetensors writes several in no fixed order
@@ -179,7 +183,7 @@ class Session:
         try:
             header, tensors = _read(path)
             self._check_owner(header)
-            self._restore(header, tensors)
+            self._restore(path, header, tensors)
         except FileNotFoundError:
             return
         except PermissionError:
@@ -187,14 +191,18 @@ class Session:
         except _Damaged as error:
             self._put_aside(path, str(error))
 
-    def _restore(self, header: _Header, tensors: dict[str, Tensor]) -> None:
+    def _restore(self, path: Path, header: _Header, tensors: dict[str, Tensor]) -> None:
         try:
             exchanges = header.history()
             encoder = self.memory.encoder
             past = encoder.past(tensors) if tensors and isinstance(encoder, Recurrent) else None
         except (TypeError, ValueError, KeyError, RuntimeError) as error:
             raise _Damaged(f"its state does not fit: {error}") from error
+        if not tensors and isinstance(encoder, Recurrent):  # kept by another encoder of the same keys (two_sided.py)
+            for exchange in exchanges:
+                past = _after(encoder, exchange, past)
         self.exchanges, self.asked, self._past = exchanges, header.asked, past
+        self.conversation = clean(header.conversation or path.stem)
 
     def _check_owner(self, header: _Header) -> None:
         ours = self.memory.manifest
@@ -248,9 +256,32 @@ class _Header:
     fingerprint: str
     asked: int
     exchanges: Sequence[Mapping[str, Any]]
+    conversation: str | None = None
+
+    def __post_init__(self) -> None:
+        texts = (self.index, self.folder, self.encoder, self.fingerprint)
+        named = self.conversation is None or (isinstance(self.conversation, str) and self.conversation.strip())
+        counted = all(type(one) is int and one >= 0 for one in (self.format, self.asked))  # True is no count
+        if not (named and counted and all(isinstance(one, str) for one in texts) and isinstance(self.exchanges, list)):
+            raise TypeError("a field is of another kind")
 
     def history(self) -> tuple[Exchange, ...]:
-        return tuple(Exchange(**one) for one in self.exchanges)
+        found = [Exchange(**one) for one in self.exchanges[-KEPT:]]
+        for one in found:
+            if not (isinstance(one.question, str) and isinstance(one.answer, str | None) and isinstance(one.time, str)):
+                raise TypeError("an exchange holds no text")
+        return tuple(_as_text(one) for one in found)
+
+
+def _as_text(one: Exchange) -> Exchange:
+    return replace(one, question=clean(one.question), answer=None if one.answer is None else clean(one.answer))
+
+
+def _after(encoder: Recurrent, exchange: Exchange, past: Past | None) -> Past | None:
+    """The state after an exchange."""
+    for turn in exchange.turns:
+        _, past = encoder.read(turn, past)
+    return past
 
 
 def _shortened(turn: str) -> str:
@@ -277,9 +308,9 @@ def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
         raise InputError(f"{path} holds tensors, but no session. Give --session another file.")
     try:
         found = json.loads(metadata[_HEADER])
-        newer = int(found["format"]) > FORMAT
+        newer = isinstance(found["format"], int) and found["format"] > FORMAT
         header = None if newer else _Header(**found)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _Damaged(f"its header is not a session's: {error}") from error
     if header is None:
         raise InputError(f"{path} has format {found['format']}, this memptm reads up to {FORMAT}. Update memptm.")

@@ -34,6 +34,11 @@ class FollowUpQuestion:
     start: int | None = None
 
     @property
+    def turns(self) -> list[str]:
+        """What was said, but answers that say nothing."""
+        return [one for asked, answer in self.exchanges for one in (asked, answer.text) if one is not None]
+
+    @property
     def exchanges(self) -> list[tuple[str, Answer]]:
         """What was said, as a session takes it."""
         pairs = zip(self.said[::2], self.said[1::2], strict=False)
@@ -74,11 +79,12 @@ class Canard:
         return [row["rewrite"] for row in self.rows]
 
     def held_out(self) -> list[FollowUpQuestion]:
-        """The questions of held-out dialogs that have something said before them."""
+        """The questions of held-out dialogs on pages that no other dialog is on, where something was said before."""
+        trained = {row["history"][0] for row in self.rows if not held_out_passage(row["dialog"])}
         found = []
         for n, row in enumerate(self.rows):
             said = tuple(row["history"][2:])  # the first two are the page's title and the section's
-            if not said or not held_out_passage(row["dialog"]):
+            if not said or not held_out_passage(row["dialog"]) or row["history"][0] in trained:
                 continue
             place = row["dialog"], len(said) // 2
             start = self._starts.get(place)
@@ -116,6 +122,11 @@ class PersonalTurn:
     facts: tuple[str, ...]
 
     @property
+    def turns(self) -> list[str]:
+        """What was said."""
+        return list(self.said)
+
+    @property
     def exchanges(self) -> list[tuple[str, Answer]]:
         """What was said, as a session takes it."""
         pairs = zip(self.said[::2], self.said[1::2], strict=True)
@@ -123,10 +134,10 @@ class PersonalTurn:
 
 
 def personal_turns(data: Path) -> tuple[dict[str, list[str]], list[PersonalTurn]]:
-    """(conversation → the person's facts, turns that need some of them)."""
+    """(conversation → the person's facts, turns that need some of them) of held-out conversations."""
     facts: dict[str, list[str]] = {}
     found = []
-    for number, row in enumerate(rows(data / "ikat.jsonl")):
+    for number, row in enumerate(row for row in rows(data / "ikat.jsonl") if held_out_passage(row["title"])):
         title = f"{number} {row['title']}"
         facts[title] = list(row["facts"].values())
         said: list[str] = []

@@ -2,7 +2,8 @@
 
 Held out is a sixth of hotpotqa_train and of multihop_train, by the hash of the question's id, beside all of hotpotqa_dev.
 hotpotqa_dev is HotpotQA's full-wiki file: of its 300 questions only 97 have both gold paragraphs among the ten that come
-with them. What is reachable at all is therefore told apart.
+with them. What is reachable at all is therefore told apart. The shipped reader, from which every method begins, has read the gold
+paragraphs of hotpotqa_train and multihop_train, the held-out sixth's among them; of hotpotqa_dev nothing (reader_data.py).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def training_rows(data: Path) -> list[Json]:
 
 
 def test_sets(data: Path) -> dict[str, list[Json]]:
-    """Name → questions that were never trained on."""
+    """Name → questions that System 1 and System 2 were never trained on."""
     dev = rows(data / "hotpotqa_dev.jsonl")
     hotpot = [row for row in rows(data / "hotpotqa_train.jsonl") if held_out(row)]
     more = [row for row in rows(data / "multihop_train.jsonl") if held_out(row)]

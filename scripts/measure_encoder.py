@@ -1,7 +1,8 @@
 """The recurrent encoder beside what it has to beat, on the same passages: conversations, stories, passages that stand alone.
 
 LoCoMo (locomo_dev, never trained on): the turns that hold the evidence among a conversation's, by "speaker: text". Stories:
-fairytale_val's sections in one index with those of 60 stories that were not trained on. SQuAD: the held-out sixth's passages.
+fairytale_val's sections in one index with those of 60 stories that were not trained on. SQuAD and Natural Questions: the
+questions of the held-out sixth, over all passages of the set.
 Search is by meaning alone. After scripts/train_encoder.py, whose encoders it takes.
 """
 
@@ -17,8 +18,9 @@ import torch
 
 from held_out import STORIES_BESIDE, reading_sets, rows
 from memptm.encoders import Encoder, load_encoder
+from memptm.encoders.adapted import without_memory
 from memptm.encoders.base import Keys, ReadsDocuments
-from memptm.encoders.sentence import BertEncoder, padded
+from memptm.encoders.sentence import BASE, BertEncoder, padded
 from memptm.evaluation.metrics import bootstrap
 from memptm.memory.encode import unit
 from memptm.types import Json
@@ -76,15 +78,24 @@ def stories(data: Path) -> Task:
 
 
 def squad(data: Path) -> Task:
-    asked = reading_sets(data)["SQuAD, a sixth"]
-    contexts = list(dict.fromkeys(row["context"] for row in rows(data / "squad_subset.jsonl") + asked))
+    return apart(reading_sets(data)["SQuAD, a sixth"], rows(data / "squad_subset.jsonl"))
+
+
+def natural(data: Path) -> Task:
+    return apart(reading_sets(data)["NQ, a sixth"], rows(data / "nq_qed_train.jsonl"))
+
+
+def apart(asked: list[Json], more: list[Json]) -> Task:
+    """Passages that stand alone: those asked about, and more."""
+    contexts = list(dict.fromkeys(row["context"] for row in more + asked))
     number = {context: n for n, context in enumerate(contexts)}
     questions = [(0, row["question"], [number[row["context"]]], row["context"]) for row in asked]
     return Task([[one] for one in contexts], [range(len(contexts))], questions, [""] * len(contexts), (1, 5, 20))
 
 
 CONTROLS = ("adapted", "the same training, itself read", "adapted, mean of two keys")
-TASKS: dict[str, Callable[[Path], Task]] = {"LoCoMo": locomo, "stories": stories, "SQuAD": squad}
+ALONE = ("SQuAD", "NQ")
+TASKS: dict[str, Callable[[Path], Task]] = {"LoCoMo": locomo, "stories": stories, "SQuAD": squad, "NQ": natural}
 
 
 def alone(encoder: Encoder, task: Task) -> Keys:
@@ -177,8 +188,10 @@ def main(data: Path, folder: Path, only: tuple[str, ...], out: Path) -> None:
     results, by_category, gained = (
         Runs(out / f"{name}.jsonl") for name in ("encoder", "encoder_categories", "encoder_gain")
     )
-    plain, adapted = load_encoder(), load_encoder(str((folder / "memory" / "adapt" / "encoder").resolve()))
-    memory, itself = (load_encoder(str((folder / name / "encoder").resolve())) for name in ("memory", "itself"))
+    memory, itself = (load_encoder(str((folder / name / "kept").resolve())) for name in ("memory", "itself"))
+    plain, adapted = load_encoder(BASE), without_memory(memory)
+    if adapted is None:
+        raise click.ClickException(f"{memory.name} has no adapter.")
     ways: dict[str, tuple[Encoder, Callable[[Encoder, Task], Keys]]] = {
         "MiniLM": (plain, alone),
         "adapted": (adapted, alone),
@@ -194,7 +207,7 @@ def main(data: Path, folder: Path, only: tuple[str, ...], out: Path) -> None:
         groups = [f"{place}/{question}" if task.whole else group for place, question, _, group in task.questions]
         values: dict[str, dict[int, list[float]]] = {}
         for way, (encoder, made) in ways.items():
-            if (made is titled and not any(task.titles)) or (made is not alone and name == "SQuAD"):
+            if (made is titled and not any(task.titles)) or (made is not alone and name in ALONE):
                 continue  # passages that stand alone have no past: memory's keys are the adapted ones, exactly
             values[way] = recalls(encoder, task, made(encoder, task))
             metrics: Json = {"n": len(task.questions)}

@@ -20,7 +20,8 @@ import click
 import numpy as np
 
 from followups import Canard, FollowUpQuestion, PersonalTurn, personal_turns
-from memptm.encoders.base import Encoder, Keys, Recurrent
+from memptm.encoders.base import Encoder, Keys, Past, Recurrent
+from memptm.encoders.sentence import DEFAULT
 from memptm.evaluation.metrics import bootstrap, f1
 from memptm.generation.generator import Generator
 from memptm.generation.reader import Reader
@@ -61,7 +62,7 @@ def ways(memory: Memory) -> dict[str, Callable[[Asked, str], Keys]]:
     encoder = memory.encoder
 
     def written(turns: int) -> Callable[[Asked, str], Keys]:
-        return lambda asked, question: encoder.encode_questions([before(encoder, asked.said, question, turns=turns)])
+        return lambda asked, question: encoder.encode_questions([before(encoder, asked.turns, question, turns=turns)])
 
     def mean(turns: int) -> Callable[[Asked, str], Keys]:
         return lambda asked, question: unit(written(0)(asked, question)) + unit(written(turns)(asked, question))
@@ -70,9 +71,18 @@ def ways(memory: Memory) -> dict[str, Callable[[Asked, str], Keys]]:
     for turns, name in ((1, "1 turn"), (2, "2 turns"), (3, "3 turns"), (TURNS, f"{TURNS} turns"), (ALL, "all turns")):
         found[f"{name} written before"] = written(turns)
         found[f"mean of alone and {name}"] = mean(turns)
-    kind = "the encoder's state" if isinstance(encoder, Recurrent) else f"mean of alone and {TURNS} turns"
-    found[f"session ({kind})"] = lambda asked, question: follow_up(memory, asked, question).queries
+    if isinstance(encoder, Recurrent):
+        found["the encoder's state"] = lambda asked, question: unit(encoder.ask(question, state(encoder, asked.turns)))
+    found["session"] = lambda asked, question: follow_up(memory, asked, question).queries
     return found
+
+
+def state(encoder: Recurrent, turns: Sequence[str]) -> Past | None:
+    """What the encoder keeps of what was said."""
+    past = None
+    for turn in turns:
+        _, past = encoder.read(turn, past)
+    return past
 
 
 def measure_keys(runs: Runs, memory: Memory, canard: Canard, name: str) -> None:
@@ -209,14 +219,14 @@ def measure_facts(runs: Runs, memory: Memory, data: Path, name: str) -> None:
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
 @click.option("--index", type=click.Path(path_type=Path), default=Path("runs/canard"), help="Made where absent.")
-@click.option("--encoder", default=None, help="An encoder's name or folder.")
+@click.option("--encoder", default=DEFAULT, help="An encoder's name or folder.")
 @click.option("--read", default=150, help="Questions that the reader is asked, a case.")
 @click.option("--write", default=0, help="Questions that the generator is asked, a way: some seconds each.")
-def main(data: Path, out: Path, index: Path, encoder: str | None, read: int, write: int) -> None:
+def main(data: Path, out: Path, index: Path, encoder: str, read: int, write: int) -> None:
     """Write OUT/followup_keys.jsonl, followups.jsonl, followup_facts.jsonl; what is there is not measured again."""
-    name = encoder or "default"
+    name = Path(encoder).name
     canard = Canard(data)
-    memory = canard.open_index(index / Path(name).name, encoder=encoder)
+    memory = canard.open_index(index / name, encoder=encoder)
     logs = {log: Runs(out / f"{log}.jsonl") for log in ("followup_keys", "followups", "followup_facts")}
     measure_keys(logs["followup_keys"], memory, canard, name)
     click.echo(logs["followup_keys"].table())

@@ -5,16 +5,20 @@ method "auto" costs on questions that one passage answers.
     --part open     both gold titles among the passages visited, against searches at as many passages; answer F1; time
     --part single   auto against the reader on held-out SQuAD
 
-A method must answer here, as HotpotQA asks: the null answer is left out. Intervals: a bootstrap over questions. What is
-there already is not measured again; answers are kept a question a line in --runs, so that a run goes on where it stopped.
+In the first two parts a method must answer, as HotpotQA asks: the null answer is left out. "System 1, each page once" is
+the trained System 1 without a walk: what training alone gives. The shipped reader, which all of them begin with, has read
+the gold paragraphs of hotpotqa_train and multihop_train in training, the sixth that System 1 has not seen among them; of
+hotpotqa_dev nothing was trained on. Intervals: a bootstrap over questions. What is there already is not measured again;
+answers are kept a question a line in --runs, so that a run goes on where it stopped.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -25,14 +29,15 @@ from held_out import rows
 from memptm.encoders import load_encoder
 from memptm.evaluation.hotpot import score
 from memptm.evaluation.metrics import bootstrap, exact_match, f1
-from memptm.generation.reader import Reader, marginalise
+from memptm.generation.reader import Reader, Reading, marginalise
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.memory.shelf import Shelf
 from memptm.pipeline import QA
 from memptm.reasoning.cogqa import CogQA
-from memptm.reasoning.conclude import Verdict, conclude
+from memptm.reasoning.conclude import BIAS, Verdict, conclude
 from memptm.reasoning.findings import Findings
+from memptm.reasoning.system1 import Look, System1
 from memptm.training.splits import held_out_passage
 from memptm.types import Answer, Document, Json, Passage
 from runs import RESULTS, Runs
@@ -42,7 +47,11 @@ ANSWERS = 50.0  # a bias that leaves the null answer nothing
 ONE_SHOT = 5  # passages that one-shot retrieval reads
 OPEN_AT = 10  # passages at which recall is compared
 METRICS = ("em", "f1", "support_em", "support_f1", "joint_em", "joint_f1")
-GIVEN = ("single-hop reader", "one-shot retrieval", "System 1", "System 1 + PageRank", "System 1 + System 2")
+GIVEN = (
+    "single-hop reader", "one-shot retrieval", "System 1, each page once",
+    "System 1", "System 1 + PageRank", "System 1 + System 2",
+)  # fmt: skip
+SUPPORTS = 0.5  # probability from which a sentence supports
 
 
 class Given:
@@ -60,18 +69,29 @@ class Given:
             ("single-hop reader", held.passages, None),
             ("one-shot retrieval", [hit.passage for hit in hits], self.reader.log_prior([hit.score for hit in hits])),
         ):
-            answer = self._read_once(row["question"], read, prior)
-            yield method, answer, {fact(e.passage, e.answer_span[0]) for e in answer.evidence[:1] if e.answer_span}
+            (reading,) = self.reader.read([row["question"]], [read])
+            answer = concluded(row["question"], read, prior, reading)
+            yield method, answer, {fact(e.passage, e.answer_span[0]) for e in answer.evidence[:2] if e.answer_span}
         cogqa = CogQA(held, self.reader, weights=self.weights)
+        if cogqa.systems[0] is not None:
+            yield "System 1, each page once", *self._pages(cogqa.systems[0], row["question"], held.passages)
         findings = cogqa.walk(row["question"])
         for method, answer in self._graphs(cogqa, findings):
             graph = answer.graph
             yield method, answer, {fact(passages[c.passage], c.start) for c in graph.support} if graph else set()
 
-    def _read_once(self, question: str, passages: Sequence[Passage], prior: list[float] | None) -> Answer:
-        (reading,) = self.reader.read([question], [passages])
-        log_prior = prior or [-float(np.log(len(passages)))] * len(passages)
-        return marginalise(question, passages, log_prior, reading, bias=ANSWERS, method="reader")
+    @staticmethod
+    def _pages(system1: System1, question: str, passages: Sequence[Passage]) -> tuple[Answer, set[tuple[str, int]]]:
+        sights = system1.look(question, [Look(passage, ()) for passage in passages])
+        spans = tuple(replace(span, passage=n) for n, sight in enumerate(sights) for span in sight.spans)
+        reading = Reading(spans, tuple(sight.log_mass for sight in sights))
+        facts = {
+            fact(passage, start)
+            for passage, sight in zip(passages, sights, strict=True)
+            for (start, _), p in zip(sight.sentences, sight.support, strict=True)
+            if p >= SUPPORTS
+        }
+        return concluded(question, passages, None, reading), facts
 
     @staticmethod
     def _graphs(cogqa: CogQA, findings: Findings) -> Iterator[tuple[str, Answer]]:
@@ -81,6 +101,23 @@ class Given:
         if cogqa.systems[1] is not None:
             verdict: Verdict = cogqa.systems[1].judge(findings)
             yield "System 1 + System 2", conclude(findings, verdict, bias=ANSWERS, trained=trained)
+
+
+def concluded(question: str, passages: Sequence[Passage], prior: list[float] | None, reading: Reading) -> Answer:
+    """The best answer, whatever the null's share."""
+    log_prior = prior or [-float(np.log(len(passages)))] * len(passages)
+    return marginalise(question, passages, log_prior, reading, bias=ANSWERS, method="reader")
+
+
+def label(cogqa: CogQA) -> str:
+    """Of its weights: "none", or their folder's name."""
+    return "none" if cogqa.weights is None else cogqa.weights.name
+
+
+def made_by(cogqa: CogQA) -> str:
+    """What answers depend on, for the names of files that keep them: weights, encoder, and the bias of the null."""
+    weights = b"" if cogqa.weights is None else (cogqa.weights / "system1.safetensors").read_bytes()
+    return hashlib.sha256(weights + f"{cogqa.memory.encoder.fingerprint} {BIAS}".encode()).hexdigest()[:8]
 
 
 def cached(path: Path, questions: Sequence[Json], make: Callable[[Json], Json]) -> list[Json]:
@@ -107,7 +144,8 @@ def interval(values: Sequence[float]) -> str:
 def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out: Path, only: str | None) -> None:
     """Write OUT/graph_given.jsonl."""
     made, results = Given(weights), Runs(out / "graph_given.jsonl")
-    weighted = "none" if CogQA(Shelf([], made.encoder), made.reader, weights=weights).weights is None else "trained"
+    empty = CogQA(Shelf([], made.encoder), made.reader, weights=weights)
+    weighted = label(empty)
 
     def ask(row: Json) -> Json:
         found: Json = {}
@@ -119,7 +157,7 @@ def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out
         if only not in (None, name):
             continue
         questions = limited(every, limit)
-        lines = cached(folder / f"given {weighted} {name.replace(',', '')}.jsonl", questions, ask)
+        lines = cached(folder / f"given {made_by(empty)} {name.replace(',', '')}.jsonl", questions, ask)
         for part in ("all", "bridge", "comparison"):
             chosen = [line for line, row in zip(lines, questions, strict=True) if part in ("all", kind(row))]
             for method in GIVEN:
@@ -131,9 +169,8 @@ def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out
     click.echo(results.table())
 
 
-def open_index(data: Path, folder: Path) -> Memory:
-    """Every paragraph of the test questions together with wiki2hop_corpus, each title once; made once."""
-    memory = Memory.open(folder, create=True)
+def open_texts(data: Path) -> dict[str, str]:
+    """Title → text: every paragraph of the test questions together with wiki2hop_corpus, each title once."""
     texts: dict[str, str] = {}
     for questions in test_sets(data).values():
         for row in questions:
@@ -141,62 +178,72 @@ def open_index(data: Path, folder: Path) -> Memory:
                 texts.setdefault(passage.title, passage.text)
     for row in rows(data / "wiki2hop_corpus.jsonl"):
         texts.setdefault(row["title"], row["text"])
-    memory.add([Document(id=title, title=title, text=text) for title, text in texts.items()])
+    return texts
+
+
+def stands_in(row: Json, texts: dict[str, str]) -> bool:
+    """Whether all gold titles are there, with the row's own text where the row has one."""
+    own = {one.title: one.text for one in paragraphs(row)}
+    return all(title in texts and own.get(title, texts[title]) == texts[title] for title, _ in row["supporting_facts"])
+
+
+def open_index(data: Path, folder: Path) -> Memory:
+    """The texts of ``open_texts``; made once."""
+    memory = Memory.open(folder, create=True)
+    memory.add([Document(id=title, title=title, text=text) for title, text in open_texts(data).items()])
     return memory
 
 
 def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, out: Path) -> None:
     """Write OUT/graph_open.jsonl: of questions whose gold titles are all in the index."""
     memory, reader, results = open_index(data, folder / "index"), Reader.load(), Runs(out / "graph_open.jsonl")
-    titles = {document.title for document in memory.documents()}
+    texts = open_texts(data)
     cogqa = CogQA(memory, reader, weights=weights, nodes=OPEN_AT)
-    named = "none" if cogqa.weights is None else "trained"
+    named = label(cogqa)
 
     def ask(row: Json) -> Json:
         gold = {title for title, _ in row["supporting_facts"]}
         found: Json = {}
+        began = time.perf_counter()
+        findings = cogqa.walk(row["question"])
+        verdict = cogqa.systems[1].judge(findings) if cogqa.systems[1] and findings.places else None
+        answer = conclude(findings, verdict, bias=ANSWERS, trained=cogqa.systems[0] is not None)
+        seen = {place.passage.title for place in findings.places}
+        read = len({(place.passage.document, place.passage.id) for place in findings.places})
+        found["graph"] = _open_line(answer, row, seen, gold, began, read) | {"nodes": len(findings.pages)}
         for mode in SEARCHES:
             began = time.perf_counter()
-            hits = memory.search(row["question"], k=OPEN_AT, mode=mode)
+            hits = memory.search(row["question"], k=max(OPEN_AT, read), mode=mode)
             prior = reader.log_prior([hit.similarity if mode == "lexical" else hit.score for hit in hits])
-            answer = reader.answer(row["question"], [hit.passage for hit in hits], prior)
-            found[mode] = _open_line(answer, row, {hit.passage.title for hit in hits}, gold, began, len(hits))
-        began = time.perf_counter()
-        answer = cogqa.answer(row["question"])
-        graph = answer.graph
-        pages = graph.pages if graph else ()
-        seen = {memory_title(one) for page in pages for one in page.passages}
-        found["graph"] = _open_line(answer, row, seen, gold, began, len(pages))
+            passages = [hit.passage for hit in hits]
+            (reading,) = reader.read([row["question"]], [passages])
+            answer = concluded(row["question"], passages, prior, reading)
+            found[mode] = _open_line(answer, row, {one.title for one in passages}, gold, began, len(hits))
         return found
 
     for name, every in test_sets(data).items():
         if name == "hotpotqa_dev, both gold there":  # a part of the other
             continue
-        questions = [row for row in every if {title for title, _ in row["supporting_facts"]} <= titles]
-        questions = limited(questions, limit)
-        lines = cached(folder / f"open {named} {name.replace(',', '')}.jsonl", questions, ask)
+        questions = limited([row for row in every if stands_in(row, texts)], limit)
+        lines = cached(folder / f"open {made_by(cogqa)} {name.replace(',', '')}.jsonl", questions, ask)
         for method in (*SEARCHES, "graph"):
-            settings = {"set": name, "weights": named, "method": method, "passages": OPEN_AT, "limit": limit}
+            settings = {"set": name, "weights": named, "method": method, "limit": limit}
             if lines and not results.done(settings):
                 some = [line[method] for line in lines]
                 metrics: Json = {"n": len(some)}
                 metrics |= {key: interval([one[key] for one in some]) for key in ("both gold", "em", "f1")}
-                metrics["nodes"] = round(float(np.mean([one["nodes"] for one in some])), 1)
+                for count in ("passages", "nodes"):
+                    if count in some[0]:
+                        metrics[count] = round(float(np.mean([one[count] for one in some])), 1)
                 metrics["seconds"] = round(float(np.median([one["seconds"] for one in some])), 2)
                 results.append(settings, 0, metrics)
     click.echo(results.table())
 
 
-def memory_title(passage: str) -> str:
-    """The title of a passage of the open index, whose documents go by their titles: "Title" or "Title#2"."""
-    head, _, number = passage.rpartition("#")
-    return head if head and number.isdigit() else passage
-
-
-def _open_line(answer: Answer, row: Json, seen: set[str], gold: set[str], began: float, nodes: int) -> Json:
+def _open_line(answer: Answer, row: Json, seen: set[str], gold: set[str], began: float, read: int) -> Json:
     return {
         "both gold": float(gold <= seen), "em": exact_match(answer.text, answers(row)), "f1": f1(answer.text, answers(row)),
-        "nodes": nodes, "seconds": time.perf_counter() - began, "said": answer.text,
+        "passages": read, "seconds": time.perf_counter() - began, "said": answer.text,
     }  # fmt: skip
 
 
@@ -221,7 +268,8 @@ def single(data: Path, folder: Path, limit: int | None, out: Path) -> None:
 
     for qa in methods.values():
         qa(questions[0]["question"])  # loads the models, which is no question's time
-    lines = cached(folder / "single.jsonl", questions, ask)
+    cogqa = CogQA(memory, Reader.load())
+    lines = cached(folder / f"single {made_by(cogqa)}.jsonl", questions, ask)
     results = Runs(out / "graph_single.jsonl")
     base = float(np.mean([line["reader"]["seconds"] for line in lines]))
     for name in methods:
@@ -233,7 +281,8 @@ def single(data: Path, folder: Path, limit: int | None, out: Path) -> None:
             "EM lost": interval(lost), "takes the graph %": round(100 * float(np.mean([one["graph"] for one in some])), 1),
             "seconds": round(spent, 2), "times the reader": round(spent / base, 2),
         }  # fmt: skip
-        results.append({"method": name, "limit": limit}, 0, metrics)
+        if not results.done({"method": name, "weights": label(cogqa), "limit": limit}):
+            results.append({"method": name, "weights": label(cogqa), "limit": limit}, 0, metrics)
     click.echo(results.table())
 
 

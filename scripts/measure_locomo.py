@@ -18,6 +18,7 @@ import click
 
 import locomo
 from memptm.documents import times
+from memptm.encoders.sentence import DEFAULT
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.pipeline import QA
@@ -73,14 +74,14 @@ def truncated(data: Path, asked: Sequence[Json]) -> list[Answer]:
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
 @click.option("--index", type=click.Path(path_type=Path), default=Path("runs/locomo"), help="Made where absent.")
-@click.option("--encoder", default=None, help="An encoder's name or folder.")
+@click.option("--encoder", default=DEFAULT, help="An encoder's name or folder.")
 @click.option("--method", default="reader")
 @click.option("-k", default=10, help="Turns to read.")
-@click.option("--limit", default=150, help="Questions to answer; 0 is all 998. Recall is of all that have evidence.")
-def main(data: Path, out: Path, index: Path, encoder: str | None, method: str, k: int, limit: int) -> None:
+@click.option("--limit", default=400, help="Questions to answer; 0 is all 998. Recall is of all that have evidence.")
+def main(data: Path, out: Path, index: Path, encoder: str, method: str, k: int, limit: int) -> None:
     """Write OUT/locomo_recall.jsonl and OUT/locomo.jsonl; what is there already is not measured again."""
-    name = encoder or "default"
-    folder = index / Path(name).name
+    name = Path(encoder).name
+    folder = index / name
     memory, plain = (
         locomo.open_index(data, folder / "turns", encoder=encoder),
         plain_index(data, folder / "plain", encoder),

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from held_out import is_right, open_index, reading_sets, recalls, rows, scores
+from memptm.encoders.sentence import DEFAULT
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.pipeline import QA
@@ -25,7 +26,8 @@ MODES: tuple[Mode, ...] = ("dense", "lexical", "hybrid")
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS)
 @click.option("--methods", default="reader,generate")
-@click.option("--index", type=click.Path(path_type=Path), default=Path("runs/open/index"), help="Made where absent.")
+@click.option("--index", type=click.Path(path_type=Path), default=Path("runs/open-default"), help="Made where absent.")
+@click.option("--encoder", default=DEFAULT, help="The index's, by name or folder.")
 @click.option(
     "--learned",
     type=click.Path(exists=True, path_type=Path),
@@ -33,18 +35,28 @@ MODES: tuple[Mode, ...] = ("dense", "lexical", "hybrid")
 )
 @click.option("--search", "searches", default="default", help="Of: default, by words, learned.")
 @click.option("--limit", default=150, help="Questions for the generator, which is slow; 0 asks all.")
-def main(data: Path, out: Path, methods: str, index: Path, learned: Path | None, searches: str, limit: int) -> None:
+def main(
+    data: Path,
+    out: Path,
+    methods: str,
+    index: Path,
+    encoder: str,
+    learned: Path | None,
+    searches: str,
+    limit: int,
+) -> None:
     """Write OUT/search_modes.jsonl and OUT/open.jsonl."""
-    memory = open_index(data, index)
+    memory = open_index(data, index, encoder=encoder)
     indexed = {row["context"] for row in rows(data / "squad_subset.jsonl")}
     questions = [row for row in reading_sets(data)["SQuAD, a sixth"] if row["context"] in indexed]
     runs = Runs(out / "search_modes.jsonl")
     for mode in MODES:
-        if runs.done({"mode": mode, "passages": len(memory)}):
+        settings = {"encoder": Path(encoder).name, "mode": mode, "passages": len(memory)}
+        if runs.done(settings):
             continue
         metrics = recalls(memory, questions, mode, lambda hit, row: is_right(hit.passage.text, row))
         click.echo(f"{mode}: {metrics}")
-        runs.append({"mode": mode, "passages": len(memory)}, 0, metrics)
+        runs.append(settings, 0, metrics)
     answered = Runs(out / "open.jsonl")
     for search in searches.split(","):
         asked_of = Memory.open(learned) if search == "learned" and learned else memory
@@ -56,7 +68,9 @@ def main(data: Path, out: Path, methods: str, index: Path, learned: Path | None,
             spent = 1000 * (time.perf_counter() - began) / len(asked)
             metrics = {**scores([answer.text for answer in answers], asked), "ms a question": round(spent, 1)}
             click.echo(f"{search}, {method}: {metrics}")
-            answered.append({"method": method, "k": 5, "search": search}, 0, metrics)
+            name = f"learned from {Path(encoder).name}" if search == "learned" else Path(encoder).name
+            way = "by words" if search == "by words" else "default"
+            answered.append({"encoder": name, "method": method, "k": 5, "search": way}, 0, metrics)
 
 
 if __name__ == "__main__":

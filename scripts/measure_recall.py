@@ -23,7 +23,7 @@ import click
 from long_data import Asked, measured
 from memptm.encoders import load_encoder
 from memptm.evaluation.metrics import bootstrap, exact_match, f1
-from memptm.generation.reader import Reader
+from memptm.generation.reader import Reader, Reading, marginalise
 from memptm.generation.recall import choose, read_chosen, room, tokens_of
 from memptm.generation.untrained import EmbeddingJudge, LexicalJudge, load_judge
 from memptm.generation.whole import passage_of
@@ -37,7 +37,9 @@ from runs import RESULTS, Runs
 
 WINDOWS = (256, 512)
 Spans = list[tuple[int, int]]
-Method = Callable[[LongExample], tuple[str | None, Spans]]  # the answer, and the characters that were read
+Method = Callable[
+    [LongExample], tuple[str | None, Callable[[], Spans]]
+]  # the answer, and the characters that were read
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class First:
         *,
         progress: Progress = silent,  # noqa: ARG002
     ) -> list[float]:
-        return [1 / (n + 2) for n in blocks]
+        return [0.5] * len(blocks)  # of equal ones the earlier enters
 
     def fine(self, blocks: Sequence[int]) -> list[float]:
         return self.coarse(blocks)
@@ -68,14 +70,14 @@ def top(judge: Judge) -> MemRecall:
 def through(reader: Reader, make: Callable[[], MemRecall]) -> Method:
     """Read what a MemRecall chooses; it is made anew for each question, so that none gains from the one before."""
 
-    def read(example: LongExample) -> tuple[str | None, Spans]:
+    def read(example: LongExample) -> tuple[str | None, Callable[[], Spans]]:
         passage = passage_of(Document(text=example.text))
         window = room(reader, example.question, [passage])
         tokenizer = reader.windower.tokenizer
         chosen = choose(example.question, [passage], make(), tokenizer=tokenizer, window=window)
         answer = read_chosen(reader, example.question, chosen, bias=reader.config.read_bias)
         said = answer.answers[0].text if answer.answers else None
-        return said, [(block.start, block.end) for block in chosen.blocks]
+        return said, lambda: [(block.start, block.end) for block in chosen.blocks]
 
     return read
 
@@ -83,16 +85,20 @@ def through(reader: Reader, make: Callable[[], MemRecall]) -> Method:
 def sliding(reader: Reader) -> Method:
     """Every window of the text; the one that holds the best span is what was read."""
 
-    def read(example: LongExample) -> tuple[str | None, Spans]:
-        reading = reader.read([example.question], [[passage_of(Document(text=example.text))]])[0]
+    def read(example: LongExample) -> tuple[str | None, Callable[[], Spans]]:
+        passage = passage_of(Document(text=example.text))
+        reading = reader.read([example.question], [[passage]])[0]
+        answer = marginalise(example.question, [passage], [0.0], reading, bias=reader.config.read_bias, method="reader")
+        said = answer.answers[0].text if answer.answers else None
+        return said, lambda: around(example, reading)
+
+    def around(example: LongExample, reading: Reading) -> Spans:
         best = max(reading.spans, key=lambda span: span.log_odds, default=None)
-        if best is None:
-            return None, []
-        for window in reader.windower.windows([example.question], [""], [example.text]):
-            if best.start in window.offsets[window.owned][:, 0]:
+        for window in reader.windower.windows([example.question], [""], [example.text]) if best else []:
+            if best and best.start in window.offsets[window.owned][:, 0]:
                 places = window.offsets[window.body]
-                return example.text[best.start : best.end], [(int(places[0, 0]), int(places[-1, 1]))]
-        return None, []
+                return [(int(places[0, 0]), int(places[-1, 1]))]
+        return []
 
     return read
 
@@ -147,7 +153,7 @@ def measure(method: Method, asked: Sequence[Asked], reader: Reader) -> tuple[Jso
         if example.text not in cut:
             blocks = split_blocks(example.text, tokens_of(reader.windower.tokenizer))
             cut = {example.text: [(block.start, block.end) for block in blocks]}
-        both = support(read, example, cut[example.text])
+        both = support(read(), example, cut[example.text])
         support_f1.append(both[0])
         support_recall.append(both[1])
     named = {"EM": em, "F1": overlap, "support F1": support_f1, "support recall": support_recall}

@@ -37,7 +37,9 @@ def main(data: Path, passages: int, rounds: int, out: Path) -> None:
     questions = [row["question"] for row in rows(data / "squad_subset.jsonl")[:200]]
     plain = SentenceTransformer(str(resolve(BASE)))
     plain.encode(texts[:32])
-    Memory.open(Path(tempfile.mkdtemp()) / "warm", create=True).add([Document(text=text) for text in texts[:32]])
+    Memory.open(Path(tempfile.mkdtemp()) / "warm", create=True, encoder=BASE).add(
+        [Document(text=text) for text in texts[:32]]
+    )
     runs = Runs(out / "speed.jsonl")
     for number in range(rounds):
         began = time.perf_counter()
@@ -45,7 +47,7 @@ def main(data: Path, passages: int, rounds: int, out: Path) -> None:
         index = faiss.IndexFlatIP(keys.shape[1])
         index.add(keys)
         floor = time.perf_counter() - began
-        memory = Memory.open(Path(tempfile.mkdtemp()) / "index", create=True)
+        memory = Memory.open(Path(tempfile.mkdtemp()) / "index", create=True, encoder=BASE)
         began = time.perf_counter()
         memory.add([Document(text=text) for text in texts])
         ours = time.perf_counter() - began

@@ -134,12 +134,20 @@ def test_an_empty_text_in_hand_has_no_answer(text: str) -> None:
     assert QA().read(WHO, text).text is None
 
 
-@pytest.mark.parametrize("question", ["", " \t\n", "w" * (MAX_QUESTION + 1)])
+@pytest.mark.parametrize("question", ["", " \t\n", "\0", "w" * (MAX_QUESTION + 1)])
 def test_an_empty_or_overlong_question_is_refused_before_anything_is_loaded(question: str, index: Path) -> None:
     qa = QA(Memory.open(index), reader="no-such-reader")
     for ask in (lambda: qa(question), lambda: qa.batch([WHO, question]), lambda: qa.read(question, "text")):
         with pytest.raises(InputError, match="question"):
             ask()
+
+
+def test_what_is_no_text_in_a_question_is_replaced(qa: QA) -> None:
+    question = WHO.replace("?", "\udce9?")
+    for answer in (qa(question), *qa.batch([question]), qa.read(question, "Ada Trent built the lighthouse.")):
+        assert answer.question == question.replace("\udce9", "\ufffd")
+        assert answer.text is not None
+        assert "Ada Trent" in answer.text
 
 
 def test_other_mistakes_are_refused(qa: QA) -> None:
@@ -325,7 +333,13 @@ def test_an_answer_such_as_yesterday_carries_the_date_it_meant(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("text", "metadata"),
-    [(None, {"time": "2023-05-08"}), ("in May", {"time": "2023-05-08"}), ("yesterday", {}), ("yesterday", {"time": 5})],
+    [
+        (None, {"time": "2023-05-08"}),
+        ("in May", {"time": "2023-05-08"}),
+        ("yesterday", {}),
+        ("yesterday", {"time": 5}),
+        ("yesterday", {"time": "2023-05-07 approx"}),
+    ],
 )
 def test_other_answers_are_left_as_they_are(text: str | None, metadata: dict[str, object]) -> None:
     passage = Passage(id="p", document="p", text="It was yesterday.", start=0, end=17, metadata=metadata)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import time
@@ -18,6 +19,7 @@ from memptm.errors import InputError
 from memptm.memory.conversation import Conversation, Said
 from memptm.memory.encode import unit
 from memptm.session import KEPT, TURN_WORDS, Exchange, Session, leans_on_what_was_said, with_turns
+from tests.encoders.tiny_recurrent import recurrent
 from tests.memory.toy import Toy
 
 TEXTS = (
@@ -196,6 +198,100 @@ def test_a_damaged_file_costs_the_session_and_is_kept_aside(memory, file, damage
     assert file.with_name("chat.session.damaged").read_bytes() == broken
 
 
+def rewritten(file, change):
+    """Change the header of a session's file."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(file, framework="pt") as opened:
+        header = json.loads(opened.metadata()["memptm.session"])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    change(header)
+    save_file(tensors, file, {"memptm.session": json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("asked", "3"),
+        ("asked", None),
+        ("asked", -1),
+        ("asked", True),
+        ("index", 5),
+        ("encoder", None),
+        ("fingerprint", []),
+        ("format", "1"),
+        ("format", float("inf")),
+        ("conversation", 5),
+        ("conversation", " "),
+        ("exchanges", {}),
+        ("exchanges", ["who"]),
+        ("exchanges", [{"question": None, "answer": None, "time": ""}]),
+        ("exchanges", [{"question": "Who?", "answer": 5, "time": ""}]),
+        ("exchanges", [{"question": "Who?", "answer": None, "time": 2023}]),
+    ],
+)
+def test_a_header_of_other_kinds_costs_the_session_alone(memory, file, field, value):
+    Session.open(memory, file).add("Who?", said("", "Ada"))
+    rewritten(file, lambda header: header.update({field: value}))
+    with pytest.warns(UserWarning, match="is damaged"):
+        session = Session.open(memory, file)
+    session.follow_up("And it?")
+    session.add("And it?", said("", "Bo"))
+    assert Session.open(memory, file).asked == 1
+
+
+def test_a_damaged_state_costs_the_session_alone(tmp_path, file):
+    from safetensors.torch import load_file
+
+    encoder = recurrent(tmp_path / "encoder")
+    memory = made(tmp_path / "recurrent", encoder)
+    Session.open(memory, file).add("Who?", said("", "Ada"))
+    saved = load_file(file)
+    file.write_bytes(
+        file.read_bytes().replace(saved["lengths"].numpy().tobytes(), torch.tensor([7, 900]).numpy().tobytes())
+    )
+    with pytest.warns(UserWarning, match="is damaged"):
+        session = Session.open(memory, file)
+    session.follow_up("And it?")
+
+
+def test_an_encoder_without_a_state_costs_none(tmp_path, file):
+    """As one whose questions have weights of their own: the same keys, and nothing that reads."""
+    memory = made(tmp_path / "recurrent", Remembers())
+    Session.open(memory, file).add("Who built the lighthouse?", said("", "Ada Trent"))
+    Session.open(Memory.open(memory.path, encoder=Toy()), file).add("And the fern?", said("", None))
+    past = None
+    for turn in ("Who built the lighthouse?", "Ada Trent", "And the fern?"):
+        _, past = memory.encoder.read(turn, past)
+    expected = unit(memory.encoder.ask("Who built the mill?", past))
+    found = Session.open(memory, file).follow_up("Who built the mill?").queries
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_each_session_has_a_conversation_of_its_own_and_keeps_it(memory, file, tmp_path):
+    sessions = [
+        Session(memory),
+        Session(memory),
+        Session.open(memory, file),
+        Session.open(memory, tmp_path / file.name),
+    ]
+    names = [session.conversation for session in sessions]
+    assert len(set(names)) == 4
+    assert all(name.startswith("chat-") for name in names)
+    sessions[2].save()
+    assert Session.open(memory, file).conversation == names[2]
+    rewritten(file, lambda header: header.update(format=1) or header.pop("conversation"))
+    assert Session.open(memory, file).conversation == "chat"
+
+
+def test_what_is_no_text_is_replaced_in_what_was_said(memory, file):
+    session = Session.open(memory, file)
+    session.add("Who sat in the caf\udce9?", said("", "Ada\0"))
+    assert session.exchanges[0].turns == ["Who sat in the caf\ufffd?", "Ada"]
+    assert Session.open(memory, file).exchanges == session.exchanges
+
+
 def test_a_session_of_another_index_is_an_error_that_names_both_and_stays(memory, file, tmp_path):
     Session.open(memory, file).add("Who?", said("", "Ada"))
     kept = file.read_bytes()
@@ -231,7 +327,7 @@ def test_what_is_no_session_is_refused_and_left_alone(memory, tmp_path):
 
 def test_a_newer_format_is_refused_and_left_alone(memory, file):
     Session.open(memory, file).add("Who?", said("", "Ada"))
-    newer = file.read_bytes().replace(rb"\"format\": 1", rb"\"format\": 9")
+    newer = file.read_bytes().replace(rb"\"format\": 2", rb"\"format\": 9")
     file.write_bytes(newer)
     with pytest.raises(InputError, match="format 9"):
         Session.open(memory, file)

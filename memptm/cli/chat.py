@@ -29,7 +29,7 @@ from memptm.cli.commands import (
 from memptm.cli.group import Command, index_option
 from memptm.cli.safe import one_line
 from memptm.errors import InputError, MemptmError
-from memptm.pipeline import QA, STREAMED
+from memptm.pipeline import QA, STREAMED, check_question
 
 if TYPE_CHECKING:
     from memptm.memory.conversation import Conversation
@@ -87,8 +87,7 @@ def chat(
         to_sql(where)  # a filter that cannot be read is no use in any question
     qa = qa_of(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=False)
     session = _session(qa, file)
-    name = file.stem if file is not None else "chat"
-    talk = Chat(qa=qa, session=session, name=name, k=k, where=where, remembers=remember)
+    talk = Chat(qa=qa, session=session, k=k, where=where, remembers=remember)
     if _on_a_terminal():
         _warm(qa)
     with _interrupts() as interrupted:
@@ -122,7 +121,6 @@ class Chat:
 
     qa: QA
     session: Session
-    name: str
     k: int
     where: str | None
     remembers: bool
@@ -134,7 +132,7 @@ class Chat:
         """The conversation in the index."""
         from memptm.memory.conversation import Conversation
 
-        return Conversation(self.session.memory, self.name)
+        return Conversation(self.session.memory, self.session.conversation)
 
     def run(self, lines: Iterator[str], interrupted: list[int]) -> None:
         """Take a line after the other to the end; what goes wrong with one ends that one alone."""
@@ -173,6 +171,7 @@ class Chat:
         """Answer a question, with its evidence."""
         streamed = self.qa.method in STREAMED and sys.stdout.isatty()
         told = render.stream if streamed else None
+        question = check_question(question)
         self.answer = self.qa(question, k=self.k, where=self.where, stream=told, session=self.session)
         render.answer(self.answer, streamed=streamed, most=1)
         if self.remembers:
@@ -186,6 +185,7 @@ class Chat:
 
     def keep(self, text: str) -> None:
         """Write a statement to the index."""
+        self.session.save()  # it alone knows the conversation's name
         self.said.append(self.talk.remember(text, speaker=YOU))
         render.line(f"Remembered as {self.said[-1]}.")
 
@@ -273,6 +273,8 @@ COMMANDS = {
 
 def _lines(session: Session) -> Iterator[str]:
     """Lines to take: typed at a prompt, with the session's questions in reach of the arrow keys, or piped."""
+    with contextlib.suppress(AttributeError):  # a caller's buffer holds text
+        sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
     if not _on_a_terminal():
         return iter(sys.stdin)
     with contextlib.suppress(ImportError):  # not on every platform

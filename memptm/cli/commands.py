@@ -120,7 +120,7 @@ def search(
     question: str, index: Path, k: int, mode: Mode, where: str | None, encoder: str | None, as_json: bool
 ) -> Result:
     """Show the passages nearest to QUESTION."""
-    check_question(question)
+    question = check_question(question)
     from memptm.memory.memory import Memory
 
     memory = Memory.open(index, encoder=encoder)
@@ -169,7 +169,7 @@ def query(
     as_json: bool,
 ) -> Result:
     """Answer QUESTION from the index, with the passages that say so."""
-    check_question(question)
+    question = check_question(question)
     graphs.check(method, budget, show_graph)
     if tokens is not None and method in SPANS:
         raise InputError("--tokens changes what a generator writes. Give --method generate with it.")

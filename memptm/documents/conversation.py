@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,9 +10,10 @@ from typing import Any
 
 from memptm.documents.draft import one_line
 from memptm.documents.times import WRITTEN, fields, iso
-from memptm.types import Block, Document
+from memptm.types import Block, Document, Passage
 
 _TURN = re.compile(r"(?P<speaker>[^\s:\[\](){}<>=/][^:\[\](){}<>=/]{0,39}):[ \t]+(?P<text>\S.*)")
+OTHERS = 0.05  # what a turn counts where the question names another speaker; 1 to 0.03 were tried on LoCoMo
 _DATE = re.compile(r"(?:(?:date|time)\s*:)?\s*(?P<time>\S.*)", re.IGNORECASE)
 
 
@@ -68,6 +70,17 @@ def without_time(turns: Sequence[Turn]) -> str:
         f"{count} no date that can be read ({odd[0].time[:40]!r}, turn {odd[0].id}); kept as text ({WRITTEN}), "
         "and filters on time pass over them"
     )
+
+
+def log_weights(question: str, passages: Sequence[Passage]) -> list[float]:
+    """Log of what each passage counts for a question that names speakers: what others said tells little of these.
+
+    "What did Ann paint?" is not answered by what Bo says of his own pictures. 0 for all where no speaker is named.
+    """
+    speakers = {str(passage.metadata.get("speaker", "")) for passage in passages} - {""}
+    named = {one for one in speakers if re.search(rf"\b{re.escape(one.split()[0])}\b", question, re.IGNORECASE)}
+    others = speakers - named if named else set()
+    return [math.log(OTHERS) if passage.metadata.get("speaker") in others else 0.0 for passage in passages]
 
 
 def read(text: str, *, name: str) -> list[Turn] | None:

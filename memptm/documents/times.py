@@ -75,25 +75,33 @@ def day(one: date) -> str:
 def resolve(text: str, said: str) -> When | None:
     """The first relative date in ``text`` ("yesterday", "two weeks ago"), as it was meant at ``said`` (ISO 8601).
 
-    None where there is none, or where ``said`` leaves the day open. Vague ones ("a few days ago", "on Friday") are left.
+    None where there is none, or where ``said`` is no such time or leaves the day open. Vague ones ("a few days ago", "on
+    Friday") are left.
     """
     found = _RELATIVE.search(text)
     if found is None or not _PLAIN_DATE.match(said):
         return None
     unit = (found["named"] or found["back"] or found["ahead"] or "day").lower()
-    base = datetime.fromisoformat(said).replace(tzinfo=None)
-    if unit == "weekend":
-        weeks = {"last": -1, "this": 0, "next": 1}[found[0].split()[0].lower()]
-        saturday = base.date() + timedelta(days=5 - base.weekday(), weeks=weeks)
-        return When(found[0], *_written(saturday, unit))
-    shifted = _shifted(found[0], base)
-    return None if shifted is None else When(found[0], *_written(shifted.date(), unit))
+    try:
+        base = datetime.fromisoformat(said).replace(tzinfo=None)
+        return _resolved(found[0], unit, base)
+    except (ValueError, OverflowError):  # metadata may hold anything, and before the year 1 there is no date
+        return None
 
 
 def meant(text: str, metadata: Mapping[str, Any]) -> When | None:
     """``resolve`` for words of a passage with this metadata."""
     said = metadata.get(TIME)
     return resolve(text, said) if isinstance(said, str) else None
+
+
+def _resolved(said: str, unit: str, base: datetime) -> When | None:
+    if unit == "weekend":
+        weeks = {"last": -1, "this": 0, "next": 1}[said.split()[0].lower()]
+        saturday = base.date() + timedelta(days=5 - base.weekday(), weeks=weeks)
+        return When(said, *_written(saturday, unit))
+    shifted = _shifted(said, base)
+    return None if shifted is None else When(said, *_written(shifted.date(), unit))
 
 
 def _written(one: date, unit: str) -> tuple[str, str]:

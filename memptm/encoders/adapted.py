@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,8 +136,8 @@ def without_memory(encoder: Encoder) -> BertEncoder | None:
     return alone if isinstance(alone, BertEncoder) else None
 
 
-def together(base: str, *paths: Path) -> str:
-    """A fingerprint of the base's and of these files.
+def together(base: str, *paths: Path, settings: Mapping[str, int] | None = None) -> str:
+    """A fingerprint of the base's, of these files, and of settings that change keys.
 
     Raises:
         ModelMissing: one is not there.
@@ -147,6 +148,8 @@ def together(base: str, *paths: Path) -> str:
             digest.update(path.read_bytes())
         except OSError as error:
             raise ModelMissing(f"{path} cannot be read ({error.strerror}). Train the encoder again.") from error
+    if settings is not None:
+        digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,8 @@ CHUNK = 4096  # tokens that go through the layers together
 class RecurrentEncoder:
     """A BERT encoder, adapted or as it comes, whose layers also read the passages before (SEEDS: the heart of memptm).
 
-    A text without a past has exactly the key that the encoder alone gives it.
+    A text without a past has exactly the key that the encoder alone gives it in the same arithmetic; ``encode_documents`` reads
+    short passages, too, in that of many (SHORT in sentence.py).
 
     Attributes:
         alone: the encoder without its memory. reach: how many passages back a key can depend on any.
@@ -49,9 +51,10 @@ class RecurrentEncoder:
         self.alone: BertEncoder = AdaptedEncoder(name, folder) if adapted else base_of(name, settings)
         self.name, self._folder = name, folder
         self.dimension, self.max_tokens = self.alone.dimension, self.alone.max_tokens
-        self.fingerprint = together(self.alone.fingerprint, folder / MEMORY)
         self.only_conversations = bool(settings.get("only_conversations", False))
         self._sizes = sizes_of(name, settings)
+        changing = asdict(self._sizes) | {"only_conversations": self.only_conversations}
+        self.fingerprint = together(self.alone.fingerprint, folder / MEMORY, settings=changing)
         self.reach = self._sizes.passages * min(self._sizes.layers, self.alone.layers)
         self._models: dict[bool, RecurrentBert] = {}
 
@@ -102,8 +105,10 @@ class RecurrentEncoder:
         """What ``Past.tensors`` gave.
 
         Raises:
-            ValueError: it is another encoder's.
+            ValueError: it is another encoder's, or damaged.
         """
+        import torch
+
         from memptm.encoders.recurrent_bert import Past
 
         model = self.model(bulk=False)
@@ -112,6 +117,13 @@ class RecurrentEncoder:
         shape = (len(memories), 2, memories[0].heads, self.dimension // memories[0].heads)
         if states is None or lengths is None or states.ndim != 5 or (*states.shape[:2], *states.shape[3:]) != shape:
             raise ValueError(f"the state is not one of {self.name}")
+        if not states.is_floating_point() or not bool(states.isfinite().all()):
+            raise ValueError("the state holds what is no number")
+        if lengths.dtype != torch.int64 or lengths.ndim != 1 or len(lengths) > self._sizes.passages:
+            raise ValueError("the state's passages cannot be told apart")
+        counts = lengths.tolist()
+        if min(counts, default=0) < 0 or sum(counts) != states.shape[2]:
+            raise ValueError("the lengths of the state's passages do not fit it")
         return Past(states, lengths)
 
     def _one(self, text: str, past: Past | None, *, kind: str) -> tuple[Keys, Past | None]:

@@ -39,8 +39,8 @@ class Past:
     lengths: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
-        """To be kept in a file."""
-        return {"states": self.states.contiguous(), "lengths": self.lengths}
+        """To be kept in a file, in float32: another process may compute in another arithmetic."""
+        return {"states": self.states.float().contiguous(), "lengths": self.lengths}
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,12 @@ class RecurrentBert(nn.Module):
         self, layer: Layer | Int8Layer, hidden: list[Tensor], layout: _Layout, number: int
     ) -> tuple[Tensor, list[Tensor]]:
         """Keys and values of all slots, (2, slots, heads, d_head), without gradient; and each bucket's (b, t, 3, heads, d_head)."""
-        carried = [past.states[number] for past in layout.pasts_before]
         own = []
         for states in hidden:
             part = layer.project(states)
             own.append(part.clone() if isinstance(layer, Int8Layer) else part)  # the next call writes over it
         slots = [part.detach()[:, :, 1:].permute(2, 0, 1, 3, 4).flatten(1, 2) for part in own]
+        carried = [past.states[number].to(slots[0].dtype) for past in layout.pasts_before]
         return torch.cat([*carried, *slots], dim=1), own
 
 
@@ -208,7 +208,7 @@ class _Layout:
             last = spans[-self.back :] if self.back else []
             places = torch.tensor([n for start, length in last for n in range(start, start + length)], dtype=torch.long)
             states = torch.stack([layer[:, places] for layer in kept])
-            found.append(Past(states, torch.tensor([length for _, length in last])))
+            found.append(Past(states, torch.tensor([length for _, length in last], dtype=torch.long)))
         return found
 
 

@@ -86,6 +86,14 @@ def keyed(encoder: Encoder) -> Encoder:
     return encoder.passages if isinstance(encoder, TwoSidedEncoder) else encoder
 
 
+def memory_left(encoder: Encoder) -> str:
+    """What to say where an encoder is made of ``encoder`` without a memory: "" if that had none, either."""
+    keys = keyed(encoder)
+    if without_memory(keys) in (keys, None):
+        return ""
+    return f"The memory of {keys.name} is not carried over: the new encoder reads each passage by itself."
+
+
 def one_side(encoder: Encoder) -> BertEncoder:
     """An encoder that reads questions and passages alike.
 

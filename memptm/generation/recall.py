@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from memptm.generation.reader import Reader, Span, answer_key, around, log_sum, marginalise
+from memptm.generation.reader import Reader, Reading, Span, answer_key, around, log_sum, marginalise
 from memptm.generation.untrained import LexicalJudge
 from memptm.progress import Progress, silent
 from memptm.types import Answer, Evidence, Passage
@@ -117,13 +117,30 @@ def read_chosen(reader: Reader, question: str, chosen: Chosen, *, bias: float, m
     text, places = _written(chosen)
     title = title_of(chosen.blocks[0]) if len({one.id for one in chosen.blocks}) == 1 else ""
     window = Passage(id="window", document="window", text=text, start=0, end=len(text), title=title)
-    reading = reader.read([question], [[window]])[0]
-    inside = tuple(span for span in reading.spans if _blocks_of(span, places, chosen) is not None)
-    answer = marginalise(question, [window], [0.0], replace(reading, spans=inside), bias=bias, method=method)
+    reading = _by_relevance(reader.read([question], [[window]])[0], places, chosen)
+    answer = marginalise(question, [window], [0.0], reading, bias=bias, method=method)
     if answer.text is None:
         return answer
-    said = [span for span in inside if answer_key(text[span.start : span.end]) == answer_key(answer.text)]
+    said = [span for span in reading.spans if answer_key(text[span.start : span.end]) == answer_key(answer.text)]
     return replace(answer, evidence=_evidence(chosen, places, said))
+
+
+def _by_relevance(reading: Reading, places: Sequence[tuple[int, int]], chosen: Chosen) -> Reading:
+    """The spans that are wholly of a document, each one's odds times its block's share of the best block's score.
+
+    What the judge thinks of a block stands for p(z | x): in a window of blocks the reader takes more spans for the answer
+    than it would among passages that stand alone. Spans that the reading left out keep their mass.
+    """
+    best, kept = math.log(max(chosen.scores, default=1.0)), list[Span]()
+    lost = list[float]()
+    for span in reading.spans:
+        blocks = _blocks_of(span, places, chosen)
+        if blocks is not None:
+            weight = math.log(max(chosen.scores[n] for n in blocks)) - best
+            kept.append(replace(span, log_odds=span.log_odds + weight))
+            lost.append(math.exp(span.log_odds - reading.log_mass[0]) * -math.expm1(weight))
+    mass = reading.log_mass[0] + math.log(max(1 - math.fsum(lost), 1e-9))
+    return Reading(tuple(kept), (mass,))
 
 
 def passages_by_recall(

@@ -59,16 +59,21 @@ def special(tokenizer: Tokenizer, token: str) -> int:
 
 
 class Windower:
-    """Cuts (question, context, text) into windows: [CLS] question [SEP] context text [SEP]."""
+    """Cuts (question, context, text) into windows: [CLS] question [SEP] context text [SEP].
 
-    def __init__(self, tokenizer: Tokenizer, *, window: int, stride: int) -> None:
+    Args:
+        window: tokens of one. stride: that neighbours share, half of the text's room at most. context_tokens: that are kept.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, window: int, stride: int, context_tokens: int = CONTEXT_TOKENS) -> None:
         self.tokenizer, self.window, self.stride = tokenizer, window, stride
+        self.context_tokens = context_tokens
         self.cls, self.sep = special(tokenizer, "[CLS]"), special(tokenizer, "[SEP]")
 
     def windows(self, questions: Sequence[str], contexts: Sequence[str], texts: Sequence[str]) -> list[Window]:
         """All windows of all rows, in order; each row has at least one."""
         asked = [self._question(encoding) for encoding in self._encode(questions)]
-        around = [encoding.ids[:CONTEXT_TOKENS] for encoding in self._encode(contexts)]
+        around = [encoding.ids[: self.context_tokens] for encoding in self._encode(contexts)]
         found = []
         for row, encoding in enumerate(self._encode(texts)):
             found.extend(self._cut(row, [self.cls, *asked[row], self.sep], around[row], encoding))
@@ -76,8 +81,8 @@ class Windower:
 
     def room(self, question: str, context: str) -> int:
         """Tokens of a text that fit a window beside them."""
-        asked, around = self._question(self._encode([question])[0]), self._encode([context])[0].ids[:CONTEXT_TOKENS]
-        return self.window - len(asked) - 3 - len(around)
+        asked, around = self._question(self._encode([question])[0]), self._encode([context])[0].ids
+        return self.window - len(asked) - 3 - len(around[: self.context_tokens])
 
     def _encode(self, texts: Sequence[str]) -> list[Encoding]:
         return list(self.tokenizer.encode_batch(list(texts), add_special_tokens=False))
@@ -96,7 +101,7 @@ class Windower:
             cuts.append((start, min(start + room, len(ids))))
             if start + room >= len(ids):
                 break
-            start += max(room - self.stride, 1)
+            start += max(room - min(self.stride, room // 2), 1)
         lead = len(front) + len(context)
         windows = []
         for n, (begin, end) in enumerate(cuts):

@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import groupby
 
 from memptm.documents.conversation import Turn, document
+from memptm.documents.decode import clean
 from memptm.documents.times import WRITTEN, spoken
 from memptm.errors import InputError
 from memptm.memory.memory import Memory
@@ -66,7 +67,7 @@ class Conversation:
         Raises:
             InputError: one of them is empty; nothing is kept then.
         """
-        if any(not one.text.strip() for one in turns):
+        if any(not clean(one.text).strip() for one in turns):
             raise InputError("The turn is empty. Nothing was remembered.")
         parts = self._parts(f"part >= {self._part}")
         self._part = max(parts, default=1)
@@ -128,9 +129,9 @@ class Conversation:
         time = datetime.now() if said.time is None else said.time
         return Turn(
             id=name,
-            text=said.text,
-            speaker=said.speaker.strip(),
-            time=spoken(time) if isinstance(time, datetime) else time,
+            text=clean(said.text),
+            speaker=clean(said.speaker).strip(),
+            time=spoken(time) if isinstance(time, datetime) else clean(time),
             metadata={"said_as": said.kind, "turn": number},
         )
 

@@ -19,6 +19,16 @@ def name_key(name: str) -> str:
     return " ".join(plain.split()).strip(_EDGES)
 
 
+def bare_key(name: str) -> str:
+    """The key of a name without what is in brackets at its end."""
+    return name_key(_QUALIFIER.sub("", unicodedata.normalize("NFKC", name).strip()))
+
+
+def begins_name(words: str) -> bool:
+    """Whether the first letter is a capital, or of a script that has none."""
+    return words[0].isalpha() and not words[0].islower()
+
+
 class Titles:
     """Name → ids of the passages under it, as stored.
 
@@ -34,7 +44,7 @@ class Titles:
             key = name_key(title)
             if key:
                 self._titles.setdefault(key, []).append(number)
-                bare = name_key(_QUALIFIER.sub("", title))
+                bare = bare_key(title)
                 if bare and bare != key:
                     self._bare.setdefault(bare, []).append(number)
             for heading in headings[-1:]:  # the section a passage stands in, not those around it
@@ -42,13 +52,16 @@ class Titles:
                     self._headings.setdefault(name_key(heading), []).append(number)
 
     def find(self, name: str) -> list[int]:
-        """Ids of the passages whose title is ``name``; else whose title is ``name (something)``; else under such a heading."""
+        """Ids of the passages whose title is ``name``; else whose title is ``name (something)``; else under such a heading.
+
+        Where a name with something in brackets leads nowhere, the name without it is looked for, but for other brackets.
+        """
         key = name_key(name)
         for names in (self._titles, self._bare, self._headings):
             if key in names:
                 return names[key]
-        bare = _QUALIFIER.sub("", key)
-        return self.find(bare) if bare and bare != key else []
+        bare = bare_key(name)
+        return next((names[bare] for names in (self._titles, self._headings) if bare and bare in names), [])
 
     def mentions(self, text: str) -> list[tuple[int, int]]:
         """Characters of ``text`` that are a name of the index, the longest at each place; in order, without overlap.
@@ -70,7 +83,7 @@ class Titles:
         return found
 
     def _is_name(self, words: str) -> bool:
-        if not (words[0].isupper() or words[0].isdigit()) or words.isdigit() or words.lower() in _FUNCTION_WORDS:
+        if not (begins_name(words) or words[0].isdigit()) or words.isdigit() or words.lower() in _FUNCTION_WORDS:
             return False
         return any(name_key(words) in names for names in (self._titles, self._bare, self._headings))
 

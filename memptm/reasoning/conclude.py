@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from memptm.generation.reader import answer_key, marginalise
+from memptm.generation.reader import Reading, answer_key, log_sum, marginalise
 from memptm.reasoning.findings import Findings, Place
 from memptm.reasoning.graph import Clue, CognitiveGraph, Edge, Node
+from memptm.reasoning.question import question_form
 from memptm.reasoning.system1 import identity
 from memptm.types import Answer, Candidate, Evidence
 
@@ -20,6 +21,7 @@ SHOWN = 0.01  # share below which a possible answer is no node of the graph
 NOTHING_READ = "There was no passage to read."
 NO_NAME = "The question names nothing that the index knows: the walk began at the passages nearest to it."
 NO_EDGE = "No name led from one passage to another: this is answered from the passages alone."
+NO_VERDICT = "This seems to ask for yes or no, which was not decided: the answer is what the passages say of it."
 SUPPORTS = 0.5  # probability from which a sentence of the path supports, where System 1 learned what supports
 
 
@@ -56,22 +58,58 @@ def conclude(
     passages = [place.passage for place in findings.places]
     answer = marginalise(question, passages, findings.log_prior, reading, bias=bias, method=METHOD)
     if verdict and verdict.choice:
-        answer = replace(
-            answer,
-            text=verdict.choice[0][0],
-            probability=verdict.choice[0][1],
-            answers=tuple(Candidate(text=text, probability=p) for text, p in verdict.choice),
+        answer = _chosen(findings, verdict, answer, _null(findings, reading, bias))
+        graph = (
+            _graph(findings, answer, trained)
+            if answer.text is None
+            else _graph_of_choice(findings, answer, verdict.compared, trained)
         )
-        graph = _graph_of_choice(findings, verdict, trained)
     else:
         graph = _graph(findings, answer, trained)
-    return replace(answer, note=_note(findings), evidence=_evidence(findings, answer, graph), graph=graph)
+    undecided = answer.text is not None and not (verdict and verdict.choice)
+    note = _note(findings, undecided=undecided)
+    return replace(answer, note=note, evidence=_evidence(findings, answer, graph), graph=graph)
 
 
-def _note(findings: Findings) -> str:
+def _null(findings: Findings, reading: Reading, bias: float) -> float:
+    """p(null | x), as ``marginalise`` has it: that nothing that was read answers.
+
+    0 where yes or no is asked: no span says either, and a reader learned to be silent there, whatever it reads.
+    """
+    if question_form(findings.trip.question, findings.trip.named) == "yes-no":
+        return 0.0
+    around_each = math.log(len(findings.places)) + bias
+    odds = [p + around_each + mass for p, mass in zip(findings.log_prior, reading.log_mass, strict=True)]
+    return math.exp(-log_sum([0.0, *odds]))
+
+
+def _chosen(findings: Findings, verdict: Verdict, answer: Answer, null: float) -> Answer:
+    """The choice, as far as anything that was read answers; its evidence is the two pages, by their shares.
+
+    It is silent where that is likelier than either side.
+    """
+    sides = tuple(Candidate(text=text, probability=p * (1 - null)) for text, p in verdict.choice)
+    if null >= sides[0].probability:
+        return replace(answer, text=None, probability=null, answers=sides, evidence=())
+    on = [n for n, place in enumerate(findings.places) if place.page in verdict.compared]
+    total = log_sum([findings.log_prior[n] for n in on])
+    evidence = tuple(
+        Evidence(
+            passage=findings.places[n].passage,
+            prior=math.exp(findings.log_prior[n]),
+            posterior=math.exp(findings.log_prior[n] - total),
+        )
+        for n in on
+    )
+    return replace(answer, text=sides[0].text, probability=sides[0].probability, answers=sides, evidence=evidence)
+
+
+def _note(findings: Findings, *, undecided: bool) -> str:
     notes = [] if any(visit.named for visit in findings.pages) else [NO_NAME]
     if not findings.edges:
         notes.append(NO_EDGE)
+    if undecided and question_form(findings.trip.question, findings.trip.named) == "yes-no":
+        notes.append(NO_VERDICT)
     if findings.trip.stopped == "seconds":
         notes.append(f"The time was up after {len(findings.pages)} pages.")
     return " ".join(notes)
@@ -117,18 +155,17 @@ def _beside(findings: Findings, path: tuple[int, ...]) -> tuple[int, ...]:
     return (*other, *path) if len(named) == 2 and len(other) == 1 else path
 
 
-def _graph_of_choice(findings: Findings, verdict: Verdict, trained: bool) -> CognitiveGraph:
+def _graph_of_choice(findings: Findings, answer: Answer, compared: Sequence[int], trained: bool) -> CognitiveGraph:
     """Pages, and the answer of a comparison, to which both sides lead by the sentence that says most."""
     nodes, edges = _pages(findings)
-    text, probability = verdict.choice[0]
     at = len(nodes)
-    read = [_best_sentence(findings, page) for page in verdict.compared]
+    read = [_best_sentence(findings, page) for page in compared]
     passages = tuple(clue.passage for clue in read if clue)
-    nodes.append(Node(id=at, kind="answer", name=text, passages=passages, score=probability))
-    for page, clue in zip(verdict.compared, read, strict=True):
+    nodes.append(Node(id=at, kind="answer", name=answer.text or "", passages=passages, score=answer.probability))
+    for page, clue in zip(compared, read, strict=True):
         if clue:
             edges[page, at] = (clue,)
-    return _made(findings, nodes, edges, at, (*verdict.compared, at), trained)
+    return _made(findings, nodes, edges, at, (*compared, at), trained)
 
 
 def _pages(findings: Findings) -> tuple[list[Node], dict[tuple[int, int], tuple[Clue, ...]]]:
@@ -151,13 +188,14 @@ def _made(
     path: tuple[int, ...],
     trained: bool,
 ) -> CognitiveGraph:
-    support = {(clue.passage, clue.sentence): clue for clue in _along(findings, path, edges)}
+    support = {clue.place: clue for clue in _along(findings, path, edges)}
     if trained:
         for place in findings.places:
             if place.page in path:
                 for number, p in enumerate(place.sight.support):
                     if p >= SUPPORTS:
-                        support.setdefault((place.passage.id, number), place.clue(number, p))
+                        clue = place.clue(number, p)
+                        support.setdefault(clue.place, clue)
     graph = CognitiveGraph(
         question=findings.trip.question, nodes=tuple(nodes), answer=answer, path=path, support=tuple(support.values()),
         edges=tuple(Edge(source=s, target=t, clues=clues) for (s, t), clues in edges.items()),
@@ -202,8 +240,9 @@ def _evidence(findings: Findings, answer: Answer, graph: CognitiveGraph) -> tupl
     """The passages read, by posterior; one that only leads to the answer has its clue for a span."""
     if answer.text is None:
         return ()
-    clues = {clue.passage: (clue.start, clue.end) for clue in reversed(graph.support)}
-    on_path = {one for n in graph.path for one in graph.nodes[n].passages}
+    clues = {clue.origin: (clue.start, clue.end) for clue in reversed(graph.support)}
+    steps = {n for n in graph.path if n != graph.answer}
+    on_path = {identity(place.passage) for place in findings.places if place.page in steps}
     known = {identity(one.passage): one for one in answer.evidence}
     told = answer_key(answer.text)
     evidence = []
@@ -212,7 +251,7 @@ def _evidence(findings: Findings, answer: Answer, graph: CognitiveGraph) -> tupl
         one = known.get(identity(passage)) or Evidence(passage=passage, prior=math.exp(log_prior), posterior=0.0)
         span = one.answer_span
         if span is None or answer_key(passage.text[slice(*span)]) != told:
-            span = clues.get(passage.id)
-        if span is not None or passage.id in on_path or one.posterior >= SHOWN:
+            span = clues.get(identity(passage))
+        if span is not None or identity(passage) in on_path or one.posterior >= SHOWN:
             evidence.append(replace(one, answer_span=span))
-    return tuple(sorted(evidence, key=lambda one: (-one.posterior, one.passage.id not in on_path, -one.prior)))
+    return tuple(sorted(evidence, key=lambda one: (-one.posterior, identity(one.passage) not in on_path, -one.prior)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from memptm.documents.sentences import sentence_at
 from memptm.generation.reader import Reading, Span, answer_key
 from memptm.reasoning.frontier import Trip, Visit
-from memptm.reasoning.graph import Clue
+from memptm.reasoning.graph import Clue, Identity
 from memptm.reasoning.pagerank import pagerank
 from memptm.reasoning.system1 import Sight, identity
 from memptm.types import Passage
@@ -36,7 +36,7 @@ class Place:
         start, end = self.sight.sentences[number]
         return Clue(
             text=self.passage.text[start:end], passage=self.passage.id, sentence=number, start=start, end=end,
-            score=min(max(score, 0.0), 1.0),
+            score=min(max(score, 0.0), 1.0), origin=identity(self.passage),
         )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ class Findings:
     @cached_property
     def places(self) -> tuple[Place, ...]:
         """Every passage that was read, once, under the first page that read it."""
-        found: dict[str, Place] = {}
+        found: dict[Identity, Place] = {}
         for visit in self.pages:
             for passage, sight in zip(visit.page.passages, visit.sights, strict=True):
                 found.setdefault(identity(passage), Place(visit.id, passage, sight))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from memptm.documents.sentences import sentence_at
 from memptm.errors import InputError
-from memptm.reasoning.graph import Clue
+from memptm.reasoning.graph import Clue, Identity
 from memptm.reasoning.links import TRUST, Linker, Page, Wanted
 from memptm.reasoning.system1 import Hop, Look, Sight, System1, identity
 from memptm.types import Passage
@@ -30,7 +30,7 @@ class Visit:
     """A page on the frontier or read.
 
     Attributes:
-        start: where the walk begins; 0 for a page that was only led to. named: its name in the question, if there.
+        start: where the walk begins; 0 for a page that was only led to. names: its names in the question.
         clues: (id of the page it came from, clue), in order of arrival. sights: one a passage, of the last reading.
         waiting: to be read, for the first time or again.
     """
@@ -38,18 +38,29 @@ class Visit:
     id: int
     page: Page
     start: float = 0.0
-    named: tuple[int, int] | None = None
+    names: list[tuple[int, int]] = field(default_factory=list)
     clues: list[tuple[int, Clue]] = field(default_factory=list)
     sights: tuple[Sight, ...] = ()
     visits: int = 0
     waiting: bool = True
     priority: float = 0.0
 
-    def told(self) -> tuple[str, ...]:
-        """The clues it is read with, one a sentence."""
-        distinct = {(clue.passage, clue.sentence): clue for _, clue in self.clues}
-        best = sorted(distinct.values(), key=lambda clue: -clue.score)[:MOST_CLUES]
-        return tuple(clue.text for clue in distinct.values() if clue in best)
+    @property
+    def named(self) -> tuple[int, int] | None:
+        """The first of its names in the question, if there."""
+        return self.names[0] if self.names else None
+
+    def looks(self) -> list[Look]:
+        """What is to be read: each passage with the clues, one a sentence."""
+        told = self.told()
+        texts, scores = tuple(clue.text for clue in told), tuple(clue.score for clue in told)
+        return [Look(passage, texts, scores) for passage in self.page.passages]
+
+    def told(self) -> list[Clue]:
+        """The strongest clues, in order of arrival."""
+        distinct = {clue.place: clue for _, clue in self.clues}
+        best = sorted(distinct, key=lambda place: -distinct[place].score)[:MOST_CLUES]
+        return [clue for place, clue in distinct.items() if place in best]
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class Frontier:
             raise InputError(f"A budget of {seconds:g} seconds leaves no time to read; give more than 0.")
         self.linker, self.system1, self.nodes, self.seconds = linker, system1, nodes, seconds
         self._visits: list[Visit] = []
-        self._owner: dict[str, int] = {}  # passage's identity → page
+        self._owner: dict[Identity, int] = {}  # passage's identity → page
         self._readings = 0
 
     def walk(self, k: int) -> Trip:
@@ -94,11 +105,14 @@ class Frontier:
             if not batch:
                 if lowered or any(visit.clues for visit in self._visits) or not self._visits:
                     break
+                if self._late(began):
+                    stopped = "seconds"
+                    break
                 lowered = LOWERED  # nothing led anywhere: once more, less strictly
                 batch = [visit for visit in self._visits if visit.visits][:BATCH]
                 self._read(batch, lowered)
                 continue
-            if self.seconds is not None and self._readings and time.monotonic() - began >= self.seconds:
+            if self._readings and self._late(began):
                 stopped = "seconds"
                 break
             if self._readings + len(batch) > READINGS * self.nodes:
@@ -109,12 +123,15 @@ class Frontier:
             stopped = "nodes"
         return Trip(self.linker.question, _renumbered(read), tuple(named), self._readings, stopped)
 
+    def _late(self, began: float) -> bool:
+        return self.seconds is not None and time.monotonic() - began >= self.seconds
+
     def _begin(self, named: list[tuple[int, int]], k: int) -> None:
         wanted = [Wanted(self.linker.question[start:end]) for start, end in named]
         for span, page in zip(named, self.linker.link(wanted, search=False), strict=True):
             if page is not None:
                 visit = self._visit(page)
-                visit.named = visit.named or span
+                visit.names.append(span)
                 visit.start = max(visit.start, TRUST[page.kind])
         found = self.linker.retrieved(k)
         best = max((score for _, score in found), default=0.0)
@@ -147,7 +164,7 @@ class Frontier:
         return batch
 
     def _read(self, batch: list[Visit], lowered: float) -> None:
-        looks = [Look(passage, visit.told()) for visit in batch for passage in visit.page.passages]
+        looks = [look for visit in batch for look in visit.looks()]
         sights = iter(self.system1.look(self.linker.question, looks, lowered=lowered))
         hops: list[tuple[Visit, Passage, Sight, Hop]] = []
         for visit in batch:
@@ -172,7 +189,7 @@ class Frontier:
         start, end = sight.sentences[number]
         clue = Clue(
             text=passage.text[start:end], passage=passage.id, sentence=number, start=start, end=end,
-            score=hop.score * TRUST[page.kind],
+            score=hop.score * TRUST[page.kind], origin=identity(passage),
         )  # fmt: skip
         known = [n for n, (_, one) in enumerate(target.clues) if _same(one, clue)]
         if known:
@@ -184,7 +201,7 @@ class Frontier:
 
 
 def _same(one: Clue, other: Clue) -> bool:
-    return (one.passage, one.sentence) == (other.passage, other.sentence)
+    return one.place == other.place
 
 
 def _renumbered(read: tuple[Visit, ...]) -> tuple[Visit, ...]:

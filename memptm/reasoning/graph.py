@@ -5,8 +5,9 @@ Source: CogQA (Ding et al. 2019, arXiv 1905.05460): an edge x → y carries its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from memptm.errors import InputError
@@ -15,6 +16,7 @@ from memptm.types import Json
 if TYPE_CHECKING:
     import networkx
 
+Identity = tuple[str, str, str, int]  # a passage's source, document, id and start, see system1.identity
 KINDS = ("title", "heading", "entity", "passage", "answer")
 
 
@@ -25,6 +27,7 @@ class Clue:
     Attributes:
         passage: its id. sentence: number in the passage, from 0. start, end: characters of the passage's text.
         score: how much it says for the edge, from 0 to 1.
+        origin: which passage that is, where ids alone do not tell: two documents may use one. Not in JSON.
     """
 
     text: str
@@ -33,6 +36,16 @@ class Clue:
     start: int
     end: int
     score: float
+    origin: Identity | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def place(self) -> tuple[Identity | str, int]:
+        """Clues with the same place are the same sentence."""
+        return self.origin or self.passage, self.sentence
+
+    def to_json(self) -> Json:
+        """What JSON can hold."""
+        return {name: value for name, value in vars(self).items() if name != "origin"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +126,12 @@ class CognitiveGraph:
                 for node in self.nodes
             ],
             "edges": [
-                {"source": edge.source, "target": edge.target, "clues": [vars(clue) for clue in edge.clues]}
+                {"source": edge.source, "target": edge.target, "clues": [clue.to_json() for clue in edge.clues]}
                 for edge in self.edges
             ],
             "answer": self.answer,
             "path": list(self.path),
-            "support": [vars(clue) for clue in self.support],
+            "support": [clue.to_json() for clue in self.support],
         }  # fmt: skip
 
     @classmethod
@@ -142,7 +155,7 @@ class CognitiveGraph:
                 question=made["question"], nodes=nodes, edges=edges, answer=made["answer"], path=tuple(made["path"]),
                 support=support,
             )  # fmt: skip
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"This is not a cognitive graph as memptm writes it ({error}).") from error
         graph.check()
         return graph
@@ -150,11 +163,15 @@ class CognitiveGraph:
     def check(self) -> None:
         """Raise InputError unless nodes are numbered in order, edges stay among them, and none leads to itself."""
         count = len(self.nodes)
+        _check_types(self)
         if [node.id for node in self.nodes] != list(range(count)) or any(n.kind not in KINDS for n in self.nodes):
             raise InputError("A cognitive graph's nodes are numbered from 0, each of a kind that is known.")
         named = [place for edge in self.edges for place in (edge.source, edge.target)] + list(self.path)
+        named += [] if self.answer is None else [self.answer]
         if any(not 0 <= place < count for place in named) or any(e.source == e.target for e in self.edges):
-            raise InputError("An edge of a cognitive graph joins two different nodes of it.")
+            raise InputError(
+                "An edge of a cognitive graph joins two different nodes of it; path and answer are nodes of it."
+            )
 
     def to_networkx(self) -> networkx.DiGraph[int]:
         """Nodes with all their fields; edges with ``weight`` and ``clues`` (texts); the graph with ``question``."""
@@ -166,3 +183,28 @@ class CognitiveGraph:
         for edge in self.edges:
             made.add_edge(edge.source, edge.target, weight=edge.weight, clues=tuple(clue.text for clue in edge.clues))
         return made
+
+
+def _check_types(graph: CognitiveGraph) -> None:
+    """Raise InputError where a field is not of its type: JSON may hold anything."""
+    clues = [*(clue for edge in graph.edges for clue in edge.clues), *graph.support]
+    texts: list[object] = [graph.question]
+    whole: list[object] = [*graph.path, *([] if graph.answer is None else [graph.answer])]
+    numbers: list[object] = []
+    for node in graph.nodes:
+        texts += [node.kind, node.name, *node.passages]
+        whole += [node.id, node.visits, *(node.span or ())]
+        numbers += [node.start, node.score]
+    for edge in graph.edges:
+        whole += [edge.source, edge.target]
+    for clue in clues:
+        texts += [clue.text, clue.passage]
+        whole += [clue.sentence, clue.start, clue.end]
+        numbers += [clue.score]
+    wrong = [one for one in texts if not isinstance(one, str)]
+    wrong += [one for one in whole if type(one) is not int]
+    wrong += [one for one in numbers if type(one) not in (int, float) or not math.isfinite(one)]  # type: ignore[arg-type]
+    if any(node.span is not None and len(node.span) != 2 for node in graph.nodes):
+        wrong.append("span")
+    if wrong:
+        raise InputError(f"This is not a cognitive graph as memptm writes it ({wrong[0]!r} is not what belongs there).")

@@ -14,16 +14,20 @@ from memptm.memory.lexical import terms
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.memory.shelf import Shelf
-from memptm.memory.titles import name_key
+from memptm.memory.titles import bare_key, name_key
+from memptm.memory.where import LONGEST
+from memptm.reasoning.graph import Identity
 from memptm.reasoning.names import names
 from memptm.reasoning.system1 import identity
 from memptm.types import Hit, Passage
 
 OF_A_TITLE = 3  # passages of a long document that stand for its title
+LOADED = 64  # passages under one name, at most; of more, search finds those that matter
 LOOKED_AT = 10  # hits among which a mention is looked for
 TRUST = {"title": 1.0, "heading": 0.9, "entity": 0.6, "passage": 0.4}  # in a link, by how it was found
 NEAR = 0.5  # cosine of a name and a passage that does not write it so
 NAME_SHOWN = 60  # characters of a passage without a title
+Key = tuple[str, frozenset[Identity]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Wanted:
     """A name to link. ``source``: identities of the passages it was read in, which it does not lead to."""
 
     name: str
-    source: frozenset[str] = frozenset()
+    source: frozenset[Identity] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Linker:
     ) -> None:
         self.memory, self.question, self.mode, self.where = memory, question, mode, where
         self.titles = memory.titles(where=where)
-        self._known: dict[tuple[str, frozenset[str]], Page | None] = {}
+        self._known: dict[Key, Page | None] = {}
+        self._called: dict[str, list[Passage]] = {}
 
     def named(self) -> list[tuple[int, int]]:
         """Characters of the question that are names."""
@@ -85,26 +90,59 @@ class Linker:
                 self._known[_key(one)] = _by_nearness(one, hits)
         return [self._known.get(_key(one)) for one in wanted]
 
+    def _under(self, name: str) -> list[Passage]:
+        """The passages under a name, the first ones of many."""
+        if name not in self._called:
+            numbers = self.titles.find(name)[:LOADED]
+            self._called[name] = self.memory.numbered(numbers) if numbers else []
+        return self._called[name]
+
     def _is_own(self, wanted: Wanted) -> bool:
-        """Whether a page names itself."""
-        numbers = self.titles.find(wanted.name) if wanted.source else []
-        return any(identity(one) in wanted.source for one in self.memory.numbered(numbers)) if numbers else False
+        """Whether a page names itself, or the document that it is a part of."""
+        sources = {source[:2] for source in wanted.source}
+        return any(
+            identity(one) in wanted.source or (_is_title(one, wanted.name) and identity(one)[:2] in sources)
+            for one in self._under(wanted.name)
+        )
 
     def _by_title(self, wanted: Wanted) -> Page | None:
-        numbers = self.titles.find(wanted.name)
-        passages = self.memory.numbered(numbers) if numbers else []
-        if not passages or any(identity(one) in wanted.source for one in passages):
+        passages = self._under(wanted.name)
+        if not passages or self._is_own(wanted):
             return None
         if len(passages) > OF_A_TITLE:
-            passages = self._nearest(passages)
+            passages = self._nearest(wanted.name, passages)
         return page_of(*passages, wanted=wanted.name)
 
-    def _nearest(self, passages: Sequence[Passage]) -> list[Passage]:
-        """Those of a long document that are nearest to the question, in reading order."""
-        queries = self.memory.encoder.encode_questions([self.question])
-        keys = self.memory.encoder.encode_passages([one.text for one in passages[:64]])
-        best = sorted((keys @ queries[0]).argsort(kind="stable")[::-1][:OF_A_TITLE].tolist())
-        return [passages[n] for n in best]
+    def _nearest(self, name: str, begun: Sequence[Passage]) -> list[Passage]:
+        """Those of a long document that are nearest to the question, in reading order.
+
+        Args:
+            begun: its first passages, which say what to search in.
+        """
+        titled = _is_title(begun[0], name)
+        column, values = (
+            ("title", [one.title for one in begun]) if titled else ("document", [one.document for one in begun])
+        )
+        listed = ", ".join("'" + one.replace("'", "''") + "'" for one in dict.fromkeys(values))
+        within = f"{column} IN ({listed})" + (f" AND ({self.where})" if self.where else "")
+        if len(within) > LONGEST:
+            return list(begun[:OF_A_TITLE])
+        hits = self.memory.search(self.question, k=LOADED, mode="dense", where=within)
+        found = [hit.passage for hit in hits if _goes_by(hit.passage, name, titled=titled)][:OF_A_TITLE]
+        return sorted(found, key=lambda one: (one.source, one.document, one.start)) or list(begun[:OF_A_TITLE])
+
+
+def _is_title(passage: Passage, name: str) -> bool:
+    """Whether its document is called so; see ``Titles.find``."""
+    title = name_key(passage.title)
+    return bool(title) and (name_key(name) in (title, bare_key(passage.title)) or bare_key(name) == title)
+
+
+def _goes_by(passage: Passage, name: str, *, titled: bool) -> bool:
+    """Whether it stands under the name: as its document's title, or as its section's heading."""
+    if titled:
+        return _is_title(passage, name)
+    return bool(passage.headings) and name_key(passage.headings[-1]) in (name_key(name), bare_key(name))
 
 
 def page_of(*passages: Passage, wanted: str = "") -> Page:
@@ -139,5 +177,5 @@ def _by_nearness(wanted: Wanted, hits: Sequence[Hit]) -> Page | None:
     return None
 
 
-def _key(wanted: Wanted) -> tuple[str, frozenset[str]]:
+def _key(wanted: Wanted) -> Key:
     return name_key(wanted.name), wanted.source

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from memptm.documents.entities import entities
 from memptm.errors import ExtraMissing
-from memptm.memory.titles import Titles
+from memptm.memory.titles import Titles, begins_name
 
 KINDS = frozenset(
     ("PERSON", "FAC", "ORG", "GPE", "LOC", "PRODUCT", "EVENT", "WORK_OF_ART", "LAW")
 )  # no dates: not pages
-_CAPITALS = re.compile(
-    r"(?:[A-ZÀ-Þ][\w'’&.-]*|\d+[A-Z]\w*)(?:\s+(?:(?:of|the|de|du|la|le|von|van|der|&)\s+){0,2}[A-ZÀ-Þ0-9][\w'’&.-]*)*"
+_CAPITALS = re.compile(  # of ``_outline``; "iPhone" and "3D" begin in their own way
+    r"(?<!\w)(?:(?:[a-z](?=[A-Z][a-z]))?[A-Z][\w'’&.-]*|\d+[A-Z]\w*)"
+    r"(?:\s+(?:(?:of|the|de|du|la|le|von|van|der|&)\s+){0,2}[A-Z0-9][\w'’&.-]*)*"
 )
+SHOUTED = 3  # words without a small letter, from which capitals say nothing
 _OPENERS = frozenset(  # words that begin sentences in capitals and name nothing
     [
         "a",
@@ -32,6 +35,7 @@ _OPENERS = frozenset(  # words that begin sentences in capitals and name nothing
         "be",
         "because",
         "before",
+        "between",
         "both",
         "but",
         "by",
@@ -74,6 +78,7 @@ _OPENERS = frozenset(  # words that begin sentences in capitals and name nothing
         "or",
         "other",
         "our",
+        "out",
         "she",
         "since",
         "so",
@@ -122,7 +127,7 @@ def names(texts: Sequence[str], titles: Titles) -> list[Spans]:
     """Characters of each text that are names, in order and without overlap; names of the index before all others."""
     found = []
     for text, tagged in zip(texts, named_entities(texts), strict=True):
-        quoted = [match.span(1) for match in _QUOTED.finditer(text) if match[1][0].isupper()]
+        quoted = [match.span(1) for match in _QUOTED.finditer(text) if begins_name(match[1])]
         found.append(without_overlap([titles.mentions(text), quoted, tagged]))
     return found
 
@@ -141,8 +146,11 @@ def named_entities(texts: Sequence[str]) -> list[Spans]:
 
 def capitalised(text: str) -> Spans:
     """Runs of words in capitals ("Ada Trent", "Bank of England"), without words that only begin a sentence."""
-    found = []
-    for match in _CAPITALS.finditer(text):
+    found: Spans = []
+    outline = _outline(text)
+    if len(text.split()) >= SHOUTED and not any(letter.islower() for letter in text):
+        return found
+    for match in _CAPITALS.finditer(outline):
         start, end = match.span()
         while start < end and (first := re.match(r"[\w'’]+", text[start:end])) and first[0].lower() in _OPENERS:
             start += first.end()
@@ -151,6 +159,17 @@ def capitalised(text: str) -> Spans:
         if end - start > 1:
             found.append((start, end))
     return found
+
+
+def _outline(text: str) -> str:
+    """The text, as long as it was, with A for each capital beyond ASCII and a for each other letter or mark there."""
+    return "".join(one if one.isascii() else _outlined(one) for one in text)
+
+
+def _outlined(letter: str) -> str:
+    if letter.isupper() or letter.istitle():
+        return "A"
+    return "a" if letter.isalnum() or unicodedata.combining(letter) else letter
 
 
 def without_overlap(layers: Sequence[Spans]) -> Spans:

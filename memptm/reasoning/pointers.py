@@ -30,11 +30,9 @@ from memptm.generation.spans import SpanScorer, load_learned, save_learned
 from memptm.generation.windows import Window, Windower, collate, load_tokenizer
 from memptm.memory.titles import name_key
 from memptm.models import resolve
-from memptm.reasoning.system1 import TOP_HOPS, Hop, Look, Sight
+from memptm.reasoning.system1 import CLUE_TOKENS, CLUES_TOKENS, TOP_HOPS, Hop, Look, Sight
 
 HOP_TOKENS = 16  # of a hop's name, at most
-CLUE_TOKENS = 64  # of a clue
-CLUES_TOKENS = 160  # of all clues of a page
 TITLE_TOKENS = 32
 LATE = 2  # layers from the last whose [CLS] state is the page's meaning (of 6; the original: 4 of 12)
 BATCH_TOKENS = 1536
@@ -138,10 +136,9 @@ class Pages(Windower):
         for row, (look, body) in enumerate(
             zip(looks, self._encode([look.passage.text for look in looks]), strict=True)
         ):
-            clues: list[int] = []
-            for clue in self._encode(look.clues):
-                clues += [*clue.ids[:CLUE_TOKENS], self.sep]
-            context = [*clues[-CLUES_TOKENS:], *titles[row]]
+            told = [[*clue.ids[:CLUE_TOKENS], self.sep] for clue in self._encode(look.clues)]
+            kept = look.fitting([len(clue) for clue in told], min(CLUES_TOKENS, self.window // 2))
+            context = [*(token for n in kept for token in told[n]), *titles[row]]
             found.extend(self._cut(row, [self.cls, *asked[row], self.sep], context, body))
         return found
 

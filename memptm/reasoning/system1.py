@@ -6,31 +6,55 @@ which was trained for it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memptm.documents.sentences import sentence_at, sentences
 from memptm.encoders.base import Encoder
-from memptm.generation.reader import Reader, Span
+from memptm.generation.reader import Reader, Span, around
 from memptm.memory.titles import Titles, name_key
+from memptm.reasoning.graph import Identity
 from memptm.reasoning.names import names
 from memptm.types import Passage
 
+if TYPE_CHECKING:
+    from memptm.generation.spans import SpanScorer
+    from memptm.generation.windows import Windower
+
 TOP_HOPS = 3
 SLACK = 0.05  # of a page's threshold: of 70 gold hops 67 stand in sentences less than this below the mean
-CLUE_CHARACTERS = 300  # of a clue that is read again on the next page
+CLUE_TOKENS = 64  # of a clue that is read again on the next page
+CLUES_TOKENS = 160  # of all clues of a page
 
 
 @dataclass(frozen=True)
 class Look:
-    """A passage to read, with the sentences that led to it."""
+    """A passage to read, with the sentences that led to it. ``scores``: of each, how much it says; () where that is unknown."""
 
     passage: Passage
     clues: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+
+    def fitting(self, sizes: Sequence[int], room: int) -> list[int]:
+        """Numbers of the clues that go into ``room``, in order; where not all do, the weakest are left out whole.
+
+        Args:
+            sizes: of each clue, in the unit of ``room``.
+        """
+        scores = self.scores or (0.0,) * len(self.clues)
+        kept: list[int] = []
+        for n in sorted(range(len(sizes)), key=lambda n: -scores[n]):
+            if sizes[n] > room:
+                break
+            kept.append(n)
+            room -= sizes[n]
+        return sorted(kept)
 
 
 @dataclass(frozen=True)
@@ -84,6 +108,49 @@ class _Known:
     named: list[tuple[int, int]]
 
 
+class ClueReader(Reader):
+    """A reader with room for clues: they stand between a passage's title and its text, and cut nothing off the title."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.plain, self.folder, self.config = reader, reader.folder, reader.config
+
+    @cached_property
+    def model(self) -> SpanScorer:
+        """The reader's own."""
+        return self.plain.model
+
+    @cached_property
+    def windower(self) -> Windower:
+        """The reader's, with a longer context."""
+        from memptm.generation.windows import CONTEXT_TOKENS, Windower
+
+        plain = self.plain.windower
+        room = CONTEXT_TOKENS + self.room_for_clues
+        return Windower(plain.tokenizer, window=plain.window, stride=plain.stride, context_tokens=room)
+
+    @property
+    def room_for_clues(self) -> int:
+        """In tokens."""
+        return min(CLUES_TOKENS, self.plain.windower.window // 3)
+
+    def with_clues(self, page: Look) -> Passage:
+        """The passage as the reader is to see it: what led to it stands before the text."""
+        whole = around(page.passage)
+        title, _ = self._begun(whole, self.plain.windower.context_tokens)
+        if not page.clues and title == whole:
+            return page.passage
+        told = [self._begun(clue, min(CLUE_TOKENS, self.room_for_clues)) for clue in page.clues]
+        kept = page.fitting([size for _, size in told], self.room_for_clues)
+        said = " ".join(told[n][0] for n in kept)
+        context = f"{title.rstrip('.')}. {said}" if title and said else title or said
+        return replace(page.passage, title="", headings=(), context=context)
+
+    def _begun(self, text: str, tokens: int) -> tuple[str, int]:
+        """The beginning of ``text``, at most so many tokens, and how many they are."""
+        ends = [end for _, end in self.plain.windower.tokenizer.encode(text, add_special_tokens=False).offsets]
+        return (text, len(ends)) if len(ends) <= tokens else (text[: ends[tokens - 1]], tokens)
+
+
 class Untrained:
     """Hops are the names in a page's sentences that are nearest to the question; the shipped reader answers.
 
@@ -93,14 +160,14 @@ class Untrained:
     trained = False
 
     def __init__(self, reader: Reader, encoder: Encoder, titles: Titles) -> None:
-        self.reader, self.encoder, self.titles = reader, encoder, titles
-        self._known: dict[tuple[str, str], _Known] = {}  # question, passage: what no clue changes
+        self.reader, self.encoder, self.titles = ClueReader(reader), encoder, titles
+        self._known: dict[tuple[str, Identity], _Known] = {}  # question, passage: what no clue changes
 
     def look(self, question: str, pages: Sequence[Look], *, lowered: float = 0.0) -> list[Sight]:
         """See ``System1.look``; ``lowered`` is in units of cosine."""
         if not pages:
             return []
-        readings = self.reader.read([question] * len(pages), [[with_clues(page)] for page in pages])
+        readings = self.reader.read([question] * len(pages), [[self.reader.with_clues(page)] for page in pages])
         self._get_to_know(question, [page.passage for page in pages])
         sights = []
         for page, reading in zip(pages, readings, strict=True):
@@ -140,17 +207,9 @@ class Untrained:
         return [tuple(next(cosines) for _ in spans) for spans in places]
 
 
-def identity(passage: Passage) -> str:
-    """What tells a passage from all others of an index: two sources may use one id."""
-    return f"{passage.source}\n{passage.id}"
-
-
-def with_clues(page: Look) -> Passage:
-    """The passage as the reader is to see it: what led to it stands before the text."""
-    if not page.clues:
-        return page.passage
-    told = [page.passage.context, *(clue[:CLUE_CHARACTERS] for clue in page.clues)]
-    return replace(page.passage, context=" ".join(part for part in told if part))
+def identity(passage: Passage) -> Identity:
+    """What tells a passage from all others of an index: two sources, and two conversations of one, may use one id."""
+    return passage.source, passage.document, passage.id, passage.start
 
 
 def _hops(passage: Passage, known: _Known, question: str, lowered: float) -> tuple[Hop, ...]:
@@ -162,11 +221,16 @@ def _hops(passage: Passage, known: _Known, question: str, lowered: float) -> tup
         key, number = name_key(passage.text[start:end]), sentence_at(places, start)
         if number is None or end > places[number][1] or nearness[number] < threshold:
             continue
-        if key in own or key in question:  # its own page; or known from the question, where the walk began
+        if key in own or _says(question, key):  # its own page; or known from the question, where the walk began
             continue
         if key not in best or best[key].score < nearness[number]:
             best[key] = Hop(start, end, nearness[number])
     return tuple(sorted(best.values(), key=lambda hop: (-hop.score, hop.start))[:TOP_HOPS])
+
+
+def _says(text: str, name: str) -> bool:
+    """Whether it is there in whole words: "Indiana" says nothing of India."""
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
 def _unit(keys: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -82,12 +82,23 @@ def board(findings: Findings) -> Board:
 def comparison(findings: Findings) -> tuple[Form, tuple[int, ...], tuple[str, ...]]:
     """What the question asks for; the two pages it compares, in its order; what it calls them."""
     question, named = findings.trip.question, findings.trip.named
-    page = {visit.named: visit.id for visit in findings.pages if visit.named}
+    page = {span: visit.id for visit in findings.pages for span in visit.names}
     form, chosen = question_form(question, named), compared(question, named)
-    spans = [named[n] for n in chosen] if chosen else [span for span in named if span in page]
-    if form == "span" or len(spans) < 2 or not all(span in page for span in spans[:2]):
+    wanted = (
+        [named[n] for n in chosen] if chosen else sorted(named, key=lambda span: not _has_a_name(findings, page, span))
+    )
+    first = {
+        page[span]: span for span in reversed(wanted) if span in page
+    }  # of each page, its first span that is wanted
+    spans = sorted([span for span in wanted if span in first.values()][:2])
+    if form == "span" or len(spans) < 2:
         return form, (), ()
-    return form, tuple(page[span] for span in spans[:2]), tuple(question[slice(*span)] for span in spans[:2])
+    return form, tuple(page[span] for span in spans), tuple(question[slice(*span)] for span in spans)
+
+
+def _has_a_name(findings: Findings, page: dict[tuple[int, int], int], span: tuple[int, int]) -> bool:
+    """Whether the span's page goes by it, and does not just mention it."""
+    return span in page and findings.pages[page[span]].page.kind in ("title", "heading")
 
 
 def numbers_of(findings: Findings, groups: dict[str, list[int]]) -> list[list[float]]:

@@ -28,7 +28,7 @@ from memptm.encoders.base import Encoder, Keys, key_text
 from memptm.encoders.low_rank import low_rank
 from memptm.encoders.recurrent_bert import RecurrentBert
 from memptm.encoders.sentence import BertEncoder, load_encoder
-from memptm.encoders.two_sided import one_side
+from memptm.encoders.two_sided import memory_left, one_side
 from memptm.errors import InputError
 from memptm.memory.encode import Texts
 from memptm.memory.home import Home
@@ -108,8 +108,8 @@ def train_encoder(
         follow_ups: JSONL of {history: [text], question, rewrite}: the memory learns to ask what the rewrite asks.
         held_out: rows of data's kind; recall on them before and after is in the result.
     Returns:
-        {"encoder", "index": folders, "phases": {name: {"steps", "loss", "seconds", "telemetry"}}, "seconds"} and, with
-        ``held_out``, {"n", "recall", "frozen"}.
+        {"encoder", "index": folders, "phases": {name: {"steps", "loss", "seconds", "telemetry"}}, "seconds"}; "note" where
+        the memory of the index's encoder is lost; and, with ``held_out``, {"n", "recall", "frozen"}.
     Raises:
         InputError: no usable rows, a malformed one, an encoder that cannot be trained, no document of two passages, other
             settings than those of the run in ``out``. MemptmError: the loss is no number.
@@ -136,6 +136,8 @@ def train_encoder(
     made = rekey(memory, out / "index", encoder, progress=progress)
     result: Json = {"encoder": str(out / "encoder"), "index": str(made.path), "phases": told}
     result["seconds"] = round(time.monotonic() - began, 1)
+    if "memory" not in phases and (note := memory_left(memory.encoder)):
+        result["note"] = note
     if held_out:
         passages, first = memory.keys()
         result |= compare(tested, passages, before=(base, first), after=(encoder, made.keys()[1]))
@@ -158,6 +160,7 @@ class _Run:
         self.base, self.out, self.recipe, self.progress = base, out, recipe, progress
         self.examples, self.asked_after = examples, asked_after
         self.passages, self.first = memory.keys()
+        self._stand_alone = memory.encoder is base  # the index's keys; else they know what came before
         if len(self.passages) < 2:
             raise InputError(f"The index holds {len(self.passages)} passages; training needs more. Add documents.")
         self.texts = [key_text(passage) for passage in self.passages]
@@ -267,7 +270,7 @@ class _Run:
 
     def _alone(self, used: Sequence[int]) -> Keys:
         """(passages, dimension): keys of those ``used`` by themselves; the others' are zeros."""
-        if self.encoder is self.base:
+        if self.encoder is self.base and self._stand_alone:
             return self.first
         keys = np.zeros_like(self.first)
         keys[list(used)] = self.encoder.encode_passages([self.texts[n] for n in used], progress=self.progress)

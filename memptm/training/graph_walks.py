@@ -20,7 +20,6 @@ from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import Frontier, Trip
 from memptm.reasoning.links import Linker
 from memptm.reasoning.pointers import batches
-from memptm.reasoning.system1 import Look
 from memptm.reasoning.system2 import Board, GraphNetwork, board
 from memptm.training.gold_graphs import YES_NO, GoldGraph
 from memptm.types import Json
@@ -73,7 +72,7 @@ class Both:
 
     def _question(self, graph: GoldGraph, row: int, weight: float) -> dict[str, float]:
         findings = Findings(self.walk(graph, row))
-        looks = [Look(passage, visit.told()) for visit in findings.pages for passage in visit.page.passages]
+        looks = [look for visit in findings.pages for look in visit.looks()]
         number = {page.passage.id: page for page in graph.pages}
         gold = [number[look.passage.id] for look in looks]
         self.system1.net.train()
@@ -89,7 +88,8 @@ class Both:
         loss2 = self._loss(findings, made, graph)
         loss = loss1 if loss2 is None else loss1 + loss2
         (loss * weight).backward()  # type: ignore[no-untyped-call]
-        return {"loss": float(loss.detach()), "answered": float(loss2 is not None)}
+        right = bool(made.pair) or any(is_right(key, graph.answers) for key in made.keys)
+        return {"loss": float(loss.detach()), "answered": float(right and loss2 is not None)}
 
     def _board(self, findings: Findings, meanings: Sequence[Tensor]) -> Board:
         """The walk's board with meanings that have a gradient."""
@@ -111,12 +111,10 @@ class Both:
             else:
                 return None
             return functional.binary_cross_entropy_with_logits(logit, torch.tensor(wanted))
-        right = torch.tensor([is_right(key, graph.answers) for key in made.keys])
-        if not right.any():
+        if not made.keys or answer.lower() in YES_NO:
             return None
-        logits = torch.cat([torch.zeros(1), base_logits(findings, made) + self.network.shifts(x[made.pages :])])
-        wanted_of = torch.cat([torch.zeros(1, dtype=torch.bool), right])
-        return logits.logsumexp(0) - logits[wanted_of].logsumexp(0)
+        right = torch.tensor([is_right(key, graph.answers) for key in made.keys])
+        return odds_loss(base_logits(findings, made) + self.network.shifts(x[made.pages :]), right)
 
     @staticmethod
     def _side(made: Board, findings: Findings, graph: GoldGraph) -> int | None:
@@ -126,6 +124,17 @@ class Both:
             max(f1(name, graph.answers), f1(side, graph.answers)) for name, side in zip(titles, made.sides, strict=True)
         ]
         return None if abs(scores[0] - scores[1]) < 0.2 else int(np.argmax(scores))
+
+
+def odds_loss(logits: Tensor, right: Tensor) -> Tensor:
+    """−log p of the right answers together; of the null one, whose log odds are 0, where none is right.
+
+    Args:
+        logits: (answers,) log odds of each. right: (answers,) bool.
+    """
+    logits = torch.cat([torch.zeros(1), logits])
+    wanted = torch.cat([~right.any(dim=0, keepdim=True), right])
+    return logits.logsumexp(0) - logits[wanted].logsumexp(0)
 
 
 def base_logits(findings: Findings, made: Board) -> Tensor:

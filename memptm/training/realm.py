@@ -27,7 +27,7 @@ from memptm.documents.entities import entities
 from memptm.encoders.base import key_text
 from memptm.encoders.bert import Bert
 from memptm.encoders.sentence import BertEncoder
-from memptm.encoders.two_sided import one_side
+from memptm.encoders.two_sided import memory_left, one_side
 from memptm.errors import InputError
 from memptm.memory.encode import digest
 from memptm.memory.home import Home
@@ -108,7 +108,8 @@ def train_realm(
         held_out: rows of the same kind; recall on them before and after is in the result.
     Returns:
         {"encoder", "index", "reader"?: folders, "phases": {name: {"steps", "rows", "seconds", "loss", "warning",
-        "telemetry"}}, "seconds"} and, with ``held_out``, {"n", "recall", "frozen"}.
+        "telemetry"}}, "seconds"}; "note" where the memory of the index's encoder is lost; and, with ``held_out``, {"n",
+        "recall", "frozen"}.
     Raises:
         InputError: no usable rows, a malformed one, too small an index, an encoder that cannot be trained, other settings
             than those of the run in ``out``. ExtraMissing: no tagger of names. MemptmError: the loss is no number.
@@ -139,6 +140,8 @@ def train_realm(
     if "joint" in phases:
         result["reader"] = str(out / "joint" / "reader")
     result |= {"phases": told, "seconds": round(time.monotonic() - began, 1)}
+    if note := memory_left(memory.encoder):
+        result["note"] = note
     if held_out:
         passages, keys = made.keys()
         if passages != run.passages:  # the index was written to meanwhile

@@ -49,7 +49,7 @@ def test_piped_lines_are_questions_and_commands_and_a_bad_one_ends_nothing(run_m
     assert "Ada Trent" in done.stdout
     assert "bogs" in done.stdout
     assert f"You: {WHO}\nmemptm: Ada Trent" in done.stdout
-    assert "Remembered as chat:" in done.stdout
+    assert "Remembered as chat-" in done.stdout
     assert "comes after" not in done.stdout
     errors = done.stderr.splitlines()
     assert [line.split(":")[0] for line in errors] == ["Error"] * 4, done.stderr
@@ -63,6 +63,36 @@ def test_piped_lines_are_questions_and_commands_and_a_bad_one_ends_nothing(run_m
     assert "You: My sister Ann lives in [[Bergen]]." in later.stdout
     assert "conversation chat" in later.stdout
     assert later.stderr == ""
+
+
+def test_unrelated_chats_are_conversations_of_their_own(run_memptm, own_index, tmp_path):
+    def talk(*lines, file=None):
+        kept = () if file is None else ("--session", file)
+        done = run_memptm("chat", "--index", own_index, "--remember", *kept, input="\n".join(lines))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+    first, second = tmp_path / "1" / "a.session", tmp_path / "2" / "a.session"
+    talk("My brother Tom lives in Oslo.", file=first)
+    talk("My brother Tim lives in Turku.", file=second)
+    assert "Forgot 1 turn." in talk("My brother Ted lives in Tampa.", "/forget all")
+    assert "Forgot 1 turn." in talk("/forget all", file=second)
+    assert "Forgot 2 turns." in talk("My brother Tom works in Moss.", "/forget all", file=first)
+
+
+def test_what_is_no_utf8_ends_nothing(index):
+    done = subprocess.run(
+        [sys.executable, "-m", "memptm", "chat", "--index", str(index)],
+        input=f"Where is the caf\udce9?\n{WHO}\n/history\n".encode(errors="surrogateescape"),
+        capture_output=True,
+        check=False,
+        timeout=600,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "You: Where is the caf\ufffd?" in done.stdout.decode()
+    assert f"You: {WHO}\nmemptm: Ada Trent" in done.stdout.decode()
 
 
 def test_a_query_goes_on_a_session_and_a_damaged_one_costs_the_session_alone(run_memptm, index, tmp_path):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from memptm.documents.conversation import Turn, document, read
+from memptm.documents.conversation import OTHERS, Turn, document, log_weights, read
 from memptm.documents.load import load
 from memptm.documents.split import split
+from memptm.types import Passage
 
 SESSION = """1:56 pm on 8 May, 2023
 
@@ -66,3 +69,17 @@ def test_a_document_of_turns_has_a_line_a_turn_and_exact_blocks():
     assert made.text == "Ann: Two lines.\n🙂 hi"
     assert [made.text[block.start : block.end] for block in made.blocks] == ["Ann: Two lines.", "🙂 hi"]
     assert made.blocks[1].metadata == {}
+
+
+@pytest.mark.parametrize(
+    ("question", "counted"),
+    [("What did Ann paint?", [1, OTHERS, 1]), ("what did BO LEE paint?", [OTHERS, 1, 1]), ("Who paints?", [1, 1, 1]),
+     ("Did Ann meet Bo?", [1, 1, 1]), ("Did Annabel paint?", [1, 1, 1])],
+)  # fmt: skip
+def test_what_others_said_counts_little_where_a_speaker_is_named(question, counted):
+    turns = [("Ann", "I painted a boat."), ("Bo Lee", "I painted a bird."), (None, "Birds paint nothing.")]
+    passages = [
+        Passage(id=text, document="d", text=text, start=0, end=len(text), metadata={"speaker": who} if who else {})
+        for who, text in turns
+    ]
+    assert [math.exp(one) for one in log_weights(question, passages)] == pytest.approx(counted)

@@ -99,3 +99,15 @@ def test_a_passage_without_a_day_resolves_nothing():
     assert meant("yesterday", {}) is None
     assert meant("yesterday", {"time": "2023"}) is None
     assert meant("yesterday", {"time": "2023-05-08"}).iso == "2023-05-07"
+
+
+@pytest.mark.parametrize("said", ["2023-05-07 10:00 UTC", "2023-05-07 approx", "2023-13-45", "2023-05-07\0"])
+@pytest.mark.parametrize("words", ["yesterday", "last weekend", "two weeks ago"])
+def test_a_time_that_is_none_gives_no_date(words, said):
+    assert resolve(words, said) is None
+    assert meant(words, {"time": said}) is None
+
+
+@pytest.mark.parametrize(("words", "said"), [("last weekend", "0001-01-01"), ("next weekend", "9999-12-31")])
+def test_a_date_beyond_the_calendar_is_none(words, said):
+    assert resolve(words, said) is None

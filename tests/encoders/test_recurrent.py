@@ -1,14 +1,21 @@
 """The recurrent encoder: nothing changes while its gates are shut, and a stream gives the keys that the whole document gives."""
 
+import json
+from contextlib import contextmanager
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memptm.encoders import precision
 from memptm.encoders.bert import Bert, BertConfig
+from memptm.encoders.precision import Choice
 from memptm.encoders.recurrent_bert import Piece, RecurrentBert
-from memptm.encoders.sentence import padded, pooled
+from memptm.encoders.sentence import load_encoder, padded, pooled
 from memptm.working.passages import MemorySizes
+from tests.encoders.tiny_recurrent import recurrent
 
 CONFIG = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24)
 CLOSE = {"atol": 1e-5}
@@ -134,3 +141,79 @@ def test_memory_is_detached():
     keys[1, 0].backward()  # their sum hardly changes after LayerNorm
     assert words.grad[9].abs().sum() > 0
     assert words.grad[7].abs().sum() == 0
+
+
+@contextmanager
+def computing(*, bfloat16):
+    """As a process does in which bfloat16 won the race, or lost it."""
+    before = list(precision._taken)
+    precision.take(Choice(bfloat16=bfloat16, bulk="bfloat16" if bfloat16 else "float32"))
+    try:
+        yield
+    finally:
+        precision._taken[:] = before
+
+
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_a_state_kept_in_one_arithmetic_is_read_in_the_other(tmp_path, bfloat16):
+    folder = recurrent(tmp_path).name
+    with computing(bfloat16=bfloat16):
+        wrote = load_encoder(folder)
+        _, past = wrote.read("The mill burnt down.", None)
+        saved, expected = past.tensors(), wrote.ask("Who built it?", past)
+    assert saved["states"].dtype == torch.float32
+    with computing(bfloat16=not bfloat16):
+        reads = load_encoder(folder)
+        past = reads.past(saved)
+        found = reads.ask("Who built it?", past)
+        _, past = reads.read("Ada built it.", past)
+    assert past.lengths.shape == (2,)
+    assert (found * expected).sum() > 0.999
+
+
+def damaged(states, lengths):
+    """States, each wrong in one way."""
+    yield states, torch.tensor([7, 900])
+    yield states, lengths[:1]
+    yield states, lengths.float()
+    yield states, lengths[None]
+    yield states, torch.tensor([-3, states.shape[2] + 3])
+    yield states, torch.cat([lengths, torch.tensor([0])])
+    yield states.masked_fill(states == states.max(), torch.nan), lengths
+    yield states.masked_fill(states == states.max(), torch.inf), lengths
+    yield states.long(), lengths
+    yield states[:1], lengths
+    yield states[..., :3], lengths
+
+
+def test_a_damaged_state_is_refused(tmp_path):
+    encoder = recurrent(tmp_path)
+    _, past = encoder.read("The mill burnt down.", None)
+    _, past = encoder.read("Ada built it.", past)
+    saved = past.tensors()
+    assert torch.equal(encoder.past(saved).lengths, past.lengths)
+    for states, lengths in damaged(saved["states"], saved["lengths"]):
+        with pytest.raises(ValueError, match="state"):
+            encoder.past({"states": states, "lengths": lengths})
+    for name in saved:
+        with pytest.raises(ValueError, match="state"):
+            encoder.past({name: saved[name]})
+
+
+def test_a_state_of_no_passages_is_kept_too(tmp_path):
+    encoder = recurrent(tmp_path, passages=0)
+    _, past = encoder.read("The mill burnt down.", None)
+    again = encoder.past(past.tensors())
+    np.testing.assert_array_equal(encoder.ask("Who?", again), encoder.ask("Who?", None))
+
+
+def test_settings_that_change_keys_change_the_fingerprint(tmp_path):
+    encoder = recurrent(tmp_path)
+    path = tmp_path / "recurrent" / "encoder.json"
+    kept = json.loads(path.read_text())
+    assert load_encoder(encoder.name).fingerprint == encoder.fingerprint
+    found = {encoder.fingerprint}
+    for change in ({"layers": 1}, {"passages": 1}, {"rank": 4}, {"only_conversations": True}):
+        path.write_text(json.dumps(kept | change))
+        found.add(load_encoder(encoder.name).fingerprint)
+    assert len(found) == 5

@@ -10,7 +10,7 @@ from memptm import Document, Memory
 from memptm.encoders import load_encoder
 from memptm.encoders.bert import Bert
 from memptm.encoders.sentence import SentenceTransformersEncoder
-from memptm.encoders.two_sided import TwoSidedEncoder, save_questions
+from memptm.encoders.two_sided import TwoSidedEncoder, memory_left, save_questions
 from memptm.errors import EncoderMismatch, ModelMissing
 from tests.encoders.test_sentence import FOLDER
 from tests.encoders.tiny_recurrent import recurrent
@@ -79,3 +79,11 @@ def test_beside_an_encoder_that_reads_documents_keys_are_that_ones(tmp_path):
     documents = [["A lamp is here.", "It is lit."], ["A mill."]]
     assert np.array_equal(made.encode_documents(documents), base.encode_documents(documents))
     assert np.allclose(made.encode_questions(TEXTS), base.encode_questions(TEXTS), atol=1e-5)
+
+
+def test_a_memory_that_is_lost_is_told_of(tmp_path):
+    base = recurrent(tmp_path / "base")
+    save_questions(base.alone.bert(), base, tmp_path / "two")
+    assert base.name in memory_left(base)
+    assert memory_left(load_encoder(str(tmp_path / "two"))) == memory_left(base)
+    assert memory_left(base.alone) == ""

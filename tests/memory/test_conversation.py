@@ -100,6 +100,12 @@ def test_an_empty_turn_is_an_error_and_nothing_is_kept(talk, empty):
         Conversation(talk.memory, " ")
 
 
+def test_what_is_no_text_is_replaced(talk):
+    talk.remember("The caf\udce9 is\0 closed.", speaker="Zo\udce9")
+    (turn,) = talk.turns()
+    assert (turn.text, turn.speaker) == ("The caf\ufffd is closed.", "Zo\ufffd")
+
+
 def test_a_time_that_is_no_date_is_kept_as_text(talk):
     talk.remember("Tea.", speaker="Ann", time="teatime")
     (hit,) = talk.recall("Tea")

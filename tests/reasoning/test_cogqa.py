@@ -96,3 +96,28 @@ def test_the_answers_of_other_methods_have_no_graph(memory, qa):
     assert answer.graph is None
     assert "graph" not in answer.to_json()
     assert replace(answer, graph=None) == answer
+
+
+@pytest.mark.parametrize("method", ["graph", "auto"])
+def test_recall_is_refused_where_it_would_be_ignored(memory, qa, method):
+    asked = QA(memory, method=method, reader=qa.reader, recall=True)
+    for ask in (lambda: asked("Who?"), lambda: asked.batch(["Who?"])):
+        with pytest.raises(InputError, match="recall"):
+            ask()
+
+
+def test_a_budget_and_a_mode_that_are_changed_later_hold(memory, qa):
+    changed = QA(memory, method="graph", reader=qa.reader, nodes=1)
+    assert len(changed(ASKED).graph.pages) == 1
+    changed.nodes, changed.mode = 2, "lexical"
+    answer = changed(ASKED)
+    assert len(answer.graph.pages) == 2
+    again = QA(memory, method="graph", reader=qa.reader, nodes=2, mode="lexical")(ASKED)
+    assert [node.start for node in answer.graph.pages] == [node.start for node in again.graph.pages]
+
+
+def test_a_memory_that_is_changed_later_is_read(memory, qa, tmp_path):
+    changed = QA(memory, method="graph", reader=qa.reader, nodes=1)
+    changed(ASKED)
+    changed.memory = Memory.open(tmp_path / "index", create=True)
+    assert changed(ASKED).graph.nodes == ()

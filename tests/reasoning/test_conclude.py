@@ -7,11 +7,16 @@ import pytest
 
 from memptm.errors import InputError
 from memptm.generation.reader import marginalise
-from memptm.reasoning.conclude import NO_EDGE, NO_NAME, Verdict, conclude
+from memptm.memory.shelf import Shelf
+from memptm.reasoning.conclude import NO_EDGE, NO_NAME, NO_VERDICT, Verdict, conclude
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.graph import CognitiveGraph
+from memptm.types import Passage
+from tests.memory.toy import Toy
 from tests.reasoning.test_frontier import ASKED, CHAIN
-from tests.reasoning.toy import shelf, walk
+from tests.reasoning.toy import page, shelf, walk
+
+CHOICE = "Which is older, Cape Morrow or Penhollow?"
 
 
 @pytest.fixture
@@ -49,13 +54,61 @@ def test_a_verdict_moves_the_odds_of_one_answer(findings):
     assert max(moved.log_mass) == pytest.approx(max(findings.reading.log_mass) + 3.0)
 
 
-def test_a_choice_between_two_pages_has_both_for_support(findings):
+def test_a_choice_between_two_pages_has_both_for_support():
+    findings = Findings(walk(shelf(*CHAIN), CHOICE))
     verdict = Verdict({}, (("Cape Morrow", 0.7), ("Penhollow", 0.3)), (0, 2))
-    answer = conclude(findings, verdict, bias=0.0)
-    assert (answer.text, answer.probability) == ("Cape Morrow", 0.7)
+    answer = conclude(findings, verdict, bias=5.0)
+    null = 1 - answer.answers[0].probability - answer.answers[1].probability
+    assert 0 < null < 0.1
+    assert (answer.text, answer.probability) == ("Cape Morrow", pytest.approx(0.7 * (1 - null)))
     assert answer.graph.path == (0, 2, answer.graph.answer)
     assert {clue.passage for clue in answer.graph.support} == {findings.pages[n].page.passages[0].id for n in (0, 2)}
-    assert len(answer.evidence) >= 2
+    assert {one.passage.id for one in answer.evidence} == {findings.pages[n].page.name for n in (0, 2)}
+    assert sum(one.posterior for one in answer.evidence) == pytest.approx(1.0)
+    assert all(one.posterior > 0 and one.answer_span is not None for one in answer.evidence)
+    assert "1340" not in [one.passage.text[slice(*one.answer_span)] for one in answer.evidence]
+
+
+def test_a_choice_is_silent_where_that_is_likelier_than_either_side():
+    findings = Findings(walk(shelf(*CHAIN), CHOICE))
+    verdict = Verdict({}, (("Cape Morrow", 0.7), ("Penhollow", 0.3)), (0, 2))
+    answer = conclude(findings, verdict, bias=-3.0)
+    silent = conclude(findings, bias=-3.0)
+    assert (answer.text, answer.evidence, answer.graph.answer) == (None, (), None)
+    assert answer.probability == pytest.approx(silent.probability)
+    assert sum(one.probability for one in answer.answers) == pytest.approx(1 - answer.probability)
+
+
+def test_a_yes_or_no_that_was_not_decided_is_said():
+    asked = "Is Cape Morrow older than Penhollow?"
+    findings = Findings(walk(shelf(*CHAIN), asked))
+    assert NO_VERDICT in conclude(findings, bias=5.0).note
+    decided = conclude(findings, Verdict({}, (("yes", 0.9), ("no", 0.1)), (0, 1)), bias=-9.0)
+    assert (decided.text, NO_VERDICT in decided.note) == ("yes", False)
+    assert decided.probability == 0.9  # a reader of spans is silent about any such question
+
+
+def test_passages_with_one_id_do_not_lend_each_other_their_clues():
+    """Two files with equal ids: the clue of the first is no span of the second, and the texts of both are clues."""
+
+    def turn(source, text, title=""):
+        return Passage(id="1", document="1", text=text, start=0, end=len(text), source=source, title=title)
+
+    passages = [
+        turn("a.txt", "Alder adjoins Cedar."),
+        turn("b.txt", "Birch overlooks Cedar."),
+        turn("c.txt", "Cedar was founded in 1900.", "Cedar"),
+    ]
+    trip = walk(Shelf(passages, Toy()), "What do alder and birch share?", k=3)
+    cedar = page(trip, "Cedar")
+    told = {"Alder adjoins Cedar.", "Birch overlooks Cedar."}
+    assert {clue.text for clue in cedar.told()} == told
+    answer = conclude(Findings(trip), bias=5.0)
+    assert answer.text == "1900"
+    assert {clue.text for edge in answer.graph.edges for clue in edge.clues} >= told
+    for one in answer.evidence:
+        said = one.passage.text[slice(*one.answer_span)] if one.answer_span else one.passage.text
+        assert said == ("1900" if one.passage.source == "c.txt" else one.passage.text)
 
 
 def test_what_could_not_be_followed_is_said():
@@ -93,6 +146,15 @@ def test_the_graph_goes_to_json_and_back_and_to_networkx(findings):
         lambda made: made["edges"].append({"source": 0, "target": 99, "clues": []}),
         lambda made: made["nodes"][0].update(kind="planet"),
         lambda made: made["nodes"][0].update(id=7),
+        lambda made: made["nodes"][0].update(score="hi"),
+        lambda made: made["nodes"][0].update(score=float("nan")),
+        lambda made: made["nodes"][0].update(span=[1]),
+        lambda made: made["support"][0].update(start="0"),
+        lambda made: made["edges"][0]["clues"][0].update(score=None),
+        lambda made: made.update(answer=99),
+        lambda made: made.update(answer="x"),
+        lambda made: made.update(path=["x"]),
+        lambda made: made.update(nodes=["x"]),
     ],
 )
 def test_a_broken_graph_is_refused(findings, spoil):

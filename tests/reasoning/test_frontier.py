@@ -1,11 +1,16 @@
 """The walk: where it begins, what it follows, when it reads a page again, and when it ends."""
 
+import time
+
 import pytest
 
 from memptm.errors import InputError
+from memptm.memory.shelf import Shelf
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import Frontier
 from memptm.reasoning.links import Linker
+from memptm.types import Passage
+from tests.memory.toy import Toy
 from tests.reasoning.toy import ByName, page, shelf, walk
 
 CHAIN = (
@@ -97,6 +102,38 @@ def test_a_budget_of_nothing_is_refused(budget):
 def test_two_walks_are_the_same():
     one, other = (walk(shelf(*CHAIN), ASKED, k=4) for _ in range(2))
     assert [(v.page, v.clues, v.visits) for v in one.visits] == [(v.page, v.clues, v.visits) for v in other.visits]
+
+
+@pytest.mark.parametrize("field", ["document", "id", "start"])
+def test_two_passages_that_differ_in_one_thing_alone_are_two(field):
+    texts = ["it rains a lot here.", "it snows a lot there."]
+    given = [{"id": "1", "document": "a", "source": "talk.jsonl", "start": 0, "end": 9}] * 2
+    given[1] = given[1] | {field: 5 if field == "start" else "2"}
+    passages = [Passage(text=text, **one) for text, one in zip(texts, given, strict=True)]
+    trip = walk(Shelf(passages, Toy()), "does it rain?", k=2)
+    assert {place.passage.text for place in Findings(trip).places} == set(texts)
+
+
+def test_a_page_knows_all_its_names_in_the_question():
+    asked = "Is Cape Morrow near Penhollow, and was Cape Morrow lit?"
+    morrow = page(walk(shelf(*CHAIN), asked), "Cape Morrow")
+    assert morrow.names == [(3, 14), (39, 50)]
+    assert morrow.named == (3, 14)
+
+
+class Slow(ByName):
+    """Each batch takes a while."""
+
+    def look(self, question, pages, *, lowered=0.0):
+        time.sleep(0.05)
+        return super().look(question, pages, lowered=lowered)
+
+
+def test_the_less_strict_reading_is_held_to_the_time_too():
+    system1 = Slow(shy=True)
+    trip = walk(shelf(*CHAIN), ASKED, system1=system1, seconds=0.04)
+    assert system1.lowered == [0.0]
+    assert trip.stopped == "seconds"
 
 
 def test_passages_without_any_name_are_read_all_the_same():  # F89

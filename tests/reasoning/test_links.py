@@ -6,9 +6,14 @@ from memptm import Document, Memory
 from memptm.memory.titles import Titles, name_key
 from memptm.reasoning.links import Linker, Wanted
 from memptm.reasoning.names import capitalised, names
+from memptm.reasoning.system1 import identity
+from memptm.types import Block
 from tests.memory.toy import Toy
 
-OWN = "\n{}"  # identity of a passage without a source
+
+def own(name):
+    """Identity of a document's one passage, without a source."""
+    return ("", name, name, 0)
 
 
 @pytest.fixture
@@ -44,13 +49,43 @@ def test_a_heading_is_a_name_too(tmp_path):
 
 def test_a_name_without_a_page_leads_to_where_it_is_mentioned_but_not_back(memory):
     linker = Linker(memory, "Who?")
-    tom, own = linker.link([Wanted("Tom Bass"), Wanted("Tom Bass", frozenset({OWN.format("3")}))])
+    tom, back = linker.link([Wanted("Tom Bass"), Wanted("Tom Bass", frozenset({own("3")}))])
     assert (tom.kind, tom.name, tom.passages[0].id) == ("entity", "Tom Bass", "3")
-    assert own is None
+    assert back is None
 
 
 def test_a_title_does_not_lead_from_its_own_page(memory):
-    assert Linker(memory, "Who?").link([Wanted("Ada Trent", frozenset({OWN.format("2")}))], search=False) == [None]
+    assert Linker(memory, "Who?").link([Wanted("Ada Trent", frozenset({own("2")}))], search=False) == [None]
+
+
+def long_document(tmp_path, *, heading=""):
+    """One of 90 passages; the last but one says what is asked."""
+    said = [f"Nothing is told on page {n}." for n in range(90)]
+    said[88] = "The bell of Orme weighs nine tons."
+    text, blocks = "", []
+    for n, one in enumerate([heading, *said] if heading else said):
+        kind = {"kind": "heading", "level": 1} if one == heading else {"kind": "turn", "id": str(n)}
+        blocks.append(Block(start=len(text), end=len(text) + len(one), **kind))
+        text += f"{one}\n\n"
+    encoder = Toy()
+    memory = Memory.open(tmp_path / "index", create=True, encoder=encoder)
+    memory.add([Document(id="orme", title="" if heading else "Orme", text=text, blocks=tuple(blocks))])
+    return memory, encoder
+
+
+@pytest.mark.parametrize("heading", ["", "Orme"])
+def test_all_of_a_long_document_is_searched_for_what_stands_for_it_with_the_keys_that_are_stored(tmp_path, heading):
+    memory, encoder = long_document(tmp_path, heading=heading)
+    assert len(memory) >= 90
+    encoder.encoded.clear()
+    (found,) = Linker(memory, "How much does the bell weigh?").link([Wanted("Orme")])
+    assert (found.kind, len(found.passages)) == ("heading" if heading else "title", 3)
+    assert any("nine tons" in one.text for one in found.passages)
+    assert [one.start for one in found.passages] == sorted(one.start for one in found.passages)
+    assert encoder.encoded == []
+    last = list(memory.passages())[-1]
+    if not heading:
+        assert Linker(memory, "Who?").link([Wanted("Orme", frozenset({identity(last)}))], search=False) == [None]
 
 
 def test_what_is_removed_is_linked_no_more(memory):  # F28
@@ -75,6 +110,36 @@ def test_names_of_the_index_are_found_in_text_longest_first():
     assert titles.find("bank  of ENGLAND") == [0]
     assert titles.find("It") == [2]
     assert titles.find("nobody") == []
+
+
+def test_what_is_in_brackets_may_be_missing_from_the_title_but_not_be_another():
+    titles = Titles([(0, "Mercury", ()), (1, "Tennis (magazine)", ())])
+    assert titles.find("Mercury (planet)") == [0]
+    assert titles.find("Tennis") == titles.find("Tennis (magazine)") == [1]
+    assert titles.find("Tennis (song)") == []
+
+
+def test_titles_in_scripts_without_capitals_are_names():
+    titles = Titles([(0, "北京", ()), (1, "şehir", ())])
+    text = "Where is 北京 , and where is şehir ?"
+    assert [text[s:e] for s, e in titles.mentions(text)] == ["北京"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("the player Šarūnas Jasikevičius of Ørsted sang", ["Šarūnas Jasikevičius of Ørsted"]),
+        ("the book Анна Каренина by him", ["Анна Каренина"]),
+        ("the painter Zoe\u0301 Ma\u0301rquez came", ["Zoe\u0301 Ma\u0301rquez"]),
+        ("the first iPhone was sold", ["iPhone"]),
+        ("the word mRNA is none", []),
+        ("WHO DIRECTED THE FILM ALIEN?", []),
+        ("NASA", ["NASA"]),
+        ("Between Ada Trent and Tom Bass", ["Ada Trent", "Tom Bass"]),
+    ],
+)
+def test_capitals_of_all_scripts_begin_names_and_none_begins_inside_a_word(text, said):
+    assert [text[s:e] for s, e in capitalised(text)] == said
 
 
 def test_without_titles_or_a_tagger_words_in_capitals_are_names():

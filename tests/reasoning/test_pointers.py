@@ -10,6 +10,7 @@ from memptm.generation.config import ReaderConfig
 from memptm.generation.spans import SpanScorer
 from memptm.generation.windows import collate
 from memptm.reasoning.pointers import (
+    Pages,
     PointerNet,
     Pointers,
     decode_hops,
@@ -49,6 +50,16 @@ def test_a_window_holds_question_clues_title_and_text_each_behind_its_separator(
     assert said.index("lighthouse") < said.index("cape") < said.index("engineer", said.index("cape"))
     first, last = np.flatnonzero(window.body)[[0, -1]]
     assert TEXT[window.offsets[first, 0] : window.offsets[last, 1]] == TEXT
+
+
+def test_where_clues_are_too_many_the_weakest_is_left_out_whole(system1):
+    clues = tuple(f"{word} " + "heron " * 48 + "end." for word in ("first", "second", "third", "fourth"))
+    pages = Pages(system1.windower.tokenizer, window=384, stride=128)
+    for scores, kept in (((0.9, 0.1, 0.8, 0.7), ["first", "third", "fourth"]), ((), ["first", "second", "third"])):
+        (window,) = pages.pages(["Who?"], [Look(passage(), clues, scores)])
+        said = [pages.tokenizer.id_to_token(int(one)) for one in window.ids]
+        assert [word for word in ("first", "second", "third", "fourth") if word in said] == kept
+        assert said.count("end") == len(kept)
 
 
 def logits(window, spans):

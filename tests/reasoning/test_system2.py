@@ -111,6 +111,10 @@ def test_pages_come_first_then_answers_and_edges_lead_to_them():
     [
         ("Which is older, Otter Review or Cape Morrow?", {"Otter Review", "Cape Morrow"}),
         ("Are Otter Review and Cape Morrow magazines?", {"yes", "no"}),
+        (
+            "Between Otter Review and Cape Morrow, which began first, Otter Review or Cape Morrow?",
+            {"Otter Review", "Cape Morrow"},
+        ),
     ],
 )
 def test_comparisons_are_chosen_between_the_two_named(question, said, network):
@@ -118,6 +122,14 @@ def test_comparisons_are_chosen_between_the_two_named(question, said, network):
     verdict = System2(network.float()).judge(findings)
     assert {text for text, _ in verdict.choice} == said
     assert sum(p for _, p in verdict.choice) == pytest.approx(1.0)
+    assert [findings.pages[n].page.name for n in verdict.compared] == ["Otter Review", "Cape Morrow"]
+
+
+def test_yes_or_no_is_of_the_names_that_have_a_page_of_their_own(network):
+    memory = shelf(*CHAIN, ("Lynx Journal", "Lynx Journal is read in Kent."))
+    findings = Findings(walk(memory, "Did Kent know Otter Review and Cape Morrow?", system1=Meaning()))
+    assert "Kent" in [visit.page.name for visit in findings.pages if visit.named]
+    verdict = System2(network.float()).judge(findings)
     assert [findings.pages[n].page.name for n in verdict.compared] == ["Otter Review", "Cape Morrow"]
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,8 +15,11 @@ from memptm.generation.reader import Reader
 from memptm.generation.spans import SpanScorer
 from memptm.memory.shelf import Shelf
 from memptm.reasoning.cogqa import CogQA
-from memptm.training.cognitive_graph import Recipe, train_graph
+from memptm.reasoning.findings import Findings
+from memptm.reasoning.system2 import GraphNetwork, board
+from memptm.training.cognitive_graph import PointerLesson, Recipe, train_graph
 from memptm.training.gold_graphs import read_gold
+from memptm.training.graph_walks import Both, odds_loss
 from tests.encoders.tiny import bert, encoder
 
 MAKERS = ["Ada Trent", "Tom Bass", "Ida Moss", "Sam Reed", "Eva Lund", "Max Holt"]
@@ -134,6 +138,29 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(data, tiny, tmp_path):
         assert all(torch.equal(one[key], other[key]) for key in one)
     logs = [(tmp_path / run / "both" / "log.jsonl").read_text() for run in ("whole", "cut")]
     assert logs[0] == logs[1]
+
+
+def test_where_nothing_found_is_right_silence_is_what_is_learned():
+    logits = torch.tensor([1.0, -0.5], requires_grad=True)
+    nothing = odds_loss(logits, torch.tensor([False, False]))
+    odds = logits.detach().exp()
+    assert nothing.item() == pytest.approx(float(torch.log(1 + odds.sum())))
+    nothing.backward()
+    assert (logits.grad > 0).all()  # a step lowers both
+    some = odds_loss(logits, torch.tensor([True, False]))
+    assert some.item() == pytest.approx(float(torch.log((1 + odds.sum()) / odds[0])))
+
+
+@pytest.mark.parametrize(("answer", "learned"), [("Atlantis", True), ("yes", False)])
+def test_a_question_whose_walk_found_nothing_right_teaches_silence_unless_it_is_yes_or_no(data, tiny, answer, learned):
+    made, reader = tiny
+    graph = replace(read_gold([data]).graphs[0], answers=(answer,))
+    lesson = PointerLesson([graph], RECIPE, reader)
+    both = Both(lesson, GraphNetwork(lesson.pointers.width), made)
+    findings = Findings(both.walk(graph, 0))
+    loss = both._loss(findings, board(findings), graph)
+    assert (loss is not None) == learned
+    assert both.learn(0, [0])["answered"] == 0.0
 
 
 @pytest.mark.slow

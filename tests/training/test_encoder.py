@@ -1,6 +1,7 @@
 """Training an encoder: questions adapt it, its memory learns with the encoder frozen, runs go on, the index made is used."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from memptm import QA, Document, Memory
+from memptm.encoders.base import key_text
 from memptm.encoders.recurrent import RecurrentEncoder
 from memptm.encoders.recurrent_bert import RecurrentBert
 from memptm.encoders.sentence import BASE, load_encoder
@@ -17,6 +19,7 @@ from memptm.training.passages import FollowUp, PassageLesson, Stretch, by_tokens
 from memptm.types import Block
 from memptm.working.passages import MemorySizes
 from tests.encoders.tiny import encoder as tiny
+from tests.encoders.tiny_recurrent import recurrent
 from tests.memory.toy import Toy
 
 RECIPE = Recipe(pairs=4, hard=1, rank=2, tokens=50, stretch=3, steps=4, memory_steps=4, save_every=2)
@@ -130,6 +133,41 @@ def test_without_questions_the_memory_alone_learns(memory, tmp_path):
     encoder = load_encoder(told["encoder"])
     assert np.array_equal(encoder.encode_questions(["Who?"]), memory.encoder.encode_questions(["Who?"]))
     assert sorted(path.name for path in (tmp_path / "encoder").iterdir()) == ["encoder.json", "memory.safetensors"]
+
+
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory):
+    """An index whose keys know what came before."""
+    encoder = recurrent(tmp_path_factory.mktemp("tiny"))
+    memory = Memory.open(tmp_path_factory.mktemp("encoder") / "index", create=True, encoder=encoder)
+    memory.add(list(documents()))
+    return memory
+
+
+def test_a_memory_learns_from_keys_that_stand_alone_whatever_the_index_holds(remembering, tmp_path, monkeypatch):
+    taken = []
+    make = PassageLesson.__init__
+
+    def noting(self, model, rows, alone, *rest, **named):
+        taken.append(alone)
+        make(self, model, rows, alone, *rest, **named)
+
+    monkeypatch.setattr(PassageLesson, "__init__", noting)
+    told = train_encoder([], remembering, tmp_path, recipe=RECIPE)
+    assert "note" not in told  # another memory takes the place of the one that was
+    passages, first = remembering.keys()
+    alone = remembering.encoder.alone.encode_passages([key_text(passage) for passage in passages])
+    used = taken[0].abs().sum(1) > 0
+    assert used.any()
+    assert np.allclose(taken[0][used], alone[used], atol=1e-5)
+    assert not np.allclose(first[used], alone[used], atol=1e-2)
+
+
+def test_a_memory_that_is_lost_is_told_of(remembering, memory, questions, tmp_path):
+    recipe = replace(RECIPE, phases=("adapt",))
+    told = train_encoder([questions], remembering, tmp_path / "one", recipe=recipe)
+    assert told["note"].startswith(f"The memory of {remembering.encoder.name} is not carried over")
+    assert "note" not in train_encoder([questions], memory, tmp_path / "other", recipe=recipe)
 
 
 def test_other_settings_than_those_of_the_run_are_refused(made, memory, questions):

@@ -28,6 +28,7 @@ from memptm.training.refresh import Versions
 from memptm.training.salient import NULL, MaskedLesson
 from memptm.training.tower import Tower
 from tests.encoders.tiny import encoder as tiny
+from tests.encoders.tiny_recurrent import recurrent
 
 PLACES = ["Hove", "Lyme", "Deal", "Rye", "Ware", "Bude", "Looe", "Fowey", "Hythe", "Wells", "Truro"]
 NAMES = ["Anna Miller", "Peter Cook", "Laura Smith", "James Baker"]
@@ -380,3 +381,13 @@ def test_rows_without_answers_and_other_settings_are_refused(memory, data, tmp_p
         train_realm([], memory, tmp_path / "out", recipe=Recipe(**{**vars(recipe), "pairs": 4}))
     with pytest.raises(InputError, match="another run"):
         train_realm([], memory, tmp_path / "out", recipe=Recipe(**{**vars(recipe), "phases": ("masked",)}))
+
+
+def test_a_memory_that_is_lost_is_told_of(memory, tmp_path):
+    recipe = replace(RECIPE, phases=("ict",))
+    assert "note" not in train_realm([], memory, tmp_path / "one", recipe=recipe)
+    encoder = recurrent(tmp_path / "tiny")
+    remembering = Memory.open(tmp_path / "index", create=True, encoder=encoder)
+    remembering.add(list(documents()))
+    told = train_realm([], remembering, tmp_path / "other", recipe=recipe)
+    assert told["note"].startswith(f"The memory of {encoder.name} is not carried over")
