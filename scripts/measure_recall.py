@@ -63,8 +63,8 @@ class First:
 
 
 def top(judge: Judge) -> MemRecall:
-    """Plain top-k blocks: one competition, no rehearsal."""
-    return MemRecall(judge=judge, rounds=1, rehearse=False)
+    """Plain top-k blocks: one competition, no rehearsal, a full window."""
+    return MemRecall(judge=judge, rounds=1, rehearse=False, least=0.0)
 
 
 def through(reader: Reader, make: Callable[[], MemRecall]) -> Method:

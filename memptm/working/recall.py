@@ -3,7 +3,7 @@
 Source: CogLTX (Ding et al. 2020, NeurIPS, section 3.2). A judge scores every block beside the question (coarse). In rounds:
 the best enter the window z in the order of the text until it is full (competition), the judge scores those in z together
 (fine, rehearsal), and all but the best few leave (decay); the next round's blocks are judged beside those few, so that what
-one block says can make another relevant. The last round keeps its full window.
+one block says can make another relevant. The last round keeps its window, without the blocks that hardly matter.
 
 Ours differs where the authors' code has faults: scores stay floats, a block enters once, and all, one or no blocks are no
 special case. Coarse scores without z are computed once; beside z only the likeliest blocks are judged anew, which bounds
@@ -56,8 +56,10 @@ class MemRecall:
         rounds: of competition. keep: blocks that decay leaves between two rounds, if they fit half the window.
         again: how many of the likeliest blocks are judged anew beside those; so many fit one of the judge's inputs.
         rehearse: judge the window together; without it the coarse scores decide all.
+        least: share of the best block's score below which a block stays out of the last window, however much room is left. Ours:
+            a reader finds an answer better among fewer blocks that matter (scripts/measure_recall.py).
     Raises:
-        InputError: ``rounds`` or ``keep`` is below 1, or ``again`` is negative.
+        InputError: ``rounds`` or ``keep`` is below 1, ``again`` is negative, or ``least`` no share.
     """
 
     judge: Judge
@@ -65,8 +67,13 @@ class MemRecall:
     keep: int = 2
     again: int = 6
     rehearse: bool = True
+    least: float = 0.2
 
     def __post_init__(self) -> None:
+        if not 0 <= self.least <= 1:
+            raise InputError(
+                f"MemRecall cannot leave out blocks below {self.least} of the best; give a share from 0 to 1."
+            )
         if self.rounds < 1 or self.keep < 1 or self.again < 0:
             raise InputError(
                 f"MemRecall cannot run {self.rounds} rounds that keep {self.keep} blocks and judge {self.again} anew. "
@@ -99,6 +106,8 @@ class MemRecall:
             if round_ < self.rounds:
                 best = ranked(chosen, scores)
                 kept = compete(best[: self.keep], sizes, window=window // 2) or best[:1]
+        best_score = max(scores[n] for n in chosen)
+        chosen = [n for n in chosen if scores[n] >= self.least * best_score]
         return Recalled(tuple(chosen), tuple(scores[n] for n in chosen))
 
     def _beside(self, view: View, kept: Sequence[int], first: dict[int, float]) -> tuple[list[int], dict[int, float]]:

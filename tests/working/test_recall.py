@@ -32,8 +32,10 @@ class Known:
         return [self.fine_scores[n] for n in blocks]
 
 
-def recall(judge, sizes, window, **settings):
-    return MemRecall(judge=judge, **settings)("?", [f"block {n}" for n in range(len(sizes))], sizes, window=window)
+def recall(judge, sizes, window, *, least=0.0, **settings):
+    return MemRecall(judge=judge, least=least, **settings)(
+        "?", [f"block {n}" for n in range(len(sizes))], sizes, window=window
+    )
 
 
 cases = st.lists(st.tuples(st.floats(0.001, 0.999), st.floats(0.001, 0.999), st.integers(1, 70)), max_size=14)
@@ -99,3 +101,16 @@ def test_one_that_does_not_fit_is_passed_over_for_a_smaller_one():
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(InputError, match="MemRecall"):
         MemRecall(judge=Known([]), **settings)
+
+
+def test_what_hardly_matters_stays_out_of_the_last_window_however_much_room_is_left():
+    scores = [0.9, 0.1, 0.3, 0.17, 0.5]
+    assert recall(Known(scores), [1] * 5, 4, least=0.2).blocks == (0, 2, 4)
+    assert recall(Known(scores), [1] * 5, 4).blocks == (0, 2, 3, 4)
+    assert recall(Known(scores), [1] * 5, 5, least=0.2).blocks == (0, 1, 2, 3, 4)  # all fit: there is nothing to choose
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.5, float("nan")])
+def test_a_share_is_from_0_to_1(least):
+    with pytest.raises(InputError, match="give a share from 0 to 1"):
+        recall(Known([0.5]), [1], 1, least=least)
