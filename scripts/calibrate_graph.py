@@ -54,7 +54,14 @@ def walks(questions: list[Json], weights: Path | None) -> list[Walk]:
             passages = [one for one in paragraphs(row) if whole or one.title not in gold]
             cogqa = CogQA(Shelf(passages, encoder), reader, weights=weights)
             findings = cogqa.walk(row["question"])
-            made.append(Walk(row, whole, findings, cogqa.systems[1].judge(findings) if cogqa.systems[1] else None))
+            made.append(
+                Walk(
+                    row,
+                    whole,
+                    findings,
+                    cogqa.systems[1].judge(findings) if cogqa.systems[1] and findings.places else None,
+                )
+            )
         if number % 20 == 0:
             click.echo(f"{number} of {len(questions)}")
     return made
