@@ -1,4 +1,4 @@
-"""Fit what the graph adds to every log odds (BIAS in memptm/reasoning/conclude.py): when it says an answer, and when nothing.
+"""Fit what the graph adds to every log odds (TRAINED_BIAS in memptm/reasoning/conclude.py): when it answers, and when not.
 
 Each question of hotpotqa_dev that comes with its gold paragraphs is walked twice: over its own paragraphs, and over those
 without the gold ones. Right is an answer that shares most words with the right one, and silence where the gold

@@ -35,7 +35,7 @@ from memptm.memory.search import Mode
 from memptm.memory.shelf import Shelf
 from memptm.pipeline import QA
 from memptm.reasoning.cogqa import CogQA
-from memptm.reasoning.conclude import BIAS, Verdict, conclude
+from memptm.reasoning.conclude import TRAINED_BIAS, Verdict, conclude
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.system1 import Look, System1
 from memptm.training.splits import held_out_passage
@@ -117,7 +117,7 @@ def label(cogqa: CogQA) -> str:
 def made_by(cogqa: CogQA) -> str:
     """What answers depend on, for the names of files that keep them: weights, encoder, and the bias of the null."""
     weights = b"" if cogqa.weights is None else (cogqa.weights / "system1.safetensors").read_bytes()
-    return hashlib.sha256(weights + f"{cogqa.memory.encoder.fingerprint} {BIAS}".encode()).hexdigest()[:8]
+    return hashlib.sha256(weights + f"{cogqa.memory.encoder.fingerprint} {TRAINED_BIAS}".encode()).hexdigest()[:8]
 
 
 def cached(path: Path, questions: Sequence[Json], make: Callable[[Json], Json]) -> list[Json]:

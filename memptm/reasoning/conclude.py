@@ -15,8 +15,9 @@ from memptm.reasoning.system1 import identity
 from memptm.types import Answer, Candidate, Evidence
 
 METHOD = "graph"
-BIAS = 0.5  # added to every log odds: a reader of single passages doubts what it cannot see whole; fitted by eye on 24
-# training questions, of which 15 of 16 are then answered and 5 of 8 without their gold pages are not
+BIAS = 0.5  # added to every log odds without training: a reader of single passages doubts what it cannot see whole; fitted by
+# eye on 24 training questions, of which 15 of 16 are then answered and 5 of 8 without their gold pages are not
+TRAINED_BIAS = -2.0  # with it (scripts/calibrate_graph.py)
 SHOWN = 0.01  # share below which a possible answer is no node of the graph
 NOTHING_READ = "There was no passage to read."
 NO_NAME = "The question names nothing that the index knows: the walk began at the passages nearest to it."
@@ -40,7 +41,7 @@ class Verdict:
 
 
 def conclude(
-    findings: Findings, verdict: Verdict | None = None, *, bias: float = BIAS, trained: bool = False
+    findings: Findings, verdict: Verdict | None = None, *, bias: float | None = None, trained: bool = False
 ) -> Answer:
     """The answer.
 
@@ -48,9 +49,12 @@ def conclude(
     p(z | x). A verdict moves the odds of single answers, or chooses between the two sides of a comparison.
 
     Args:
-        bias: added to every log odds. trained: sentences have probabilities of supporting.
+        bias: added to every log odds; None: BIAS or TRAINED_BIAS. trained: System 1 is, so that sentences have probabilities of
+            supporting.
     """
     question = findings.trip.question
+    if bias is None:
+        bias = TRAINED_BIAS if trained else BIAS
     if not findings.places:
         empty = CognitiveGraph(question=question)
         return Answer(question=question, text=None, probability=1.0, method=METHOD, note=NOTHING_READ, graph=empty)
