@@ -96,7 +96,8 @@ class ProductKeyMemory(nn.Module):
         if isinstance(self.norm, MaskedBatchNorm):
             flat = self.norm(flat, real)
         queries: Tensor = flat.view(len(tokens), self.heads, self.key_width)
-        return self.norm(queries) if isinstance(self.norm, nn.RMSNorm) else queries
+        # Under autocast queries may be bfloat16; the norm's weight is not, and a norm is no place to save bits.
+        return self.norm(queries.float()) if isinstance(self.norm, nn.RMSNorm) else queries
 
     def best(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """(t h d) → the scores (t h k) of the best slots, falling, and their numbers (t h k): exactly those of all n²."""
