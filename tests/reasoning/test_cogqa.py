@@ -63,7 +63,7 @@ def test_passages_without_any_name_give_one_node_and_a_note_also_after_reopening
     for reopened in (memory, Memory.open(tmp_path / "index")):
         answer = QA(reopened, method="graph", reader=qa.reader)("does it rain a lot?")
         assert len(answer.graph.pages) == 1
-        assert all(edge.target == answer.graph.answer for edge in answer.graph.edges)
+        assert all(answer.graph.nodes[edge.target].kind == "answer" for edge in answer.graph.edges)
         assert NO_NAME in answer.note
         assert NO_EDGE in answer.note
 
