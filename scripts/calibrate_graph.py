@@ -46,22 +46,15 @@ class Walk:
 
 def walks(questions: list[Json], weights: Path | None) -> list[Walk]:
     """Two of each question."""
-    reader, encoder = Reader.load(), load_encoder()
-    made = []
+    encoder, made = load_encoder(), []
+    cogqa = CogQA(Shelf([], encoder), Reader.load(), weights=weights)
     for number, row in enumerate(questions, 1):
         gold = {title for title, _ in row["supporting_facts"]}
         for whole in (True, False):
             passages = [one for one in paragraphs(row) if whole or one.title not in gold]
-            cogqa = CogQA(Shelf(passages, encoder), reader, weights=weights)
+            cogqa.memory = Shelf(passages, encoder)
             findings = cogqa.walk(row["question"])
-            made.append(
-                Walk(
-                    row,
-                    whole,
-                    findings,
-                    cogqa.systems[1].judge(findings) if cogqa.systems[1] and findings.places else None,
-                )
-            )
+            made.append(Walk(row, whole, findings, cogqa.verdict(findings)))
         if number % 20 == 0:
             click.echo(f"{number} of {len(questions)}")
     return made

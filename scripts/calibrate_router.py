@@ -29,9 +29,8 @@ from runs import RESULTS, Runs
 
 READ = 5
 BESIDE = 9
-WEIGHT_OF_SINGLE = (
-    3.0  # to send an easy question over the graph costs time, and sometimes its answer; at 1.5 one in three went there
-)
+# To send an easy question over the graph costs time, and sometimes its answer; at 1.5 one in three went there.
+WEIGHT_OF_SINGLE = 3.0
 
 
 def single_hop(data: Path, count: int, chance: random.Random) -> list[Json]:

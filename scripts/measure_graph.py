@@ -206,8 +206,7 @@ def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, ou
         found: Json = {}
         began = time.perf_counter()
         findings = cogqa.walk(row["question"])
-        verdict = cogqa.systems[1].judge(findings) if cogqa.systems[1] and findings.places else None
-        answer = conclude(findings, verdict, bias=ANSWERS, trained=cogqa.systems[0] is not None)
+        answer = conclude(findings, cogqa.verdict(findings), bias=ANSWERS, trained=cogqa.systems[0] is not None)
         seen = {place.passage.title for place in findings.places}
         read = len({(place.passage.document, place.passage.id) for place in findings.places})
         found["graph"] = _open_line(answer, row, seen, gold, began, read) | {"nodes": len(findings.pages)}

@@ -1,6 +1,6 @@
 """Train the packaged encoder: adapted to questions, then with a memory of the passages before; and the control of that.
 
-Of the adaptation a share is kept, halfway between the weights before and after (Wortsman et al. 2022, arXiv 2109.01903): all of
+Of the adaptation a share is kept, between the weights before and after (Wortsman et al. 2022, arXiv 2109.01903): all of
 it finds fewer passages for Natural Questions than MiniLM does. After it: scripts/measure_encoder.py, and RUNS/memory/kept is
 what memptm/weights/encoder holds.
 """

@@ -14,7 +14,7 @@ from memptm.generation.reader import Reader
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.memory.shelf import Shelf
-from memptm.reasoning.conclude import conclude
+from memptm.reasoning.conclude import Verdict, conclude
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import NODES, Frontier
 from memptm.reasoning.links import Linker
@@ -76,6 +76,9 @@ class CogQA:
             InputError: a budget below one node, or a filter that cannot be read.
         """
         findings = self.walk(question, k=k, where=where)
-        system1, system2 = self.systems
-        verdict = system2.judge(findings) if system2 is not None and findings.places else None
-        return conclude(findings, verdict, trained=system1 is not None)
+        return conclude(findings, self.verdict(findings), trained=self.systems[0] is not None)
+
+    def verdict(self, findings: Findings) -> Verdict | None:
+        """What System 2 says of a walk; None where it was not trained, or nothing was read."""
+        system2 = self.systems[1]
+        return system2.judge(findings) if system2 is not None and findings.places else None

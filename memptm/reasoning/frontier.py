@@ -191,17 +191,13 @@ class Frontier:
             text=passage.text[start:end], passage=passage.id, sentence=number, start=start, end=end,
             score=hop.score * TRUST[page.kind], origin=identity(passage),
         )  # fmt: skip
-        known = [n for n, (_, one) in enumerate(target.clues) if _same(one, clue)]
+        known = [n for n, (_, one) in enumerate(target.clues) if one.place == clue.place]
         if known:
             target.clues[known[0]] = (source.id, max(target.clues[known[0]][1], clue, key=lambda one: one.score))
             return
         target.clues.append((source.id, clue))
         target.waiting = True
         target.priority = max(target.priority, source.priority * clue.score)
-
-
-def _same(one: Clue, other: Clue) -> bool:
-    return one.place == other.place
 
 
 def _renumbered(read: tuple[Visit, ...]) -> tuple[Visit, ...]:
