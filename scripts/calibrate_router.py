@@ -1,14 +1,16 @@
 """Fit method "auto": whether one passage is enough.
 
-Single-hop: squad2_train and nq_qed_train (training parts), each question over its own passage and the nearest nine of its
-set. Multi-hop: hotpotqa_train and multihop_train (training parts), over their own paragraphs. The reader reads the five
-nearest, as `memptm query` does; nothing else runs. A fifth is kept to say how often the router is right.
+Single-hop: questions of SQuAD and Natural Questions whose passages the reader was not trained on (calibration_passage), over
+the ten passages nearest to each among all the training parts' passages. Multi-hop: hotpotqa_train and multihop_train
+(training parts), over their own paragraphs. The reader reads the five nearest, as `memptm query` does; nothing else runs. A
+fifth is kept to say how often the router is right.
 """
 
 from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -23,45 +25,39 @@ from memptm.encoders.base import key_text
 from memptm.generation.reader import Reader
 from memptm.memory.shelf import Shelf
 from memptm.reasoning.router import FEATURES, SHIPPED, features
-from memptm.training.splits import by_article, by_passage
-from memptm.types import Json, Passage
+from memptm.training.splits import by_passage, calibration_passage
+from memptm.types import Passage
 from runs import RESULTS, Runs
 
 READ = 5
-BESIDE = 9
+AMONG = 10
 # To send an easy question over the graph costs time, and sometimes its answer; at 1.5 one in three went there.
 WEIGHT_OF_SINGLE = 3.0
 
 
-def single_hop(data: Path, count: int, chance: random.Random) -> list[Json]:
-    """{question, title, context} of training parts."""
-    squad = [row for row in by_article(rows(data / "squad2_train.jsonl"))[0] if row["answers"]]
-    natural = [row for row in by_passage(rows(data / "nq_qed_train.jsonl"))[0] if row["answers"]]
-    return chance.sample(squad, count // 2) + chance.sample(natural, count - count // 2)
-
-
-def shelves_of_singles(questions: list[Json]) -> list[Shelf]:
-    """Each question's passage among the nine nearest to it of the others."""
-    encoder = load_encoder(None)
-    passages = [
-        Passage(id=str(n), document=str(n), text=row["context"], start=0, end=len(row["context"]), title=row["title"])
-        for n, row in enumerate(questions)
-    ]
-    keys = encoder.encode_passages([key_text(one) for one in passages])
-    asked = encoder.encode_questions([row["question"] for row in questions])
-    made = []
-    for n, row in enumerate(asked @ keys.T):
-        order = [n, *(int(m) for m in row.argsort()[::-1] if m != n and passages[m].text != passages[n].text)][
-            : BESIDE + 1
+def single_hop(data: Path, count: int, chance: random.Random) -> list[tuple[str, Shelf]]:
+    """Questions, each with the passages nearest to it; half of either set."""
+    encoder, made = load_encoder(None), []
+    for names in (("squad_subset", "squad_more"), ("nq_qed_train",)):
+        every = by_passage([row for name in names for row in rows(data / f"{name}.jsonl")])[0]
+        titles = {row["context"]: row.get("title", "") for row in every}
+        passages = [
+            Passage(id=str(n), document=str(n), text=text, start=0, end=len(text), title=title)
+            for n, (text, title) in enumerate(titles.items())
         ]
-        made.append(Shelf([passages[m] for m in order], encoder, keys[order]))
+        keys = encoder.encode_passages([key_text(one) for one in passages])
+        aside = [row["question"] for row in every if row["answers"] and calibration_passage(row["context"])]
+        chosen = chance.sample(aside, count // 2)
+        for question, near in zip(chosen, encoder.encode_questions(chosen) @ keys.T, strict=True):
+            nearest = near.argsort()[::-1][:AMONG]
+            made.append((question, Shelf([passages[n] for n in nearest], encoder, keys[nearest])))
     return made
 
 
-def table(reader: Reader, questions: list[str], shelves: list[Shelf]) -> list[list[float]]:
+def table(reader: Reader, questions: Sequence[tuple[str, Shelf]]) -> list[list[float]]:
     """(questions, features)."""
     found = []
-    for question, held in zip(questions, shelves, strict=True):
+    for question, held in questions:
         hits = held.search(question, k=READ)
         first = reader.answer(question, [hit.passage for hit in hits], reader.log_prior([hit.score for hit in hits]))
         values = features(question, first, hits, held.titles())
@@ -96,8 +92,7 @@ def main(data: Path, limit: int, out: Path, log: Path) -> None:
     reader, encoder = Reader.load(), load_encoder(None)
     singles = single_hop(data, limit, chance)
     multi = chance.sample([row for row in training_rows(data) if row["context"]], limit)
-    x = table(reader, [row["question"] for row in singles], shelves_of_singles(singles))
-    x += table(reader, [row["question"] for row in multi], [shelf(row, encoder) for row in multi])
+    x = table(reader, singles) + table(reader, [(row["question"], shelf(row, encoder)) for row in multi])
     y = [0.0] * len(singles) + [1.0] * len(multi)
     kept = np.arange(len(x)) % 5 == 0
     inputs, wanted = torch.tensor(x), torch.tensor(y)

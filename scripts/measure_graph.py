@@ -58,7 +58,8 @@ class Given:
     """Each method on one question over its own paragraphs."""
 
     def __init__(self, weights: Path | None) -> None:
-        self.reader, self.encoder, self.weights = Reader.load(), load_encoder(None), weights
+        self.reader, self.encoder = Reader.load(), load_encoder(None)
+        self.cogqa = CogQA(Shelf([], self.encoder), self.reader, weights=weights)
 
     def answers(self, row: Json) -> Iterator[tuple[str, Answer, set[tuple[str, int]]]]:
         """(method, answer, supporting facts it gives)."""
@@ -72,11 +73,11 @@ class Given:
             (reading,) = self.reader.read([row["question"]], [read])
             answer = concluded(row["question"], read, prior, reading)
             yield method, answer, {fact(e.passage, e.answer_span[0]) for e in answer.evidence[:2] if e.answer_span}
-        cogqa = CogQA(held, self.reader, weights=self.weights)
-        if cogqa.systems[0] is not None:
-            yield "System 1, each page once", *self._pages(cogqa.systems[0], row["question"], held.passages)
-        findings = cogqa.walk(row["question"])
-        for method, answer in self._graphs(cogqa, findings):
+        self.cogqa.memory = held
+        if self.cogqa.systems[0] is not None:
+            yield "System 1, each page once", *self._pages(self.cogqa.systems[0], row["question"], held.passages)
+        findings = self.cogqa.walk(row["question"])
+        for method, answer in self._graphs(self.cogqa, findings):
             graph = answer.graph
             yield method, answer, {fact(passages[c.passage], c.start) for c in graph.support} if graph else set()
 
@@ -144,8 +145,7 @@ def interval(values: Sequence[float]) -> str:
 def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out: Path, only: str | None) -> None:
     """Write OUT/graph_given.jsonl."""
     made, results = Given(weights), Runs(out / "graph_given.jsonl")
-    empty = CogQA(Shelf([], made.encoder), made.reader, weights=weights)
-    weighted = label(empty)
+    weighted = label(made.cogqa)
 
     def ask(row: Json) -> Json:
         found: Json = {}
@@ -157,7 +157,7 @@ def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out
         if only not in (None, name):
             continue
         questions = limited(every, limit)
-        lines = cached(folder / f"given {made_by(empty)} {name.replace(',', '')}.jsonl", questions, ask)
+        lines = cached(folder / f"given {made_by(made.cogqa)} {name.replace(',', '')}.jsonl", questions, ask)
         for part in ("all", "bridge", "comparison"):
             chosen = [line for line, row in zip(lines, questions, strict=True) if part in ("all", kind(row))]
             for method in GIVEN:

@@ -138,11 +138,10 @@ class Reader:
         self, questions: Sequence[str], passages: Sequence[Sequence[Passage]], log_priors: Sequence[Sequence[float]]
     ) -> list[float]:
         """log p(null | x) / (1 − p(null | x)) of each question: that none of its passages answers, for a generator to hear."""
-        found = []
-        for group, prior, reading in zip(passages, log_priors, self.read(questions, passages), strict=True):
-            around_each = math.log(max(len(group), 1)) + self.config.witness_bias
-            found.append(-log_sum([p + around_each + mass for p, mass in zip(prior, reading.log_mass, strict=True)]))
-        return found
+        return [
+            -answered_log_odds(prior, reading, self.config.witness_bias)
+            for prior, reading in zip(log_priors, self.read(questions, passages), strict=True)
+        ]
 
     def read(self, questions: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[Reading]:
         """The spans of each question's passages, with their odds; no prior in them yet."""
@@ -188,6 +187,12 @@ def best_spans(window: Window, odds: Tensor) -> tuple[list[tuple[int, int, float
     return found, float(owned.logsumexp(0))
 
 
+def answered_log_odds(log_prior: Sequence[float], reading: Reading, bias: float) -> float:
+    """log (1 − p(null | x)) / p(null | x): that one of the passages answers. Arguments as ``marginalise``'s."""
+    around_each = math.log(max(len(log_prior), 1)) + bias
+    return log_sum([p + around_each + mass for p, mass in zip(log_prior, reading.log_mass, strict=True)])
+
+
 def marginalise(
     question: str,
     passages: Sequence[Passage],
@@ -204,7 +209,7 @@ def marginalise(
     """
     k = math.log(max(len(passages), 1))
     weight = [prior + k + bias for prior in log_prior]
-    log_total = log_sum([0.0, *(w + m for w, m in zip(weight, reading.log_mass, strict=True))])
+    log_total = log_sum([0.0, answered_log_odds(log_prior, reading, bias)])
     groups: dict[str, list[tuple[float, Span]]] = {}
     for span in reading.spans:
         text = passages[span.passage].text[span.start : span.end]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from memptm.generation.reader import Reading, answer_key, log_sum, marginalise
+from memptm.generation.reader import Reading, answer_key, answered_log_odds, log_sum, marginalise
 from memptm.reasoning.findings import Findings, Place
 from memptm.reasoning.graph import Clue, CognitiveGraph, Edge, Node
 from memptm.reasoning.question import question_form
@@ -76,15 +76,13 @@ def conclude(
 
 
 def _null(findings: Findings, reading: Reading, bias: float) -> float:
-    """p(null | x), as ``marginalise`` has it: that nothing that was read answers.
+    """p(null | x): that nothing that was read answers.
 
     0 where yes or no is asked: no span says either, and a reader learned to be silent there, whatever it reads.
     """
     if question_form(findings.trip.question, findings.trip.named) == "yes-no":
         return 0.0
-    around_each = math.log(len(findings.places)) + bias
-    odds = [p + around_each + mass for p, mass in zip(findings.log_prior, reading.log_mass, strict=True)]
-    return math.exp(-log_sum([0.0, *odds]))
+    return math.exp(-log_sum([0.0, answered_log_odds(findings.log_prior, reading, bias)]))
 
 
 def _chosen(findings: Findings, verdict: Verdict, answer: Answer, null: float) -> Answer:

@@ -1,13 +1,15 @@
 """The frontier: pages are read in batches, the best first, and what System 1 sees there leads to the next ones.
 
 Source: CogQA (Ding et al. 2019), algorithm 1. Two of its traps are closed here: a page that gains a clue is read again
-with all its clues even if it was waiting already, and a threshold that is lowered is lowered for one call, so that it
-cannot outlast its question.
+with all its clues even if it was waiting already; and where no page led anywhere, no threshold is lowered that could
+outlast its question: every sight has the hops below its threshold beside those above. Ours: where no name leads on and
+nothing that was read answers, the next nearest passages are read.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from memptm.documents.sentences import sentence_at
@@ -21,7 +23,7 @@ BATCH = 6  # pages read together
 READINGS = 3  # times the budget that pages are read in all, readings with further clues included
 MOST_CLUES = 4  # that are read with a page, the strongest
 RETRIEVED = 0.8  # priority of the best passage retrieved, where a page that the question names has 1
-LOWERED = 0.15  # by which thresholds go down, once, where no page led anywhere
+ANSWERED = 2.0  # log odds that a page answers, above which no further passages are looked for
 NODES = 12  # a question, unless told otherwise
 
 
@@ -92,32 +94,33 @@ class Frontier:
         self.linker, self.system1, self.nodes, self.seconds = linker, system1, nodes, seconds
         self._visits: list[Visit] = []
         self._owner: dict[Identity, int] = {}  # passage's identity → page
+        self._reserve: list[tuple[Page, float]] = []  # retrieved beyond the first ones, each with its start
         self._readings = 0
 
     def walk(self, k: int) -> Trip:
-        """Begin at the pages the question names and at the ``k`` passages nearest to it, and read on."""
+        """Begin at the pages the question names and at the ``k`` passages nearest to it, and read on.
+
+        Where no name leads on and nothing answers, at the next nearest passages as well.
+        """
         began = time.monotonic()
         named = self.linker.named()
         self._begin(named, k)
-        stopped, lowered = "", 0.0
+        stopped, faintly = "", False
         while True:
             batch = self._next()
+            if not (batch or faintly or any(visit.clues for visit in self._visits)):
+                faintly = True
+                self._lead_on(self._visits, faintly=True)
+                batch = self._next()
+            batch = batch or self._from_reserve()
             if not batch:
-                if lowered or any(visit.clues for visit in self._visits) or not self._visits:
-                    break
-                if self._late(began):
-                    stopped = "seconds"
-                    break
-                lowered = LOWERED  # nothing led anywhere: once more, less strictly
-                batch = [visit for visit in self._visits if visit.visits][:BATCH]
-                self._read(batch, lowered)
-                continue
+                break
             if self._readings and self._late(began):
                 stopped = "seconds"
                 break
             if self._readings + len(batch) > READINGS * self.nodes:
                 break
-            self._read(batch, lowered)
+            self._read(batch)
         read = tuple(visit for visit in self._visits if visit.visits)
         if not stopped and any(visit.waiting and not visit.visits for visit in self._visits):
             stopped = "nodes"
@@ -133,11 +136,13 @@ class Frontier:
                 visit = self._visit(page)
                 visit.names.append(span)
                 visit.start = max(visit.start, TRUST[page.kind])
-        found = self.linker.retrieved(k)
+        found = self.linker.retrieved(max(k, self.nodes))
         best = max((score for _, score in found), default=0.0)
-        for page, score in found:
+        starts = [(page, RETRIEVED * score / best if best > 0 else RETRIEVED) for page, score in found]
+        for page, start in starts[:k]:
             visit = self._visit(page)
-            visit.start = max(visit.start, RETRIEVED * score / best if best > 0 else RETRIEVED)
+            visit.start = max(visit.start, start)
+        self._reserve = starts[k:]
         for visit in self._visits:
             visit.priority = visit.start
 
@@ -151,9 +156,28 @@ class Frontier:
                 self._owner.setdefault(identity(passage), number)
         return self._visits[number]
 
+    @property
+    def _room(self) -> int:
+        """How many further pages the budget allows."""
+        return self.nodes - sum(visit.visits > 0 for visit in self._visits)
+
+    def _from_reserve(self) -> list[Visit]:
+        """The next nearest passages that no name led to; none where something that was read answers."""
+        masses = [sight.log_mass for visit in self._visits for sight in visit.sights]
+        if masses and max(masses) > ANSWERED:
+            return []
+        batch: list[Visit] = []
+        while self._reserve and len(batch) < min(self._room, BATCH):
+            page, start = self._reserve.pop(0)
+            if identity(page.passages[0]) not in self._owner:
+                visit = self._visit(page)
+                visit.start = visit.priority = start
+                batch.append(visit)
+        return batch
+
     def _next(self) -> list[Visit]:
         """The best that wait, as many as the budget and a batch allow; a page read before is always within the budget."""
-        room = self.nodes - sum(visit.visits > 0 for visit in self._visits)
+        room = self._room
         batch: list[Visit] = []
         for visit in sorted((v for v in self._visits if v.waiting), key=lambda v: (-v.priority, v.id)):
             if visit.visits or room > 0:
@@ -163,16 +187,21 @@ class Frontier:
                 break
         return batch
 
-    def _read(self, batch: list[Visit], lowered: float) -> None:
+    def _read(self, batch: Sequence[Visit]) -> None:
         looks = [look for visit in batch for look in visit.looks()]
-        sights = iter(self.system1.look(self.linker.question, looks, lowered=lowered))
-        hops: list[tuple[Visit, Passage, Sight, Hop]] = []
+        sights = iter(self.system1.look(self.linker.question, looks))
         for visit in batch:
             visit.sights = tuple(next(sights) for _ in visit.page.passages)
             visit.visits, visit.waiting = visit.visits + 1, False
             self._readings += 1
-            for passage, sight in zip(visit.page.passages, visit.sights, strict=True):
-                hops += [(visit, passage, sight, hop) for hop in sight.hops]
+        self._lead_on(batch)
+
+    def _lead_on(self, visits: Sequence[Visit], *, faintly: bool = False) -> None:
+        """To the pages that hops of ``visits`` name. ``faintly``: hops below their page's threshold as well."""
+        hops: list[tuple[Visit, Passage, Sight, Hop]] = []
+        for visit in visits:
+            for passage, sight in zip(visit.page.passages, visit.sights, strict=False):  # none if it was not read
+                hops += [(visit, passage, sight, hop) for hop in (sight.faint if faintly else sight.hops)]
         wanted = [
             Wanted(passage.text[hop.start : hop.end], frozenset(identity(one) for one in visit.page.passages))
             for visit, passage, _, hop in hops

@@ -35,6 +35,7 @@ from memptm.reasoning.system1 import CLUE_TOKENS, CLUES_TOKENS, TOP_HOPS, Hop, L
 HOP_TOKENS = 16  # of a hop's name, at most
 TITLE_TOKENS = 32
 LATE = 2  # layers from the last whose [CLS] state is the page's meaning (of 6; the original: 4 of 12)
+LOWERED = 3.0  # logits by which a page's threshold goes down for hops that are faint
 BATCH_TOKENS = 1536
 FILE = "system1.safetensors"
 TRUNK = "scorer.trunk."  # what the names of its BERT's weights begin with
@@ -169,8 +170,8 @@ class Pointers:
             model.scorer.trunk.halve()
         return cls(model)
 
-    def look(self, question: str, pages: Sequence[Look], *, lowered: float = 0.0) -> list[Sight]:
-        """See ``System1.look``; ``lowered`` is in units of 0.05 logits: what is 0.15 in cosine is 3 here."""
+    def look(self, question: str, pages: Sequence[Look]) -> list[Sight]:
+        """See ``System1.look``."""
         windows = self.windower.pages([question] * len(pages), pages)
         places = [sentences(page.passage.text) for page in pages]
         parts: list[list[Sight]] = [[] for _ in pages]
@@ -180,16 +181,15 @@ class Pointers:
                 made = self.model(ids, mask, segments, body)
             for n, window in enumerate(batch):
                 page = pages[window.row]
-                parts[window.row].append(self._sight(page, places[window.row], window, made, n, 20 * lowered))
+                parts[window.row].append(self._sight(page, places[window.row], window, made, n))
         return [_joined(some, look, found) for some, look, found in zip(parts, pages, places, strict=True)]
 
-    def _sight(
-        self, page: Look, places: list[tuple[int, int]], window: Window, made: Pointed, n: int, lowered: float
-    ) -> Sight:
+    def _sight(self, page: Look, places: list[tuple[int, int]], window: Window, made: Pointed, n: int) -> Sight:
         odds = (made.spans[n] - made.null[n]) / self.config.temperature
         spans, mass = best_spans(window, odds)
         return Sight(
-            hops=decode_hops(page, places, window, made.hop_start[n], made.hop_end[n], lowered=lowered),
+            hops=decode_hops(page, places, window, made.hop_start[n], made.hop_end[n]),
+            faint=decode_hops(page, places, window, made.hop_start[n], made.hop_end[n], lowered=LOWERED),
             spans=tuple(Span(0, start, end, value) for start, end, value in spans),
             log_mass=mass,
             sentences=tuple(places),
@@ -258,19 +258,25 @@ def _joined(parts: Sequence[Sight], look: Look, places: Sequence[tuple[int, int]
     """The windows of one passage as one sight: the best hops, all spans, each sentence's best score."""
     if len(parts) == 1:
         return parts[0]
-    hops: dict[str, Hop] = {}
-    for hop in (hop for part in parts for hop in part.hops):
-        key = name_key(look.passage.text[hop.start : hop.end])
-        if key not in hops or hops[key].score < hop.score:
-            hops[key] = hop
     return replace(
         parts[0],
-        hops=tuple(sorted(hops.values(), key=lambda hop: (-hop.score, hop.start))[:TOP_HOPS]),
+        hops=_best(look, [hop for part in parts for hop in part.hops]),
+        faint=_best(look, [hop for part in parts for hop in part.faint]),
         spans=tuple(span for part in parts for span in part.spans),
         log_mass=log_sum([part.log_mass for part in parts]),
         support=tuple(max(part.support[n] for part in parts) for n in range(len(places))),
         meaning=_mean([part.meaning for part in parts if part.meaning is not None]),
     )
+
+
+def _best(look: Look, hops: Sequence[Hop]) -> tuple[Hop, ...]:
+    """The best few, one a name."""
+    best: dict[str, Hop] = {}
+    for hop in hops:
+        key = name_key(look.passage.text[hop.start : hop.end])
+        if key not in best or best[key].score < hop.score:
+            best[key] = hop
+    return tuple(sorted(best.values(), key=lambda hop: (-hop.score, hop.start))[:TOP_HOPS])
 
 
 def _mean(vectors: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from memptm.generation.windows import Windower
 
 TOP_HOPS = 3
+LOWERED = 0.15  # of a page's threshold, for hops that are faint
 SLACK = 0.05  # of a page's threshold: of 70 gold hops 67 stand in sentences less than this below the mean
 CLUE_TOKENS = 64  # of a clue that is read again on the next page
 CLUES_TOKENS = 160  # of all clues of a page
@@ -71,13 +72,14 @@ class Sight:
     """What was seen in a passage.
 
     Attributes:
-        hops: the best few, best first, each within a sentence.
+        hops: the best few, best first, each within a sentence. faint: the best few if the page's threshold were lower.
         spans, log_mass: what may answer, as the reader's.
         sentences: (start, end) of each. support: how much each matters, from 0 to 1.
         meaning: the page's semantic vector given question and clues; None where System 1 has none.
     """
 
     hops: tuple[Hop, ...]
+    faint: tuple[Hop, ...]
     spans: tuple[Span, ...]
     log_mass: float
     sentences: tuple[tuple[int, int], ...]
@@ -90,12 +92,8 @@ class System1(Protocol):
 
     trained: bool
 
-    def look(self, question: str, pages: Sequence[Look], *, lowered: float = 0.0) -> list[Sight]:
-        """Read ``pages``; the same whatever else is in the batch, and whatever was asked before.
-
-        Args:
-            lowered: how far each page's own threshold for hops is lowered, for this call alone.
-        """
+    def look(self, question: str, pages: Sequence[Look]) -> list[Sight]:
+        """Read ``pages``; the same whatever else is in the batch, and whatever was asked before."""
         ...
 
 
@@ -163,8 +161,8 @@ class Untrained:
         self.reader, self.encoder, self.titles = ClueReader(reader), encoder, titles
         self._known: dict[tuple[str, Identity], _Known] = {}  # question, passage: what no clue changes
 
-    def look(self, question: str, pages: Sequence[Look], *, lowered: float = 0.0) -> list[Sight]:
-        """See ``System1.look``; ``lowered`` is in units of cosine."""
+    def look(self, question: str, pages: Sequence[Look]) -> list[Sight]:
+        """See ``System1.look``."""
         if not pages:
             return []
         readings = self.reader.read([question] * len(pages), [[self.reader.with_clues(page)] for page in pages])
@@ -174,7 +172,8 @@ class Untrained:
             known = self._known[question, identity(page.passage)]
             sights.append(
                 Sight(
-                    hops=_hops(page.passage, known, name_key(question), lowered),
+                    hops=_hops(page.passage, known, name_key(question)),
+                    faint=_hops(page.passage, known, name_key(question), lowered=LOWERED),
                     spans=reading.spans,
                     log_mass=reading.log_mass[0],
                     sentences=known.sentences,
@@ -212,7 +211,7 @@ def identity(passage: Passage) -> Identity:
     return passage.source, passage.document, passage.id, passage.start
 
 
-def _hops(passage: Passage, known: _Known, question: str, lowered: float) -> tuple[Hop, ...]:
+def _hops(passage: Passage, known: _Known, question: str, *, lowered: float = 0.0) -> tuple[Hop, ...]:
     places, nearness = list(known.sentences), known.nearness
     threshold = float(np.mean(nearness)) - SLACK - lowered if nearness else 0.0
     own = {name_key(passage.title), *(name_key(heading) for heading in passage.headings)}

@@ -1,13 +1,14 @@
 """The walk: where it begins, what it follows, when it reads a page again, and when it ends."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from memptm.errors import InputError
 from memptm.memory.shelf import Shelf
 from memptm.reasoning.findings import Findings
-from memptm.reasoning.frontier import Frontier
+from memptm.reasoning.frontier import ANSWERED, Frontier
 from memptm.reasoning.links import Linker
 from memptm.types import Passage
 from tests.memory.toy import Toy
@@ -65,17 +66,46 @@ def test_a_page_that_was_read_is_read_again_with_a_new_clue():
     assert set(readings[0]) < set(readings[1])
 
 
-def test_thresholds_are_lowered_once_where_nothing_led_anywhere_and_are_back_for_the_next_question():
+class Half(ByName):
+    """Hops of some pages are faint."""
+
+    def __init__(self, *faint):
+        super().__init__()
+        self.faint = faint
+
+    def _sight(self, page):
+        sight = super()._sight(page)
+        return replace(sight, hops=()) if page.passage.title in self.faint else sight
+
+
+def test_faint_hops_are_followed_once_and_only_where_nothing_led_anywhere():
     memory, system1 = shelf(*CHAIN), ByName(shy=True)
-    first = walk(memory, ASKED, system1=system1)
-    assert max(system1.lowered) > 0
-    assert page(first, "Ada Trent") is not None
-    fresh = ByName()
-    walk(memory, ASKED, system1=fresh)
-    assert fresh.lowered == [0.0] * len(fresh.lowered)
-    system1.lowered.clear()
-    walk(memory, ASKED, system1=system1)
-    assert system1.lowered[0] == 0.0
+    trip = walk(memory, ASKED, system1=system1)
+    assert [clue.text for _, clue in page(trip, "Ada Trent").clues] == ["Its engineer was Ada Trent."]
+    assert page(trip, "Penhollow").clues == []  # faint on a page that was read afterwards
+    assert len(system1.read) == len({name for name, _ in system1.read})  # nothing is read anew for it
+    assert page(walk(memory, ASKED, system1=Half("Ada Trent")), "Penhollow").clues == []
+
+
+def test_the_next_nearest_are_read_where_no_name_leads_on_and_never_before_a_page_that_one_led_to():
+    apart = shelf(*CHAIN, ("Heron Review", "A magazine about herons."))
+    trip = walk(apart, ASKED, k=1)
+    chain, others = ("Cape Morrow", "Ada Trent", "Penhollow"), ("Otter Review", "Heron Review")
+    assert {visit.page.name for visit in trip.visits} == {*chain, *others}
+    assert all(0 < page(trip, name).start < 0.8 for name in others)
+    assert {visit.page.name for visit in walk(apart, ASKED, k=1, nodes=3).visits} == set(chain)
+
+
+def test_the_next_nearest_are_not_read_where_something_answers():
+    class Sure(ByName):
+        def _sight(self, page):
+            sight = super()._sight(page)
+            return replace(sight, log_mass=ANSWERED + 1) if sight.spans else sight
+
+    apart = shelf(*CHAIN, ("Heron Review", "A magazine about herons."))
+    trip = walk(apart, ASKED, k=1, system1=Sure())
+    assert {visit.page.name for visit in trip.visits} == {"Cape Morrow", "Ada Trent", "Penhollow"}
+    assert trip.stopped == ""
 
 
 def test_the_budget_of_nodes_holds_and_the_best_are_read():
@@ -124,15 +154,15 @@ def test_a_page_knows_all_its_names_in_the_question():
 class Slow(ByName):
     """Each batch takes a while."""
 
-    def look(self, question, pages, *, lowered=0.0):
+    def look(self, question, pages):
         time.sleep(0.05)
-        return super().look(question, pages, lowered=lowered)
+        return super().look(question, pages)
 
 
-def test_the_less_strict_reading_is_held_to_the_time_too():
-    system1 = Slow(shy=True)
-    trip = walk(shelf(*CHAIN), ASKED, system1=system1, seconds=0.04)
-    assert system1.lowered == [0.0]
+@pytest.mark.parametrize("shy", [False, True])
+def test_faint_hops_and_the_reserve_are_held_to_the_time_too(shy):
+    trip = walk(shelf(*CHAIN), ASKED, system1=Slow(shy=shy), seconds=0.04)
+    assert {visit.page.name for visit in trip.visits} == {"Cape Morrow", "Penhollow"}
     assert trip.stopped == "seconds"
 
 

@@ -53,5 +53,5 @@ def test_a_page_without_clues_is_read_as_the_plain_reader_reads_it(system1):
 def test_a_name_that_is_a_part_of_a_word_of_the_question_is_new(system1):
     page = passage("Leeds traded with India.")
     for asked, wanted in (("Which Indiana county is it?", {"Leeds", "India"}), ("Where in India is it?", {"Leeds"})):
-        (sight,) = system1.look(asked, [Look(page)], lowered=1.0)
+        (sight,) = system1.look(asked, [Look(page)])
         assert {page.text[hop.start : hop.end] for hop in sight.hops} == wanted

@@ -17,10 +17,10 @@ MEANING = 12
 class Meaning(ByName):
     """Pages have a vector that depends on their text."""
 
-    def look(self, question, pages, *, lowered=0.0):
+    def look(self, question, pages):
         from dataclasses import replace
 
-        sights = super().look(question, pages, lowered=lowered)
+        sights = super().look(question, pages)
         vectors = [np.random.default_rng(len(p.passage.text)).normal(size=MEANING) for p in pages]
         return [replace(s, meaning=v.astype(np.float32)) for s, v in zip(sights, vectors, strict=True)]
 

@@ -18,30 +18,25 @@ from tests.memory.toy import Toy
 
 
 class ByName:
-    """``shy``: pages lead nowhere unless their threshold is lowered."""
+    """``shy``: all hops are faint."""
 
     trained = False
 
     def __init__(self, *, shy: bool = False) -> None:
-        self.shy, self.read, self.lowered = shy, [], []
+        self.shy, self.read = shy, []
 
-    def look(self, question, pages, *, lowered=0.0):
-        self.lowered.append(lowered)
-        return [self._sight(page, lowered) for page in pages]
+    def look(self, question, pages):
+        return [self._sight(page) for page in pages]
 
-    def _sight(self, page, lowered):
+    def _sight(self, page):
         text = page.passage.text
         self.read.append((page.passage.title, page.clues))
         places = sentences(text)
-        hops = (
-            []
-            if self.shy and not lowered
-            else [Hop(s, e, 0.9 - 0.01 * n) for n, (s, e) in enumerate(capitalised(text))]
-        )
+        hops = [Hop(s, e, 0.9 - 0.01 * n) for n, (s, e) in enumerate(capitalised(text))]
         spans = tuple(Span(0, found.start(), found.end(), 1.0) for found in re.finditer(r"\b\d{4}\b", text))
-        hops = [hop for hop in hops if sentence_at(places, hop.start) is not None]
+        hops = tuple([hop for hop in hops if sentence_at(places, hop.start) is not None][:3])
         mass = log_sum([span.log_odds for span in spans]) if spans else -20.0
-        return Sight(tuple(hops[:3]), spans, mass, tuple(places), tuple(0.5 for _ in places))
+        return Sight(() if self.shy else hops, hops, spans, mass, tuple(places), tuple(0.5 for _ in places))
 
 
 def passage(title, text, *, headings=()):
