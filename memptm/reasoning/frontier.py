@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from memptm.documents.sentences import sentence_at
 from memptm.errors import InputError
 from memptm.reasoning.graph import Clue, Identity
 from memptm.reasoning.links import TRUST, Linker, Page, Wanted
+from memptm.reasoning.question import question_form
 from memptm.reasoning.system1 import Hop, Look, Sight, System1, identity
 from memptm.types import Passage
 
@@ -92,6 +93,7 @@ class Frontier:
         if seconds is not None and seconds <= 0:
             raise InputError(f"A budget of {seconds:g} seconds leaves no time to read; give more than 0.")
         self.linker, self.system1, self.nodes, self.seconds = linker, system1, nodes, seconds
+        self._named: list[tuple[int, int]] = []
         self._visits: list[Visit] = []
         self._owner: dict[Identity, int] = {}  # passage's identity → page
         self._reserve: list[tuple[Page, float]] = []  # retrieved beyond the first ones, each with its start
@@ -103,8 +105,8 @@ class Frontier:
         Where no name leads on and nothing answers, at the next nearest passages as well.
         """
         began = time.monotonic()
-        named = self.linker.named()
-        self._begin(named, k)
+        self._named = self.linker.named()
+        self._begin(k)
         stopped, faintly = "", False
         while True:
             batch = self._next()
@@ -124,21 +126,21 @@ class Frontier:
         read = tuple(visit for visit in self._visits if visit.visits)
         if not stopped and any(visit.waiting and not visit.visits for visit in self._visits):
             stopped = "nodes"
-        return Trip(self.linker.question, _renumbered(read), tuple(named), self._readings, stopped)
+        return Trip(self.linker.question, _renumbered(read), tuple(self._named), self._readings, stopped)
 
     def _late(self, began: float) -> bool:
         return self.seconds is not None and time.monotonic() - began >= self.seconds
 
-    def _begin(self, named: list[tuple[int, int]], k: int) -> None:
-        wanted = [Wanted(self.linker.question[start:end]) for start, end in named]
-        for span, page in zip(named, self.linker.link(wanted, search=False), strict=True):
+    def _begin(self, k: int) -> None:
+        wanted = [Wanted(self.linker.question[start:end]) for start, end in self._named]
+        for span, page in zip(self._named, self.linker.link(wanted, search=False), strict=True):
             if page is not None:
                 visit = self._visit(page)
                 visit.names.append(span)
                 visit.start = max(visit.start, TRUST[page.kind])
         found = self.linker.retrieved(max(k, self.nodes))
         best = max((score for _, score in found), default=0.0)
-        starts = [(page, RETRIEVED * score / best if best > 0 else RETRIEVED) for page, score in found]
+        starts = [(page, RETRIEVED * max(score, 0.0) / best if best > 0 else RETRIEVED) for page, score in found]
         for page, start in starts[:k]:
             visit = self._visit(page)
             visit.start = max(visit.start, start)
@@ -147,24 +149,35 @@ class Frontier:
             visit.priority = visit.start
 
     def _visit(self, page: Page) -> Visit:
-        """The page's visit: one that holds its first passage already, else a new one."""
+        """The page's visit: one that holds its first passage already, with the others too now, else a new one."""
         number = self._owner.get(identity(page.passages[0]))
         if number is None:
             number = len(self._visits)
             self._visits.append(Visit(number, page))
-            for passage in page.passages:
-                self._owner.setdefault(identity(passage), number)
-        return self._visits[number]
+        visit = self._visits[number]
+        new = tuple(one for one in page.passages if identity(one) not in self._owner)
+        for passage in new:
+            self._owner[identity(passage)] = number
+        if visit.page is not page and new:
+            visit.page, visit.waiting = replace(page, passages=(*visit.page.passages, *new)), True
+        return visit
 
     @property
     def _room(self) -> int:
         """How many further pages the budget allows."""
         return self.nodes - sum(visit.visits > 0 for visit in self._visits)
 
+    @property
+    def _answered(self) -> bool:
+        """Whether a page answers; or, where no span does, both things that a question compares were read."""
+        if question_form(self.linker.question, self._named) != "span":
+            read = [visit for visit in self._visits if visit.named and visit.visits and visit.page.kind != "entity"]
+            return len(read) > 1
+        return any(sight.log_mass > ANSWERED for visit in self._visits for sight in visit.sights)
+
     def _from_reserve(self) -> list[Visit]:
-        """The next nearest passages that no name led to; none where something that was read answers."""
-        masses = [sight.log_mass for visit in self._visits for sight in visit.sights]
-        if masses and max(masses) > ANSWERED:
+        """The next nearest passages that no name led to; none where what was read answers."""
+        if self._answered:
             return []
         batch: list[Visit] = []
         while self._reserve and len(batch) < min(self._room, BATCH):
@@ -230,9 +243,10 @@ class Frontier:
 
 
 def _renumbered(read: tuple[Visit, ...]) -> tuple[Visit, ...]:
-    """Numbered from 0; clues from pages that were never read cannot be, for a clue comes from reading."""
+    """Numbered from 0, with the passages that were read; clues come from reading, so none from pages that are left out."""
     number = {visit.id: n for n, visit in enumerate(read)}
     for visit in read:
+        visit.page = replace(visit.page, passages=visit.page.passages[: len(visit.sights)])
         visit.clues = [(number[source], clue) for source, clue in visit.clues]
     for visit in read:
         visit.id = number[visit.id]

@@ -12,7 +12,7 @@ from memptm.reasoning.frontier import ANSWERED, Frontier
 from memptm.reasoning.links import Linker
 from memptm.types import Passage
 from tests.memory.toy import Toy
-from tests.reasoning.toy import ByName, page, shelf, walk
+from tests.reasoning.toy import ByName, page, passage, shelf, walk
 
 CHAIN = (
     ("Cape Morrow", "Cape Morrow has a lighthouse. Its engineer was Ada Trent."),
@@ -94,6 +94,43 @@ def test_the_next_nearest_are_read_where_no_name_leads_on_and_never_before_a_pag
     assert {visit.page.name for visit in trip.visits} == {*chain, *others}
     assert all(0 < page(trip, name).start < 0.8 for name in others)
     assert {visit.page.name for visit in walk(apart, ASKED, k=1, nodes=3).visits} == set(chain)
+
+
+class Opposed(Toy):
+    """Whatever is asked points away from every passage."""
+
+    def encode_questions(self, texts):
+        return -super().encode_questions(texts)
+
+
+def test_passages_that_point_away_from_the_question_start_at_nothing_and_are_read():
+    passages = [passage(name, text) for name, text in CHAIN]
+    trip = walk(Shelf(passages, Opposed()), "a magazine about a lighthouse and a town", k=1)
+    assert len(trip.visits) == len(CHAIN)
+    assert min(visit.start for visit in trip.visits) == 0.0
+    assert sum(Findings(trip).shares) == pytest.approx(1.0)
+
+
+def test_the_next_nearest_are_not_read_where_both_things_compared_were():
+    apart = shelf(*CHAIN, ("Heron Review", "A magazine about herons."))
+    for asked, pages in (("Is Ada Trent from Penhollow?", 2), ("Is Ada Trent from Cornwall?", 5)):
+        assert len(walk(apart, asked, k=1, system1=Half(*(name for name, _ in CHAIN))).visits) == pages
+
+
+def test_a_name_leads_to_all_passages_of_its_document_where_one_was_found_before():
+    town = [
+        passage(title, text)
+        for title, text in (("Penhollow", "Penhollow is a town."), ("Penhollow", "It dates from 1340."))
+    ]
+    town = [replace(one, id=str(n), start=n * 100, end=n * 100 + len(one.text)) for n, one in enumerate(town)]
+    ada = passage("Ada Trent", "Ada Trent was born in Penhollow.")
+    memory = Shelf([*town, ada], Toy())
+    trip = walk(memory, "is a town what the home of Ada Trent is?", k=1, nodes=2)
+    assert [place.passage.text for place in Findings(trip).places if place.passage.title == "Penhollow"] == [
+        "Penhollow is a town.",
+        "It dates from 1340.",
+    ]
+    assert page(trip, "Penhollow").clues
 
 
 def test_the_next_nearest_are_not_read_where_something_answers():
