@@ -150,7 +150,7 @@ class QA:
         """By whichever method; what is searched and read for a question in a conversation, ``after`` says."""
         reading, words, queries = (after.reading, after.words, after.queries) if after else (question, question, None)
         if self.method == "graph":
-            return dated(replace(self._walker(memory).answer(reading, k=k, where=where), question=question))
+            return dated(self._walk(memory, question, reading, k=k, where=where))
         hits = memory.search(words, k=self._depth(k), mode=self.mode, where=where, queries=queries)
         if not hits:
             return self._nothing_to_read(question)
@@ -159,7 +159,7 @@ class QA:
         elif self.method == "reader":
             answer = self._read_batch([reading], [hits])[0]
         elif self.method == "auto":
-            answer = self._route(memory, reading, hits, k=k, where=where)
+            answer = self._route(memory, question, reading, hits, k=k, where=where)
         else:
             answer = self._write(question, *self._prior(question, hits), stream=stream, after=after)
         return dated(replace(answer, question=question))
@@ -264,14 +264,21 @@ class QA:
         self._cogqa.nodes = self.nodes or NODES
         return self._cogqa
 
-    def _route(self, memory: Memory, question: str, hits: Sequence[Hit], *, k: int, where: str | None) -> Answer:
+    def _walk(self, memory: Memory, question: str, reading: str, *, k: int, where: str | None) -> Answer:
+        """The graph's answer; ``reading`` ends with the question."""
+        said = reading.removesuffix(question)
+        return replace(self._walker(memory).answer(question, k=k, where=where, said=said), question=question)
+
+    def _route(
+        self, memory: Memory, question: str, reading: str, hits: Sequence[Hit], *, k: int, where: str | None
+    ) -> Answer:
         """The reader's answer, or the graph's where that pays; ``Answer.method`` says which."""
         from memptm.reasoning.router import Router
 
-        first = self._read_batch([question], [hits])[0]
+        first = self._read_batch([reading], [hits])[0]
         if Router.load().probability(question, first, hits, memory.titles(where=where)) < 0.5:
             return first
-        return self._walker(memory).answer(question, k=k, where=where)
+        return self._walk(memory, question, reading, k=k, where=where)
 
     def _rag(self, generator: Generator) -> Rag:
         from memptm.generation.rag import Rag

@@ -26,17 +26,20 @@ import numpy as np
 
 from graph_data import answers, fact, gold_facts, kind, limited, paragraphs, shelf, test_sets
 from held_out import rows
+from memptm import reasoning
 from memptm.encoders import load_encoder
 from memptm.evaluation.hotpot import score
 from memptm.evaluation.metrics import bootstrap, exact_match, f1
+from memptm.generation.reader import SHIPPED as SHIPPED_READER
 from memptm.generation.reader import Reader, Reading, marginalise
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.memory.shelf import Shelf
 from memptm.pipeline import QA
 from memptm.reasoning.cogqa import CogQA
-from memptm.reasoning.conclude import TRAINED_BIAS, Verdict, conclude
+from memptm.reasoning.conclude import Verdict, conclude
 from memptm.reasoning.findings import Findings
+from memptm.reasoning.router import SHIPPED as ROUTER
 from memptm.reasoning.system1 import Look, System1
 from memptm.training.splits import held_out_passage
 from memptm.types import Answer, Document, Json, Passage
@@ -116,9 +119,20 @@ def label(cogqa: CogQA) -> str:
 
 
 def made_by(cogqa: CogQA) -> str:
-    """What answers depend on, for the names of files that keep them: weights, encoder, and the bias of the null."""
-    weights = b"" if cogqa.weights is None else (cogqa.weights / "system1.safetensors").read_bytes()
-    return hashlib.sha256(weights + f"{cogqa.memory.encoder.fingerprint} {TRAINED_BIAS}".encode()).hexdigest()[:8]
+    """What answers depend on, for the names of files that keep them: weights, encoder, and the code of the walk."""
+    learned = [] if cogqa.weights is None else sorted(cogqa.weights.glob("*.safetensors"))
+    code = sorted(Path(reasoning.__path__[0]).glob("*.py"))
+    made = hashlib.sha256(cogqa.memory.encoder.fingerprint.encode())
+    for path in (*learned, *code, ROUTER, SHIPPED_READER / "config.json"):
+        made.update(path.read_bytes())
+    return made.hexdigest()[:8]
+
+
+def log(results: Runs, settings: Json, metrics: Json, made: str) -> None:
+    """Append ``metrics``, unless these answers are there."""
+    of = {"answers": made}
+    if not any(row["settings"] == settings and of.items() <= row.get("metrics", {}).items() for row in results.rows):
+        results.append(settings, 0, metrics | of)
 
 
 def cached(path: Path, questions: Sequence[Json], make: Callable[[Json], Json]) -> list[Json]:
@@ -163,9 +177,9 @@ def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out
             for method in GIVEN:
                 some = [line[method] for line in chosen if method in line]
                 settings = {"set": name, "questions": part, "weights": weighted, "method": method, "limit": limit}
-                if some and not results.done(settings):
+                if some:
                     metrics = {metric: interval([one[metric] for one in some]) for metric in METRICS}
-                    results.append(settings, 0, {"n": len(some), **metrics})
+                    log(results, settings, {"n": len(some), **metrics}, made_by(made.cogqa))
     click.echo(results.table())
 
 
@@ -227,7 +241,7 @@ def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, ou
         lines = cached(folder / f"open {made_by(cogqa)} {name.replace(',', '')}.jsonl", questions, ask)
         for method in (*SEARCHES, "graph"):
             settings = {"set": name, "weights": named, "method": method, "limit": limit}
-            if lines and not results.done(settings):
+            if lines:
                 some = [line[method] for line in lines]
                 metrics: Json = {"n": len(some)}
                 metrics |= {key: interval([one[key] for one in some]) for key in ("both gold", "em", "f1")}
@@ -235,7 +249,7 @@ def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, ou
                     if count in some[0]:
                         metrics[count] = round(float(np.mean([one[count] for one in some])), 1)
                 metrics["seconds"] = round(float(np.median([one["seconds"] for one in some])), 2)
-                results.append(settings, 0, metrics)
+                log(results, settings, metrics, made_by(cogqa))
     click.echo(results.table())
 
 
@@ -280,8 +294,7 @@ def single(data: Path, folder: Path, limit: int | None, out: Path) -> None:
             "EM lost": interval(lost), "takes the graph %": round(100 * float(np.mean([one["graph"] for one in some])), 1),
             "seconds": round(spent, 2), "times the reader": round(spent / base, 2),
         }  # fmt: skip
-        if not results.done({"method": name, "weights": label(cogqa), "limit": limit}):
-            results.append({"method": name, "weights": label(cogqa), "limit": limit}, 0, metrics)
+        log(results, {"method": name, "weights": label(cogqa), "limit": limit}, metrics, made_by(cogqa))
     click.echo(results.table())
 
 

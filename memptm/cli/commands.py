@@ -192,12 +192,13 @@ def query(
     began = time.perf_counter()
     answer = qa(question, k=k, where=where, stream=render.stream if streamed else None, session=conversation)
     ms = _ms_since(began)
-    drawn_to = graphs.draw(answer, show_graph)
     if as_json:
-        return {**answer.to_json(), "ms": ms} | ({"warning": note} if note else {})
+        told = graphs.draw(answer, show_graph)
+        warning = " ".join(line for line in (note, told if answer.graph is None else "") if line)
+        return {**answer.to_json(), "ms": ms} | ({"warning": warning} if warning else {})
     render.answer(answer, streamed=streamed)
     graphs.tell(answer)
-    render.note(drawn_to)
+    render.note(graphs.draw(answer, show_graph))
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,8 @@ def check(method: str, budget: int | None, show: Path | None) -> None:
         check_format(show)
         if not show.parent.is_dir():
             raise InputError(f"{show.parent} is not there, so nothing can be drawn in it. Check the path.")
+        if not os.access(show if show.exists() else show.parent, os.W_OK):
+            raise InputError(f"{show} cannot be written. Check its rights, or give another file.")
 
 
 def draw(answer: Answer, show: Path | None) -> str:

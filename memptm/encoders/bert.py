@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,11 +205,17 @@ class Bert(nn.Module):
         Returns:
             (batch, tokens, width), float32.
         """
+        for hidden in self.states(ids, mask, segments):
+            last = hidden
+        return last
+
+    def states(self, ids: Tensor, mask: Tensor | None = None, segments: Tensor | None = None) -> Iterator[Tensor]:
+        """What each layer gives, the last one last; arguments as ``forward``'s."""
         hidden = self.embed(ids, segments)
         visible = None if mask is None else mask[:, None, None, :]
         for layer in self.layers:
             hidden = layer(hidden, visible)
-        return hidden
+            yield hidden
 
     def embed(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
         """The first layer's input, (batch, tokens, width)."""

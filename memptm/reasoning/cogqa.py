@@ -62,20 +62,22 @@ class CogQA:
         pointers = Pointers.load(self.weights)
         return pointers, System2.load(self.weights, width=pointers.width)
 
-    def walk(self, question: str, *, k: int = 5, where: str | None = None) -> Findings:
+    def walk(self, question: str, *, k: int = 5, where: str | None = None, said: str = "") -> Findings:
         """What the question leads to, begun at what it names and at the ``k`` nearest passages."""
-        linker = Linker(self.memory, question, mode=self.mode, where=where)
+        linker = Linker(self.memory, question, mode=self.mode, where=where, said=said)
         system1 = self.systems[0] or Untrained(self.reader, self.memory.encoder, linker.titles)
         trip = Frontier(linker, system1, nodes=self.nodes, seconds=self.seconds).walk(k)
         return Findings(trip)
 
-    def answer(self, question: str, *, k: int = 5, where: str | None = None) -> Answer:
+    def answer(self, question: str, *, k: int = 5, where: str | None = None, said: str = "") -> Answer:
         """The answer; ``Answer.graph`` explains it.
 
+        Args:
+            said: what is read before the question, the last answer of a conversation.
         Raises:
             InputError: a budget below one node, or a filter that cannot be read.
         """
-        findings = self.walk(question, k=k, where=where)
+        findings = self.walk(question, k=k, where=where, said=said)
         return conclude(findings, self.verdict(findings), trained=self.systems[0] is not None)
 
     def verdict(self, findings: Findings) -> Verdict | None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from memptm.generation.reader import Reading, answer_key, answered_log_odds, log_sum, marginalise
 from memptm.reasoning.findings import Findings, Place
 from memptm.reasoning.graph import Clue, CognitiveGraph, Edge, Node
-from memptm.reasoning.question import question_form
 from memptm.reasoning.system1 import identity
 from memptm.types import Answer, Candidate, Evidence
 
@@ -80,7 +79,7 @@ def _null(findings: Findings, reading: Reading, bias: float) -> float:
 
     0 where yes or no is asked: no span says either, and a reader learned to be silent there, whatever it reads.
     """
-    if question_form(findings.trip.question, findings.trip.named) == "yes-no":
+    if findings.trip.form == "yes-no":
         return 0.0
     return math.exp(-log_sum([0.0, answered_log_odds(findings.log_prior, reading, bias)]))
 
@@ -110,7 +109,7 @@ def _note(findings: Findings, *, undecided: bool) -> str:
     notes = [] if any(visit.named for visit in findings.pages) else [NO_NAME]
     if not findings.edges:
         notes.append(NO_EDGE)
-    if undecided and question_form(findings.trip.question, findings.trip.named) == "yes-no":
+    if undecided and findings.trip.form == "yes-no":
         notes.append(NO_VERDICT)
     if findings.trip.stopped == "seconds":
         notes.append(f"The time was up after {len(findings.pages)} pages.")

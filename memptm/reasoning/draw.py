@@ -10,10 +10,11 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from memptm.errors import ExtraMissing, InputError
-from memptm.reasoning.graph import CognitiveGraph, Edge, Node
+from memptm.reasoning.graph import CognitiveGraph, Edge, Identity, Node
 
 FORMATS = (".svg", ".png", ".html")
 WIDE, HIGH, ACROSS, DOWN = 210, 44, 130, 26  # of a box, and between two
@@ -84,9 +85,11 @@ def save(graph: CognitiveGraph, path: Path) -> None:
 
 
 def check_format(path: Path) -> None:
-    """Raise InputError unless the file's ending is one of FORMATS."""
+    """Raise InputError unless the file's ending is one of FORMATS, and ExtraMissing where what draws it is not installed."""
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"{path}: a graph is drawn as {', '.join(FORMATS)}; give the file such an ending.")
+    if path.suffix.lower() == ".png" and find_spec("matplotlib") is None:
+        raise ExtraMissing('PNG needs matplotlib: pip install "memptm[plots]". Or draw the graph as .svg or .html.')
 
 
 def layout(graph: CognitiveGraph) -> Layout:
@@ -173,12 +176,12 @@ def _numbered_clues(graph: CognitiveGraph) -> tuple[dict[tuple[int, int], tuple[
     steps = _steps(graph)
     edges = sorted(graph.edges, key=lambda edge: ((edge.source, edge.target) not in steps, edge.source, edge.target))
     numbers: dict[tuple[int, int], tuple[int, ...]] = {}
-    known: dict[tuple[str, int], int] = {}
+    known: dict[tuple[Identity | str, int], int] = {}
     lines: list[tuple[str, bool]] = []
     for edge in edges:
         mine = []
         for clue in edge.clues:
-            place = (clue.passage, clue.sentence)
+            place = clue.place
             if place not in known and len(known) < MOST_CLUES:
                 known[place] = len(known) + 1
                 name = plain(graph.nodes[edge.source].name)
@@ -309,13 +312,8 @@ def _page(graph: CognitiveGraph, made: Layout) -> str:
 
 
 def _save_png(made: Layout, path: Path) -> None:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ExtraMissing(
-            'PNG needs matplotlib: pip install "memptm[plots]". Or draw the graph as .svg or .html.'
-        ) from error
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
     from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
     from matplotlib.path import Path as Curve
 

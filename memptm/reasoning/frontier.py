@@ -16,7 +16,7 @@ from memptm.documents.sentences import sentence_at
 from memptm.errors import InputError
 from memptm.reasoning.graph import Clue, Identity
 from memptm.reasoning.links import TRUST, Linker, Page, Wanted
-from memptm.reasoning.question import question_form
+from memptm.reasoning.question import Form, question_form
 from memptm.reasoning.system1 import Hop, Look, Sight, System1, identity
 from memptm.types import Passage
 
@@ -68,13 +68,23 @@ class Visit:
 
 @dataclass(frozen=True)
 class Trip:
-    """What came of a question: the pages that were read, in order of arrival, and why it ended."""
+    """What came of a question: the pages that were read, in order of arrival, and why it ended.
+
+    Attributes:
+        named: characters of ``question`` that are names. begins: where in it the question itself begins.
+    """
 
     question: str
     visits: tuple[Visit, ...]
     named: tuple[tuple[int, int], ...]
     readings: int
     stopped: str  # "" (nothing left), "nodes" or "seconds"
+    begins: int = 0
+
+    @property
+    def form(self) -> Form:
+        """What is asked for."""
+        return question_form(self.question, self.named, self.begins)
 
 
 class Frontier:
@@ -126,7 +136,9 @@ class Frontier:
         read = tuple(visit for visit in self._visits if visit.visits)
         if not stopped and any(visit.waiting and not visit.visits for visit in self._visits):
             stopped = "nodes"
-        return Trip(self.linker.question, _renumbered(read), tuple(self._named), self._readings, stopped)
+        return Trip(
+            self.linker.question, _renumbered(read), tuple(self._named), self._readings, stopped, self.linker.begins
+        )
 
     def _late(self, began: float) -> bool:
         return self.seconds is not None and time.monotonic() - began >= self.seconds
@@ -170,7 +182,7 @@ class Frontier:
     @property
     def _answered(self) -> bool:
         """Whether a page answers; or, where no span does, both things that a question compares were read."""
-        if question_form(self.linker.question, self._named) != "span":
+        if question_form(self.linker.question, self._named, self.linker.begins) != "span":
             read = [visit for visit in self._visits if visit.named and visit.visits and visit.page.kind != "entity"]
             return len(read) > 1
         return any(sight.log_mass > ANSWERED for visit in self._visits for sight in visit.sights)

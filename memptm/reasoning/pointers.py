@@ -116,14 +116,11 @@ class PointerNet(nn.Module):
     def states(self, ids: Tensor, mask: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, tokens, width) of the layer whose [CLS] is the page's meaning, and of the last."""
         trunk = self.scorer.trunk
-        seen: list[Tensor] = []
-        layer = trunk.layers[-1 - LATE] if len(trunk.layers) > LATE else trunk.layers[0]
-        hook = layer.register_forward_hook(lambda _part, _given, made: seen.append(made))
-        try:
-            hidden = trunk(ids, mask, segments)
-        finally:
-            hook.remove()
-        return seen[0], hidden
+        at = max(len(trunk.layers) - 1 - LATE, 0)
+        for n, hidden in enumerate(trunk.states(ids, mask, segments)):
+            if n == at:
+                late = hidden
+        return late, hidden
 
 
 class Pages(Windower):

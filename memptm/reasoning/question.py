@@ -42,29 +42,45 @@ _WHICH_IS_MORE = re.compile(
 )
 
 
-def question_form(question: str, named: Sequence[tuple[int, int]]) -> Form:
+_ENDS_ASKING = re.compile(
+    r"\b(?:in|by|for|from|of|at|on|with|to|was|is|were|are)\s+(?:which|what|whom|who)\b(?:\s+[\w'’-]+){0,3}[\s?.!]*$",
+    re.IGNORECASE,
+)
+_MAY_BE_A_NAME = re.compile(r"(?:Will|May|Art|Can|Do)\b")
+
+
+def question_form(question: str, named: Sequence[tuple[int, int]], begins: int = 0) -> Form:
     """The form; for "either-or" see ``compared``. An "either … or" behind is, was, did is for yes or no.
 
+    A question that begins with a name ("Will Smith starred in which film?") or ends in its question word is for neither.
+
     Args:
-        named: characters of the names in the question, in order.
+        named: characters of the names in the question, in order. begins: where it begins, behind what was said before.
     """
-    if compared(question, named) is not None:
+    if compared(question, named, begins) is not None:
         return "either-or"
-    return "yes-no" if _ASKS_YES_NO.match(question.strip()) else "span"
+    question, named = question[begins:], [(start - begins, end - begins) for start, end in named]
+    if not _ASKS_YES_NO.match(question.strip()) or _ENDS_ASKING.search(question):
+        return "span"
+    begun = len(question) - len(question.lstrip())
+    is_name = _MAY_BE_A_NAME.match(question, begun) and any(start == begun for start, _ in named)
+    return "span" if is_name and _PICKS.search(question) else "yes-no"
 
 
-def compared(question: str, named: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+def compared(question: str, named: Sequence[tuple[int, int]], begins: int = 0) -> tuple[int, int] | None:
     """Numbers in ``named`` of the two things that are to choose from; None if there is no such choice.
 
     "A or B" is one where it ends the question, set off or as what "is" or "did" asks for, or stands beside a word that
     compares. "A and B" is one behind such a word at the end, or "between A and B, which is older". The word alone makes no
     comparison, which is a trap of the original.
     """
-    if _EITHER.match(question.lstrip()):
+    if _EITHER.match(question[begins:].lstrip()):
         return None
     for n in reversed(range(len(named) - 1)):
         (start, end), (begin, stop) = named[n], named[n + 1]
-        before, between, after = question[:start].lstrip(), question[end:begin], question[stop:]
+        if start < begins:
+            break
+        before, between, after = question[begins:start].lstrip(), question[end:begin], question[stop:]
         if _OR.match(between) and _is_choice(before, after):
             return n, n + 1
         if _AND.match(between) and _is_pair(before, after):

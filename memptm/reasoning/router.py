@@ -83,5 +83,5 @@ def features(question: str, first: Answer, hits: Sequence[Hit], titles: Titles) 
         "choice": float(question_form(question, named) != "span"),
         "nested": min(max(len(_NESTED.findall(question)) - 1, 0), 4) / 4,
         "length": min(len(question.split()), 40) / 40,
-        "near": scores[1] / scores[0] if len(scores) == 2 and scores[0] > 0 else 0.0,
+        "near": min(max(scores[1] / scores[0], 0.0), 1.0) if len(scores) == 2 and scores[0] > 0 else 0.0,
     }

@@ -22,7 +22,7 @@ from memptm.errors import ModelMissing
 from memptm.generation.reader import answer_key
 from memptm.reasoning.conclude import Verdict
 from memptm.reasoning.findings import Findings
-from memptm.reasoning.question import Form, compared, question_form
+from memptm.reasoning.question import Form, compared
 
 WIDTH = 128
 STEPS = 2
@@ -83,7 +83,7 @@ def comparison(findings: Findings) -> tuple[Form, tuple[int, ...], tuple[str, ..
     """What the question asks for; the two pages it compares, in its order; what it calls them."""
     question, named = findings.trip.question, findings.trip.named
     page = {span: visit.id for visit in findings.pages for span in visit.names}
-    form, chosen = question_form(question, named), compared(question, named)
+    form, chosen = findings.trip.form, compared(question, named, findings.trip.begins)
     wanted = (
         [named[n] for n in chosen] if chosen else sorted(named, key=lambda span: not _has_a_name(findings, page, span))
     )

@@ -24,6 +24,7 @@ from memptm.encoders import Encoder, load_encoder
 from memptm.errors import InputError
 from memptm.generation.spans import FROZEN, span_loss
 from memptm.generation.windows import Window, collate
+from memptm.memory.encode import digest
 from memptm.progress import Progress, silent
 from memptm.reasoning.pointers import (
     PointerNet,
@@ -40,6 +41,7 @@ from memptm.training.gold_graphs import GoldGraph, GoldPage, read_gold
 from memptm.training.loop import fit, shuffled
 from memptm.training.reader import gold_spans
 from memptm.types import Json
+from memptm.working.files import fingerprint
 
 NAMED = 20  # of the rows that were skipped, in the result
 
@@ -103,7 +105,10 @@ def train_graph(
     settle(out)
     torch.manual_seed(recipe.seed)
     system1 = PointerLesson(gold.graphs, recipe, start)
-    settings = {**asdict(recipe), "questions": len(gold.graphs), "save_every": None}
+    settings = {
+        **asdict(recipe), "questions": len(gold.graphs), "save_every": None,
+        "data": digest(*map(repr, gold.graphs)), "start": fingerprint(system1.net),
+    }  # fmt: skip
     common: dict[str, Any] = {
         "settings": settings,
         "warm_up": recipe.warm_up,

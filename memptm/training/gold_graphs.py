@@ -82,7 +82,7 @@ def read_gold(paths: Iterable[Path]) -> Gold:
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: no such file. Give JSONL files in HotpotQA's format.")
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:  # UTF-8 is checked line by line
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     row = _row(line, f"{path} line {number}")
@@ -94,12 +94,13 @@ def read_gold(paths: Iterable[Path]) -> Gold:
     return Gold(tuple(graphs), tuple(skipped))
 
 
-def _row(line: str, where: str) -> Json:
+def _row(line: bytes, where: str) -> Json:
     try:
         row: Json = json.loads(line)
         facts = [(str(title), int(number)) for title, number in row["supporting_facts"]]
         context = [(str(title), [str(one) for one in said]) for title, said in row["context"]]
         texts = row["question"], row["answer"]
+        aliases = [one for one in row.get("answer_aliases") or () if isinstance(one, str)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f'{where}: not a row {{"question", "answer", "supporting_facts", "context"}} in HotpotQA\'s format ({error}). '
@@ -107,7 +108,6 @@ def _row(line: str, where: str) -> Json:
         ) from error
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise InputError(f"{where}: question and answer must be text. Mend or remove the line.")
-    aliases = [one for one in row.get("answer_aliases", []) if isinstance(one, str)]
     return {
         "id": str(row.get("id", where)), "question": texts[0], "answers": [texts[1], *aliases], "facts": facts,
         "context": context,

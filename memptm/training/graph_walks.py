@@ -64,9 +64,12 @@ class Both:
     def walk(self, graph: GoldGraph, row: int) -> Trip:
         """The walk over the question's own paragraphs."""
         passages = [page.passage for page in graph.pages if page.passage.text.strip()]
-        if row not in self._keys:
-            self._keys[row] = self.encoder.encode_passages([key_text(one) for one in passages])
-        linker = Linker(Shelf(passages, self.encoder, self._keys[row]), graph.question)
+        keys = self._keys.get(row)
+        if keys is None:
+            keys = self.encoder.encode_passages([key_text(one) for one in passages])
+            if self.system1.recipe.both > 1:  # else no question comes again
+                self._keys[row] = keys
+        linker = Linker(Shelf(passages, self.encoder, keys), graph.question)
         self.system1.net.eval()
         return Frontier(linker, self.system1.pointers, nodes=self.system1.recipe.nodes).walk(BEGINNINGS)
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from memptm import QA, Document, Memory
+from memptm import QA, Answer, Document, Memory
 from memptm.errors import InputError
 from memptm.reasoning.cogqa import CogQA
 from memptm.reasoning.conclude import NO_EDGE, NO_NAME
+from memptm.session import Session
 
 PAGES = [
     ("Cape Morrow Lighthouse", "The Cape Morrow Lighthouse was built in 1871. It was built by the engineer Ada Trent."),
@@ -89,6 +90,18 @@ def test_auto_says_which_method_answered_and_has_no_graph_where_one_passage_was_
     assert (answer.graph is None) == (answer.method == "reader")
     assert ("graph" in answer.to_json()) == (answer.method == "graph")
     assert answer.answers[0].text == "Leeds"
+
+
+def test_a_follow_up_is_asked_as_it_stands_and_read_after_the_last_answer(memory, qa):
+    findings = CogQA(memory, qa.reader).walk("Was she born in Leeds?", said="Ada Trent. ")
+    assert findings.trip.form == "yes-no"
+    assert findings.trip.question == "Ada Trent. Was she born in Leeds?"
+    assert "Ada Trent" in [visit.page.name for visit in findings.pages if visit.named]
+    session = Session(memory)
+    session.add("Who built the lighthouse?", Answer(question="", text="Ada Trent", probability=1.0, method="reader"))
+    for method in ("graph", "auto"):
+        answer = QA(memory, method=method, reader=qa.reader)("Was she born in Leeds?", session=session)
+        assert answer.question == "Was she born in Leeds?"
 
 
 def test_the_answers_of_other_methods_have_no_graph(memory, qa):

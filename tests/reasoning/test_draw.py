@@ -1,6 +1,7 @@
 """Drawings: complete, legible at 20 nodes, harmless whatever the documents hold."""
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
 
@@ -32,6 +33,17 @@ def twenty(name="Page"):
     return CognitiveGraph(
         question=f"{name} question?", nodes=(*pages, *answers), edges=tuple(edges), answer=17, path=(0, 6, 12, 17)
     )
+
+
+def test_sentences_of_two_passages_with_one_id_are_two_clues():
+    said = [
+        replace(clue(1, text), origin=("talks.jsonl", talk, "p1", 0)) for talk, text in (("a", "Ada."), ("b", "Bob."))
+    ]
+    pages = [Node(id=n, kind="title", name=f"Page {n}", passages=(f"p{n}",)) for n in range(3)]
+    edges = [Edge(source=n, target=2, clues=(said[n],)) for n in range(2)]
+    drawn = svg(layout(CognitiveGraph(question="Who?", nodes=tuple(pages), edges=tuple(edges))))
+    assert "Ada." in drawn
+    assert "Bob." in drawn
 
 
 def test_no_two_of_twenty_nodes_overlap_and_all_lie_inside():

@@ -1,5 +1,7 @@
 """The trained System 1's parts: what the window holds, how pointers become hops, what the losses are."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -116,6 +118,15 @@ def test_a_page_is_seen_the_same_whatever_else_is_in_the_batch(system1):
         assert [(hop.start, hop.end) for hop in alone.hops] == [(hop.start, hop.end) for hop in sight.hops]
         assert alone.meaning == pytest.approx(sight.meaning, abs=1e-4)
         assert len(sight.sentences) == len(sight.support)
+
+
+def test_two_threads_do_not_see_each_others_pages(system1):
+    looks = [Look(passage("Rain. " * n + TEXT, f"Page {n}")) for n in range(1, 13)]
+    alone = [system1.look("Where?", [look])[0].meaning for look in looks]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda look: system1.look("Where?", [look])[0].meaning, looks * 3))
+    for n, meaning in enumerate(together):
+        assert meaning == pytest.approx(alone[n % len(looks)], abs=1e-4)
 
 
 def test_every_sentence_of_a_long_page_is_scored(system1):

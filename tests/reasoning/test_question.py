@@ -34,10 +34,33 @@ from memptm.reasoning.question import compared, question_form
         ("Which treaty ended the war between France and Germany?", "span"),
         ("Was either Lynx Journal or Otter Review printed in colour?", "yes-no"),
         ("Did Ada sing in a film that stars Ann Lee or Bob Ray?", "yes-no"),
+        ("May 1968 saw unrest in which city?", "span"),
+        ("Can was founded by which musician?", "span"),
+        ("Do the Right Thing was directed by whom?", "span"),
+        ("Is the firm in which Bob Ray invested older?", "yes-no"),
+        ("Will Ada Trent be there?", "yes-no"),
     ],
 )
 def test_the_form_of_a_question(question, form):
     assert question_form(question, capitalised(question)) == form
+
+
+def test_a_name_at_the_beginning_asks_for_nothing():
+    question = "Will Smith starred in which film directed by Barry Sonnenfeld?"
+    assert question_form(question, [(0, 10), (45, 61)]) == "span"
+    assert question_form("Will Smith be in Penhollow?", [(0, 10), (17, 26)]) == "yes-no"
+
+
+def test_what_was_said_before_the_question_is_not_asked():
+    for said, question, form in (
+        ("Ada Trent. ", "Was she born in Penhollow?", "yes-no"),
+        ("Do the Right Thing. ", "Who directed it?", "span"),
+        ("Hull or Leeds. ", "Which came first, Otter Review or Lynx Journal?", "either-or"),
+    ):
+        read = said + question
+        named = capitalised(read)
+        assert question_form(read, named, len(said)) == form
+    assert [read[slice(*named[n])] for n in compared(read, named, len(said))] == ["Otter Review", "Lynx Journal"]
 
 
 def test_the_two_sides_are_those_next_to_or():

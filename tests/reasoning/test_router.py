@@ -1,6 +1,7 @@
 """The router: features of a question and the reader's answer, a logistic model over them, no model run."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,8 @@ def test_features_are_read_off_what_is_there():
 
 
 def test_without_hits_or_names_there_are_features_all_the_same():
+    away = [replace(HITS[0], score=0.001), replace(HITS[1], score=-0.5)]
+    assert features("Who?", answer(None, 0.0), away, Titles([]))["near"] == 0.0
     got = features("does it rain?", answer(None, 0.0), [], Titles([]))
     assert all(0 <= value <= 1 for value in got.values())
 

@@ -105,13 +105,35 @@ def test_rows_whose_facts_are_not_in_the_context_are_named_and_skipped(tmp_path)
 
 @pytest.mark.parametrize(
     "line",
-    ['{"question": "Who?"}', "[1]", '{"question": "", "answer": "x", "supporting_facts": [], "context": []}', "{"],
+    [
+        '{"question": "Who?"}',
+        "[1]",
+        "\xe9",
+        '{"question": "", "answer": "x", "supporting_facts": [], "context": []}',
+        "{",
+    ],
 )
 def test_a_line_that_is_no_row_is_named(line, tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text("\n" + line + "\n", encoding="utf-8")
+    path.write_bytes(f"\n{line}\n".encode("latin-1"))
     with pytest.raises(InputError, match=r"rows\.jsonl line 2"):
         read_gold([path])
+
+
+def test_aliases_may_be_null(tmp_path):
+    (graph,) = read_gold([written(tmp_path / "rows.jsonl", [row(0) | {"answer_aliases": None}])]).graphs
+    assert len(graph.answers) == 1
+
+
+def test_other_data_is_not_gone_on_with(data, tiny, tmp_path):
+    made, reader = tiny
+    recipe = replace(RECIPE, steps=1, both=0)
+    train_graph([data], tmp_path / "out", start=reader, recipe=recipe, encoder=made)
+    rows = [json.loads(line) for line in data.read_text().splitlines()]
+    rows[0]["question"] += " And why?"
+    other = written(tmp_path / "other.jsonl", rows)
+    with pytest.raises(InputError, match="data"):
+        train_graph([other], tmp_path / "out", start=reader, recipe=recipe, encoder=made)
 
 
 def test_without_usable_rows_there_is_an_error(tmp_path):
