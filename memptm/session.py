@@ -32,6 +32,7 @@ TURNS = 4  # said last and written before a question for its query (scripts/meas
 TURN_WORDS = 60  # of a turn that are written before the next question
 DAMAGED = ".damaged"
 _HEADER = "memptm.session"
+_MARK = b'{"__metadata__":{"memptm.session":'  # in every session's file, after 8 bytes
 _STAND_IN = re.compile(
     r"\b(?:he|him|his|she|hers?|it|its|they|them|theirs?|this|that|these|those|there|then|ones?|else|same)\b",
     re.IGNORECASE,
@@ -94,12 +95,14 @@ class Session:
     def open(cls, memory: Memory, path: str | Path) -> Session:
         """The session in the file ``path``, or a new one that will be kept there.
 
-        A damaged file is put aside under another name, with a warning, and the session begins anew.
+        A session's file that is damaged is put aside under another name, with a warning, and the session begins anew.
 
         Raises:
-            InputError: the file belongs to another index or encoder, is something else, or stands inside an index.
+            InputError: the file belongs to another index or encoder, is something else, stands inside an index, or
+            cannot be made.
         """
         file = Path(path).expanduser()
+        home.check_place(file)
         if file.is_dir():
             raise InputError(f"{file} is a folder. Give --session a file; it is made where there is none.")
         inside = next((folder for folder in file.absolute().parents if (folder / home.MANIFEST).exists()), None)
@@ -296,16 +299,16 @@ def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
     """The header and the tensors of a session's file."""
     from safetensors import SafetensorError, safe_open
 
-    with path.open("rb"):  # safetensors' own errors tell a missing file from a damaged one by their text alone
-        pass
+    with path.open("rb") as opened:  # safetensors tells a missing file from a damaged one by its errors' text alone
+        marked = opened.read(8 + len(_MARK))[8:] == _MARK
+    if not marked:
+        raise InputError(f"{path} is no session, and is left as it is. Give --session another file.")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise _Damaged((str(error).splitlines() or [type(error).__name__])[0][:120]) from error
-    if _HEADER not in metadata:
-        raise InputError(f"{path} holds tensors, but no session. Give --session another file.")
     try:
         found = json.loads(metadata[_HEADER])
         newer = isinstance(found["format"], int) and found["format"] > FORMAT

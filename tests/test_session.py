@@ -170,16 +170,15 @@ def test_a_recurrent_encoder_reads_what_is_said_and_its_state_survives(tmp_path,
     )
 
 
-@pytest.mark.parametrize("damage", ["cut", "zeros", "empty", "garbage", "header"])
+@pytest.mark.parametrize("damage", ["cut", "length", "zeros", "header"])
 def test_a_damaged_file_costs_the_session_and_is_kept_aside(memory, file, damage):
     Session.open(memory, file).add("Who?", said("", "Ada"))
     whole = file.read_bytes()
     file.write_bytes(
         {
             "cut": whole[: len(whole) // 2],
-            "zeros": bytes(len(whole)),
-            "empty": b"",
-            "garbage": b"hello",
+            "length": b"\xff" * 8 + whole[8:],
+            "zeros": whole[:60] + bytes(len(whole) - 60),
             "header": whole.replace(b"asked", b"asket"),
         }[damage]
     )
@@ -192,7 +191,7 @@ def test_a_damaged_file_costs_the_session_and_is_kept_aside(memory, file, damage
     session.add("Who?", said("", "Ada"))
     assert Session.open(memory, file).asked == 1
     assert before == {path: path.read_bytes() for path in memory.path.rglob("*") if path.is_file()}
-    file.write_bytes(b"again")
+    file.write_bytes(whole[:100])
     with pytest.warns(UserWarning, match=r"damaged2"):
         Session.open(memory, file)
     assert file.with_name("chat.session.damaged").read_bytes() == broken
@@ -313,15 +312,36 @@ def test_a_session_of_another_encoder_is_an_error_that_names_both(memory, file):
 def test_what_is_no_session_is_refused_and_left_alone(memory, tmp_path):
     from safetensors.torch import save_file
 
-    weights = tmp_path / "model.safetensors"
-    save_file({"w": torch.zeros(2)}, weights)
-    with pytest.raises(InputError, match="no session"):
-        Session.open(memory, weights)
-    assert weights.exists()
-    with pytest.raises(InputError, match="is a folder"):
-        Session.open(memory, tmp_path)
-    with pytest.raises(InputError, match="inside the index"):
-        Session.open(memory, memory.path / "keys.faiss")
+    file = tmp_path / "kept"
+    save_file({"w": torch.zeros(2)}, tmp_path / "weights")
+    save_file({"w": torch.zeros(2)}, tmp_path / "marked", {"other": "memptm.session"})
+    for content in (
+        b"# Lighthouse\n\nAda Trent built it.\n",
+        b"",
+        bytes(100),
+        b'{"__metadata__":{"memptm.session":"no length before it"}}',
+        (tmp_path / "weights").read_bytes(),
+        (tmp_path / "marked").read_bytes(),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match="no session"):
+            Session.open(memory, file)
+        assert file.read_bytes() == content
+    assert {path.name for path in tmp_path.iterdir()} == {"index", "kept", "marked", "weights"}
+
+
+def test_what_is_no_file_and_what_lies_in_an_index_is_refused(memory, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "pipe", "is a device or a pipe"),
+        (Path(os.devnull), "is a device or a pipe"),
+        (memory.path / "keys.faiss", "inside the index"),
+        (memory.path / "memptm.json" / "x", "is a file, not a folder"),
+        (tmp_path / ("n" * 300), "too long"),
+    ):
+        with pytest.raises(InputError, match=said):
+            Session.open(memory, path)
     assert (memory.path / "memptm.json").exists()
 
 

@@ -10,11 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from memptm.errors import BadIndex, IndexLocked, IndexMissing, MemptmError
+from memptm.errors import BadIndex, IndexLocked, IndexMissing, InputError, MemptmError
 
 FORMAT = 1
 MANIFEST, LOCK, COUNTER, FILES, KEYS = "memptm.json", "writer.lock", "next-id", "files.json", "keys.faiss"
 TEMPORARY = ".tmp"
+LONGEST_NAME = 240  # bytes; file systems take 255, and scratch files have longer names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +145,28 @@ def replace(path: Path, *parts: bytes | memoryview) -> None:
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def check_place(path: Path) -> None:
+    """See that a file or a folder can be written at ``path``, whose parents may be missing, before work is done for it.
+
+    Raises:
+        InputError: it cannot; the message says why.
+    """
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
+        raise InputError(f"{path.name[:40]}… cannot be written: its name is too long. Give a shorter one.")
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path} is a device or a pipe. Give a file or a folder.")
+        file = next((one for one in path.absolute().parents if one.is_file()), None)
+        if file is not None:
+            raise InputError(f"{path} cannot be written: {file} is a file, not a folder. Give another path.")
+        there = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+        writable = os.access(there.parent if there.is_file() else there, os.W_OK)  # files are replaced
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}. Give another path.") from error
+    if not writable:
+        raise InputError(f"{path} cannot be written: permission denied. Check its rights, or give another path.")
 
 
 @contextmanager
