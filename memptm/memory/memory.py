@@ -375,7 +375,7 @@ class Memory:
 
         self._same_process()
         with self._guard:
-            if repair:
+            if repair and not self._values.lost():
                 with self._writer():
                     self._repair()
             return Verification(self).run()

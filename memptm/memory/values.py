@@ -15,8 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from memptm.encoders.base import Keys
-from memptm.errors import InputError, MemptmError
-from memptm.memory.home import writing
+from memptm.errors import BadIndex, InputError, MemptmError
+from memptm.memory.home import FILES, KEYS, writing
 from memptm.memory.lexical import lexical_text
 from memptm.types import Passage
 
@@ -110,6 +110,18 @@ class Values:
         except FileNotFoundError:
             return set()
 
+    def lost(self) -> bool:
+        """Whether there is no table, though other files of the index speak of passages."""
+        if self._versions():
+            return False
+        if (self.path / KEYS).exists():
+            return True
+        try:
+            files = json.loads((self.path / FILES).read_bytes())
+            return any(one["documents"] for one in files.values())
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return False
+
     @property
     def schema(self) -> pa.Schema:
         text, number = pa.string(), pa.int64()
@@ -129,9 +141,17 @@ class Values:
     # Reading
 
     def reading(self, read: Callable[[], T]) -> T:
-        """``read()`` at the newest version; again if a writer cleared that version away meanwhile."""
+        """``read()`` at the newest version; again if a writer cleared that version away meanwhile.
+
+        Raises:
+            BadIndex: the table is gone. MemptmError: it cannot be read.
+        """
         for attempt in range(ATTEMPTS):
-            self.refresh()
+            if not self.refresh() and self.lost():
+                raise BadIndex(
+                    f"The passages of {self.path} are gone: {TABLE}.lance is missing or empty. "
+                    "Restore that folder from a copy, or run memptm build again with the documents."
+                )
             try:
                 return read()
             except MemptmError:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from memptm.errors import MemptmError
 from memptm.memory import home as folder
 from memptm.memory.keys import Damaged, KeyIndex
-from memptm.memory.values import matrix
+from memptm.memory.values import TABLE, matrix
 
 if TYPE_CHECKING:
     from memptm.memory.memory import Memory
@@ -42,7 +42,11 @@ class Verification:
         self.home = memory._home
 
     def run(self) -> list[Check]:
+        table = self._table()
+        if not table.ok:
+            return [table]  # no other check would say more
         return [
+            table,
             self._check("encoder", self._encoder, "Install that encoder, or build a new index with the one at hand."),
             self._check("rows", self._rows, AGAIN),
             self._check("documents", self._documents, AGAIN),
@@ -61,6 +65,12 @@ class Verification:
         except MemptmError as error:
             ok, detail = False, str(error)
         return Check(name=name, ok=ok, detail=detail, remedy=remedy)
+
+    def _table(self) -> Check:
+        lost, versions = self.values.lost(), self.values.versions()
+        found = "missing or empty, though other files speak of passages" if lost else f"{versions} versions"
+        remedy = "Restore that folder from a copy, or run memptm build again with the documents."
+        return Check(name="table", ok=not lost, detail=f"{TABLE}.lance, {found}", remedy=remedy)
 
     def _encoder(self) -> tuple[bool, str]:
         encoder = self.memory.encoder  # raises if it is another

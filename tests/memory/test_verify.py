@@ -1,8 +1,11 @@
 """Each check notices what it is for, and says what to do."""
 
+import shutil
+
 import pytest
 
 from memptm import Document
+from memptm.errors import BadIndex
 from memptm.memory.values import Values
 
 
@@ -21,6 +24,34 @@ def test_a_good_index_passes_and_every_check_has_a_remedy(filled):
     checks = filled.verify()
     assert all(check.ok and check.detail and check.remedy for check in checks)
     assert len(checks) >= 9
+
+
+@pytest.mark.parametrize("sign", ["keys.faiss", "files.json"])
+def test_a_lost_table_is_no_empty_index_and_a_build_mends_it(memory, path, reopened, tmp_path, sign):
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "a.txt").write_text("Row 1 of the list.")
+    memory.add(tmp_path / "documents")
+    shutil.rmtree(path / "passages.lance")
+    for other in {"keys.faiss", "files.json"} - {sign}:
+        (path / other).unlink()
+    lost = reopened()
+    for repair in (False, True):
+        (check,) = lost.verify(repair=repair)
+        assert (check.name, check.ok) == ("table", False)
+        assert "memptm build" in check.remedy
+    for read in (lambda: lost.search("row"), lost.info, lambda: len(lost), lambda: list(lost.passages())):
+        with pytest.raises(BadIndex, match=r"passages\.lance is missing or empty\. Restore .* memptm build again"):
+            read()
+    assert reopened().add(tmp_path / "documents").added == 1
+    assert failed(reopened()) == {}
+    assert len(reopened().search("row")) == 1
+
+
+def test_an_index_that_never_held_a_passage_has_lost_nothing(memory, tmp_path):
+    (tmp_path / "blank.txt").write_text(" \n ")
+    memory.add(tmp_path / "blank.txt")
+    assert failed(memory) == {}
+    assert memory.search("row") == []
 
 
 def test_a_missing_text_index_is_noticed_and_made_by_repair(filled, reopened):
