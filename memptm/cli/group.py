@@ -104,8 +104,7 @@ class OneLineErrors(Group):
         except MemptmError as error:
             code = _fail(str(error), error.exit_code)
         except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.ctx.get_help() if error.ctx else error.format_message())
-            code = 0
+            code = _shown(error.ctx.get_help() if error.ctx else error.format_message())
         except click.ClickException as error:
             code = _fail(error.format_message(), error.exit_code)
         except click.Abort:
@@ -117,6 +116,14 @@ class OneLineErrors(Group):
         except Exception as error:  # the one place where a fault of ours becomes a line
             code = _fail(_fault(error), 1)
         sys.exit(code if isinstance(code, int) else 0)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        """Read the arguments; a closed pipe that --help or --version writes to ends it quietly."""
+        try:
+            return super().make_context(*args, **options)
+        except BrokenPipeError:
+            _discard_output()
+            raise click.exceptions.Exit(PIPE_CLOSED) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a closed pipe ends it quietly, Ctrl-C with one line."""
@@ -199,6 +206,16 @@ def _prepare_process() -> None:
 def _show_note(message: Warning | str, *_: Any, **__: Any) -> None:
     with contextlib.suppress(OSError):
         click.echo(f"Note: {one_line(str(message))}", err=True)
+
+
+def _shown(text: str) -> int:
+    """Print ``text``; the exit code."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        _discard_output()
+        return PIPE_CLOSED
+    return 0
 
 
 def _discard_output() -> None:

@@ -284,20 +284,25 @@ def test_ctrl_c_while_building_keeps_what_was_committed(folder: Path, tmp_path: 
     assert (process.returncode, errors) == (130, "Error: Stopped. Run it again to go on.\n")
 
 
-@pytest.mark.parametrize(("command", "as_json"), [("search", ["--json"]), ("info", ["--json"]), ("info", [])])
-def test_a_closed_pipe_ends_quietly(command: str, as_json: list[str], index: Path, tmp_path: Path) -> None:  # F97
-    words = [
-        sys.executable,
-        "-u",
-        "-m",
-        "memptm",
-        command,
-        *([LAMP] if command == "search" else []),
-        "--index",
-        str(index),
-    ]
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["search", LAMP, "--index", "{index}", "--json"],
+        ["info", "--index", "{index}", "--json"],
+        ["info", "--index", "{index}"],
+        [],
+        ["--help"],
+        ["--version"],
+        ["train"],
+        ["train", "--help"],
+        ["search", "--help"],
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_a_closed_pipe_ends_quietly(arguments: list[str], index: Path, tmp_path: Path) -> None:  # F97
+    words = [sys.executable, "-u", "-m", "memptm", *(part.format(index=index) for part in arguments)]
     with (tmp_path / "stderr").open("w+") as errors:
-        process = subprocess.Popen([*words, *as_json], stdout=subprocess.PIPE, stderr=errors)
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors)
         assert process.stdout is not None
         process.stdout.close()
         assert process.wait(timeout=120) in (0, 141)
