@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from memptm.cli import render
-from memptm.cli.commands import (
+from memptm.cli.commands import qa_of
+from memptm.cli.group import Command, index_option
+from memptm.cli.options import (
     encoder_option,
     generator_option,
     k_option,
     method_option,
     mode_option,
-    qa_of,
     reader_option,
     where_option,
 )
-from memptm.cli.group import Command, index_option
 from memptm.cli.safe import one_line
 from memptm.errors import InputError, MemptmError
 from memptm.pipeline import QA, STREAMED, check_question

@@ -15,59 +15,32 @@ from memptm import __version__
 from memptm.cli import graph as graphs
 from memptm.cli import render
 from memptm.cli.group import OneLineErrors, index_option, json_option
+from memptm.cli.options import (
+    encoder_option,
+    generator_option,
+    judge_option,
+    k_option,
+    method_option,
+    mode_option,
+    reader_option,
+    recall_option,
+    session_option,
+    tokens_option,
+    where_option,
+)
 from memptm.cli.progress import drawn
 from memptm.cli.read import read
 from memptm.cli.train import train
 from memptm.cli.train_encoder import encoder as train_encoder
 from memptm.cli.train_recall import recall as train_recall
 from memptm.errors import InputError
-from memptm.pipeline import METHODS, QA, SPANS, STREAMED, check_question
+from memptm.pipeline import QA, SPANS, STREAMED, check_question
 
 if TYPE_CHECKING:
     from memptm.memory.memory import Memory
     from memptm.memory.search import Mode
 
 Result = dict[str, Any] | None
-
-k_option = click.option("-k", default=5, show_default=True, type=click.IntRange(min=1), help="Passages to use.")
-where_option = click.option("--where", metavar="EXPR", help="Only passages that match, as in \"kind = 'fern'\".")
-method_option = click.option(
-    "--method",
-    default="reader",
-    show_default=True,
-    type=click.Choice(METHODS),
-    help="reader: the span in the passages that answers; generate: an answer written from all of them; rag-sequence, rag-token: written from each apart, and summed over them; graph: from passage to passage over several hops; auto: graph where the reader alone seems not to be enough.",
-)
-mode_option = click.option(
-    "--mode",
-    default="hybrid",
-    show_default=True,
-    type=click.Choice(["dense", "lexical", "hybrid"]),
-    help="Search by meaning (dense), by words (lexical), or by both.",
-)
-reader_option = click.option("--reader", metavar="NAME", help="A reader's folder.")
-tokens_option = click.option(
-    "--tokens",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="A datastore made by memptm tokens.",
-)
-encoder_option = click.option("--encoder", metavar="DIR", help="An encoder trained for this index (train rag).")
-session_option = click.option(
-    "--session",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="A conversation that the question goes on, kept in FILE.",
-)
-generator_option = click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
-recall_option = click.option(
-    "--recall",
-    is_flag=True,
-    help="Search more passages, and read the blocks of them that a judge picks (MemRecall).",
-)
-judge_option = click.option(
-    "--judge", metavar="NAME", help="Of --recall: a folder (train recall), or: embedding, bm25."
-)
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
