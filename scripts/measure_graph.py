@@ -3,7 +3,7 @@ method "auto" costs on questions that one passage answers.
 
     --part given    answer, support and joint EM and F1 of five methods, by set and by kind of question
     --part open     both gold titles among the passages visited, against searches at as many passages; answer F1; time
-    --part single   auto against the reader on held-out SQuAD
+    --part routed   auto against the reader: on held-out SQuAD, which one passage answers, and on hotpotqa_dev over the open index
 
 In the first two parts a method must answer, as HotpotQA asks: the null answer is left out. "System 1, each page once" is
 the trained System 1 without a walk: what training alone gives. The shipped reader, which all of them begin with, has read
@@ -260,20 +260,28 @@ def _open_line(answer: Answer, row: Json, seen: set[str], gold: set[str], began:
     }  # fmt: skip
 
 
-def single(data: Path, folder: Path, limit: int | None, out: Path) -> None:
-    """Write OUT/graph_single.jsonl."""
+def routed(data: Path, folder: Path, limit: int | None, out: Path) -> None:
+    """Write OUT/graph_routed.jsonl."""
     every = rows(data / "squad_subset.jsonl")
-    questions = limited([row for row in every if held_out_passage(row["context"])], limit)
     memory = Memory.open(folder / "squad", create=True)
     memory.add([Document(text=text) for text in dict.fromkeys(row["context"] for row in every)])
-    methods = {name: QA(memory, method=name) for name in ("reader", "auto", "graph")}
+    single = [row for row in every if held_out_passage(row["context"])]
+    _route("SQuAD", memory, limited(single, limit), folder, limit, out)
+    texts = open_texts(data)
+    several = [row for row in test_sets(data)["hotpotqa_dev"] if stands_in(row, texts)]
+    several = [{**row, "answers": answers(row)} for row in several]
+    _route("hotpotqa_dev", open_index(data, folder / "index"), limited(several, limit), folder, limit, out)
+
+
+def _route(name: str, memory: Memory, questions: list[Json], folder: Path, limit: int | None, out: Path) -> None:
+    methods = {method: QA(memory, method=method) for method in ("reader", "auto", "graph")}
 
     def ask(row: Json) -> Json:
         found: Json = {}
-        for name, qa in methods.items():
+        for method, qa in methods.items():
             began = time.perf_counter()
             answer = qa(row["question"])
-            found[name] = {
+            found[method] = {
                 "em": exact_match(answer.text, row["answers"]), "f1": f1(answer.text, row["answers"]),
                 "seconds": time.perf_counter() - began, "graph": float(answer.method == "graph"),
             }  # fmt: skip
@@ -282,25 +290,26 @@ def single(data: Path, folder: Path, limit: int | None, out: Path) -> None:
     for qa in methods.values():
         qa(questions[0]["question"])  # loads the models, which is no question's time
     cogqa = CogQA(memory, Reader.load())
-    lines = cached(folder / f"single {made_by(cogqa)}.jsonl", questions, ask)
-    results = Runs(out / "graph_single.jsonl")
+    lines = cached(folder / f"routed {made_by(cogqa)} {name}.jsonl", questions, ask)
+    results = Runs(out / "graph_routed.jsonl")
     base = float(np.mean([line["reader"]["seconds"] for line in lines]))
-    for name in methods:
-        some = [line[name] for line in lines]
-        lost = [line["reader"]["em"] - line[name]["em"] for line in lines]
+    for method in methods:
+        some = [line[method] for line in lines]
+        lost = [line["reader"]["em"] - line[method]["em"] for line in lines]
         spent = float(np.mean([one["seconds"] for one in some]))
         metrics: Json = {
             "n": len(some), "EM": interval([one["em"] for one in some]), "F1": interval([one["f1"] for one in some]),
             "EM lost": interval(lost), "takes the graph %": round(100 * float(np.mean([one["graph"] for one in some])), 1),
             "seconds": round(spent, 2), "times the reader": round(spent / base, 2),
         }  # fmt: skip
-        log(results, {"method": name, "weights": label(cogqa), "limit": limit}, metrics, made_by(cogqa))
+        settings = {"questions": name, "method": method, "weights": label(cogqa), "limit": limit}
+        log(results, settings, metrics, made_by(cogqa))
     click.echo(results.table())
 
 
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
-@click.option("--part", type=click.Choice(["given", "open", "single"]), required=True)
+@click.option("--part", type=click.Choice(["given", "open", "routed"]), required=True)
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="A folder of train_graph.py; else the shipped, or none."
 )
@@ -317,7 +326,7 @@ def main(
     elif part == "open":
         opened(data, weights, folder, limit, out)
     else:
-        single(data, folder, limit, out)
+        routed(data, folder, limit, out)
 
 
 if __name__ == "__main__":
