@@ -19,11 +19,13 @@ from memptm.cli import render
 from memptm.cli.commands import qa_of
 from memptm.cli.group import Command, index_option
 from memptm.cli.options import (
+    check_models,
     encoder_option,
     generator_option,
     k_option,
     method_option,
     mode_option,
+    place_option,
     reader_option,
     where_option,
 )
@@ -49,15 +51,11 @@ _ASKS = re.compile(
 
 @click.command(cls=Command)
 @index_option
-@click.option(
-    "--session",
-    "file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Where the conversation is kept: the same file goes on with it.",
+@place_option(
+    "--session", "file", metavar="FILE", help="Where the conversation is kept: the same file goes on with it."
 )
 @click.option("--remember", is_flag=True, help="Write what is said to the index, to be recalled in later sessions.")
-@k_option
+@k_option("Passages to read.")
 @method_option
 @mode_option
 @where_option
@@ -81,6 +79,7 @@ def chat(
     /help lists what else can be typed. Ctrl-C stops an answer, Ctrl-D leaves. Through a pipe each line of standard input
     is a question.
     """
+    check_models(method, generator=generator)
     from memptm.memory.where import to_sql
 
     if where is not None:

@@ -16,17 +16,22 @@ from memptm.cli import graph as graphs
 from memptm.cli import render
 from memptm.cli.group import OneLineErrors, index_option, json_option
 from memptm.cli.options import (
+    MANY,
+    check_models,
     encoder_option,
     generator_option,
     judge_option,
     k_option,
     method_option,
     mode_option,
+    name_option,
+    place_option,
     reader_option,
     recall_option,
     session_option,
     tokens_option,
     where_option,
+    whole,
 )
 from memptm.cli.progress import drawn
 from memptm.cli.read import read
@@ -52,9 +57,13 @@ def main() -> None:
 @main.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @index_option
-@click.option("--encoder", metavar="NAME", help="A sentence-transformers model, by name or folder.")
-@click.option("--words", default=120, show_default=True, type=click.IntRange(min=1), help="Words in a passage, about.")
-@click.option("--overlap", default=20, show_default=True, type=click.IntRange(min=0), help="Words two passages share.")
+@name_option(
+    "--encoder",
+    metavar="NAME",
+    help="A sentence-transformers model, by name or folder; memptm-recurrent, or the index's own, if not given.",
+)
+@click.option("--words", default=120, show_default=True, type=whole(most=MANY), help="Words in a passage, about.")
+@click.option("--overlap", default=20, show_default=True, type=whole(0, MANY), help="Words two passages share.")
 @click.option("--prune", is_flag=True, help="Drop passages of files that are gone from PATH.")
 @json_option
 def build(
@@ -84,7 +93,7 @@ def build(
 @main.command()
 @click.argument("question")
 @index_option
-@k_option
+@k_option("Passages to show.")
 @mode_option
 @where_option
 @encoder_option
@@ -109,7 +118,7 @@ def search(
 @main.command()
 @click.argument("question")
 @index_option
-@k_option
+@k_option("Passages to read.")
 @method_option
 @mode_option
 @where_option
@@ -144,6 +153,7 @@ def query(
     """Answer QUESTION from the index, with the passages that say so."""
     question = check_question(question)
     graphs.check(method, budget, show_graph)
+    check_models(method, generator=generator, judge=judge, recall=recall)
     if tokens is not None and method in SPANS:
         raise InputError("--tokens changes what a generator writes. Give --method generate with it.")
     qa = qa_of(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
@@ -228,9 +238,7 @@ def verify(index: Path, repair: bool, as_json: bool) -> Result:
 
 @main.command()
 @index_option
-@click.option(
-    "--out", required=True, metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="Its folder."
-)
+@place_option("--out", required=True, metavar="DIR", help="Folder for the datastore.")
 @generator_option
 @json_option
 def tokens(index: Path, out: Path, generator: str | None, as_json: bool) -> Result:
@@ -253,10 +261,8 @@ def tokens(index: Path, out: Path, generator: str | None, as_json: bool) -> Resu
 
 @main.command()
 @index_option
-@click.option("--encoder", required=True, metavar="NAME", help="A sentence-transformers model, by name or folder.")
-@click.option(
-    "--out", required=True, metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="The new index."
-)
+@name_option("--encoder", required=True, metavar="NAME", help="A sentence-transformers model, by name or folder.")
+@place_option("--out", required=True, metavar="DIR", help="Folder for the new index.")
 @json_option
 def rekey(index: Path, encoder: str, out: Path, as_json: bool) -> Result:
     """Make a new index of the same passages, keyed by another encoder.
@@ -278,9 +284,9 @@ def rekey(index: Path, encoder: str, out: Path, as_json: bool) -> Result:
 @main.command("eval")
 @click.argument("questions", metavar="QA.jsonl", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @index_option
-@k_option
+@k_option("Passages to read.")
 @method_option
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Only the first N questions.")
+@click.option("--limit", metavar="N", type=whole(most=MANY), help="Only the first N questions.")
 @encoder_option
 @reader_option
 @generator_option
@@ -307,6 +313,7 @@ def evaluate(
     from memptm.evaluation.suites import evaluate as measure
     from memptm.evaluation.suites import read_questions
 
+    check_models(method, generator=generator, judge=judge, recall=recall)
     asked = read_questions(questions, limit=limit)
     qa = qa_of(index, method=method, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
     qa.recall, qa.judge = recall, judge

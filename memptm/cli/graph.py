@@ -12,6 +12,7 @@ import click
 
 from memptm.cli import render
 from memptm.cli.group import json_option
+from memptm.cli.options import whole
 from memptm.cli.progress import drawn
 from memptm.cli.safe import one_line
 from memptm.cli.train import data_argument, held_out_option, out_option, seed_option, steps_option, train
@@ -23,7 +24,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 METHODS = ("graph", "auto")
 
 budget_option = click.option(
-    "--budget", metavar="N", type=click.IntRange(min=1), help="Pages that --method graph may read; 12 if not given."
+    "--budget", metavar="N", type=whole(), help="Pages that --method graph may read; 12 if not given."
 )
 show_graph_option = click.option(
     "--show-graph",

@@ -1,14 +1,66 @@
-"""Options that several commands have."""
+"""Options that several commands have, and what all options of a kind are held to."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-from memptm.pipeline import METHODS
+from memptm.errors import InputError
+from memptm.memory.home import check_place
+from memptm.pipeline import METHODS, SPANS
 
-k_option = click.option("-k", default=5, show_default=True, type=click.IntRange(min=1), help="Passages to use.")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+MOST = 10_000  # passages, pages, rows of a batch
+MANY = 10**9  # steps, words: what nothing is set aside for
+
+
+def whole(least: int = 1, most: int = MOST) -> click.IntRange:
+    """The type of a whole number; none is so large that arithmetic elsewhere overflows."""
+    return click.IntRange(min=least, max=most)
+
+
+def name_option(flag: str, *, metavar: str, help: str, required: bool = False) -> Callable[[Function], Function]:
+    """An option that names a model; an empty name is refused, for it would mean the working directory."""
+
+    def given(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+        if name is not None and not name.strip():
+            raise InputError(f"{flag} is empty. {'Give a name' if required else 'Leave it out, or give a name'}.")
+        return name
+
+    return click.option(flag, metavar=metavar, required=required, callback=given, help=help)
+
+
+def place_option(*flags: str, metavar: str, help: str, required: bool = False) -> Callable[[Function], Function]:
+    """An option that names what will be written; where that is impossible, it is said before any work."""
+
+    def given(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None:
+            check_place(path.expanduser())
+        return path
+
+    kind = click.Path(path_type=Path, file_okay=metavar != "DIR", dir_okay=metavar == "DIR")
+    return click.option(*flags, metavar=metavar, required=required, type=kind, callback=given, help=help)
+
+
+def k_option(help: str) -> Callable[[Function], Function]:
+    """How many passages."""
+    return click.option("-k", default=5, show_default=True, type=whole(), help=help)
+
+
+def check_models(method: str, *, generator: str | None, judge: str | None = None, recall: bool = False) -> None:
+    """Raise InputError where a model is given that nothing would ask."""
+    if generator is not None and method in SPANS:
+        raise InputError(
+            f"--generator writes answers, and --method {method} finds them. Give --method generate with it."
+        )
+    if judge is not None and not recall:
+        raise InputError("--judge picks what --recall reads. Give both, or neither.")
+
+
 where_option = click.option("--where", metavar="EXPR", help="Only passages that match, as in \"kind = 'fern'\".")
 method_option = click.option(
     "--method",
@@ -24,26 +76,31 @@ mode_option = click.option(
     type=click.Choice(["dense", "lexical", "hybrid"]),
     help="Search by meaning (dense), by words (lexical), or by both.",
 )
-reader_option = click.option("--reader", metavar="NAME", help="A reader's folder.")
+reader_option = name_option("--reader", metavar="DIR", help="A reader's folder; the packaged reader if not given.")
 tokens_option = click.option(
     "--tokens",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
     help="A datastore made by memptm tokens.",
 )
-encoder_option = click.option("--encoder", metavar="DIR", help="An encoder trained for this index (train rag).")
-session_option = click.option(
-    "--session",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="A conversation that the question goes on, kept in FILE.",
+encoder_option = name_option(
+    "--encoder", metavar="DIR", help="An encoder trained for this index (train rag); the index's own if not given."
 )
-generator_option = click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
+session_option = place_option(
+    "--session", metavar="FILE", help="A conversation that the question goes on, kept in FILE."
+)
+generator_option = name_option(
+    "--generator",
+    metavar="NAME",
+    help="A Hugging Face model, by name or folder; SmolLM2-135M-Instruct with memptm's adapter if not given.",
+)
 recall_option = click.option(
     "--recall",
     is_flag=True,
     help="Search more passages, and read the blocks of them that a judge picks (MemRecall).",
 )
-judge_option = click.option(
-    "--judge", metavar="NAME", help="Of --recall: a folder (train recall), or: embedding, bm25."
+judge_option = name_option(
+    "--judge",
+    metavar="NAME",
+    help="Of --recall: a folder (train recall), embedding or bm25; the packaged judge if not given.",
 )

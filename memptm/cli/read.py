@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from memptm.cli import render
+from memptm.cli.graph import METHODS as GRAPH
 from memptm.cli.group import Command, json_option
+from memptm.cli.options import check_models, generator_option, name_option, reader_option
 from memptm.cli.progress import drawn
 from memptm.errors import InputError
 from memptm.pipeline import METHODS, QA, check_question
@@ -26,17 +28,21 @@ Result = dict[str, Any] | None
     "--method",
     default="reader",
     show_default=True,
-    type=click.Choice(METHODS),
-    help="reader: the span that answers; the others write an answer from the blocks that matter.",
+    type=click.Choice([method for method in METHODS if method not in GRAPH]),
+    help="reader: the span that answers; the others write an answer, from the blocks that --recall picks, and without it from the nearest passages.",
 )
 @click.option(
     "--recall/--no-recall",
     default=None,
     help="Read the blocks that a judge picks (MemRecall), or everything in overlapping windows; without either, a judge's where --judge names one.",
 )
-@click.option("--judge", metavar="NAME", help="A judge's folder (train recall), or: embedding, bm25.")
-@click.option("--reader", metavar="NAME", help="A reader's folder.")
-@click.option("--generator", metavar="NAME", help="A Hugging Face model, by name or folder.")
+@name_option(
+    "--judge",
+    metavar="NAME",
+    help="What picks them: a folder (train recall), embedding or bm25; the packaged judge if not given.",
+)
+@reader_option
+@generator_option
 @json_option
 def read(
     file: Path,
@@ -50,6 +56,7 @@ def read(
 ) -> Result:
     """Answer QUESTION from the one document FILE, however long, without an index."""
     check_question(question)
+    check_models(method, generator=generator, judge=judge, recall=recall is not False)
     qa = QA(method=method, reader=reader, generator=generator, judge=judge)
     began = time.perf_counter()
     with drawn(hidden=as_json) as progress:

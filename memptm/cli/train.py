@@ -11,6 +11,7 @@ import click
 
 from memptm.cli import render
 from memptm.cli.group import Group, index_option, json_option
+from memptm.cli.options import MANY, name_option, place_option, whole
 from memptm.cli.progress import drawn
 
 Result = dict[str, Any] | None
@@ -23,13 +24,7 @@ data_argument = click.argument(
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
-out_option = click.option(
-    "--out",
-    required=True,
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the weights.",
-)
+out_option = place_option("--out", required=True, metavar="DIR", help="Folder for the weights.")
 
 
 def held_out_of(what: str) -> Callable[[Command], Command]:
@@ -44,14 +39,28 @@ def held_out_of(what: str) -> Callable[[Command], Command]:
 
 
 held_out_option = held_out_of("Rows")
-epochs_option = click.option("--epochs", type=click.IntRange(min=1), help="Times through the data.")
-steps_option = click.option("--steps", type=click.IntRange(min=1), help="Stop after so many steps.")
-learning_rate_option = click.option(
-    "--learning-rate",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Of the encoder; lower it where training goes astray.",
+steps_option = click.option("--steps", type=whole(most=MANY), help="Stop after so many steps.")
+seed_option = click.option(
+    "--seed", default=0, show_default=True, type=whole(0, 2**32 - 1), help="Of every random choice."
 )
-seed_option = click.option("--seed", default=0, show_default=True, type=int, help="Of every random choice.")
+
+
+def epochs_option(default: int) -> Callable[[Command], Command]:
+    """How often the data is gone through; ``default`` is the recipe's."""
+    return click.option(
+        "--epochs", type=whole(most=MANY), default=default, show_default=True, help="Times through the data."
+    )
+
+
+def learning_rate_option(default: float) -> Callable[[Command], Command]:
+    """How fast the encoder learns; ``default`` is the recipe's."""
+    return click.option(
+        "--learning-rate",
+        type=click.FloatRange(min=0, min_open=True, max=1),
+        default=default,
+        show_default=True,
+        help="The encoder's; lower it where training goes astray.",
+    )
 
 
 @click.group(cls=Group)
@@ -63,7 +72,7 @@ def train() -> None:
 @data_argument
 @out_option
 @click.option("--start", metavar="DIR", type=click.Path(exists=True, path_type=Path), help="A reader to start from.")
-@epochs_option
+@epochs_option(3)
 @steps_option
 @seed_option
 @json_option
@@ -71,7 +80,7 @@ def reader(
     data: tuple[Path, ...],
     out: Path,
     start: Path | None,
-    epochs: int | None,
+    epochs: int,
     steps: int | None,
     seed: int,
     as_json: bool,
@@ -83,20 +92,20 @@ def reader(
     """
     from memptm.training.reader import Recipe, train_reader
 
-    recipe = Recipe(seed=seed, steps=steps)
+    recipe = Recipe(epochs=epochs, seed=seed, steps=steps)
     with drawn(hidden=as_json) as progress:
-        result = train_reader(
-            data, out, start=start, recipe=replace(recipe, epochs=epochs or recipe.epochs), progress=progress
-        )
+        result = train_reader(data, out, start=start, recipe=recipe, progress=progress)
     return shown(result, out, as_json)
 
 
 @train.command()
 @data_argument
 @out_option
-@click.option("--base", metavar="NAME", help="The model to adapt, by name or folder.")
+@name_option(
+    "--base", metavar="NAME", help="The model to adapt, by name or folder; SmolLM2-135M-Instruct if not given."
+)
 @held_out_option
-@epochs_option
+@epochs_option(1)
 @steps_option
 @seed_option
 @json_option
@@ -105,7 +114,7 @@ def generator(
     out: Path,
     base: str | None,
     held_out: tuple[Path, ...],
-    epochs: int | None,
+    epochs: int,
     steps: int | None,
     seed: int,
     as_json: bool,
@@ -117,16 +126,9 @@ def generator(
     """
     from memptm.training.generator import Recipe, train_generator
 
-    recipe = Recipe(seed=seed, steps=steps)
+    recipe = Recipe(epochs=epochs, seed=seed, steps=steps)
     with drawn(hidden=as_json) as progress:
-        result = train_generator(
-            data,
-            out,
-            base=base,
-            held_out=held_out,
-            recipe=replace(recipe, epochs=epochs or recipe.epochs),
-            progress=progress,
-        )
+        result = train_generator(data, out, base=base, held_out=held_out, recipe=recipe, progress=progress)
     return shown(result, out, as_json)
 
 
@@ -142,17 +144,19 @@ def generator(
     help="contrast (default): known passages against all others. perplexity, emdr2: what the generator, left as it is, "
     "answers best from. marginal: RAG, the generator learns with it. May be given more than once: the sum counts.",
 )
-@click.option("--encoder", metavar="DIR", help="Go on from this trained encoder.")
-@click.option("--generator", metavar="NAME", help="A causal or encoder–decoder model, or an adapter's folder.")
-@click.option("--token", is_flag=True, help="With --loss marginal: RAG-Token instead of RAG-Sequence.")
-@click.option("-k", type=click.IntRange(min=1), default=5, show_default=True, help="Passages that the generator reads.")
-@click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Questions a step.")
-@click.option(
-    "--judged", type=click.IntRange(min=1), default=4, show_default=True, help="Of these, how many it reads for."
+@name_option("--encoder", metavar="DIR", help="Go on from this trained encoder; the index's own if not given.")
+@name_option(
+    "--generator",
+    metavar="NAME",
+    help="A causal or encoder–decoder model, or an adapter's folder; SmolLM2-135M-Instruct with memptm's adapter if not given.",
 )
-@learning_rate_option
+@click.option("--token", is_flag=True, help="With --loss marginal: RAG-Token instead of RAG-Sequence.")
+@click.option("-k", type=whole(), default=5, show_default=True, help="Passages that the generator reads.")
+@click.option("--batch", type=whole(), default=64, show_default=True, help="Questions a step.")
+@click.option("--judged", type=whole(), default=4, show_default=True, help="Of these, how many it reads for.")
+@learning_rate_option(5e-5)
 @held_out_option
-@epochs_option
+@epochs_option(4)
 @steps_option
 @seed_option
 @json_option
@@ -167,9 +171,9 @@ def rag(
     k: int,
     batch: int,
     judged: int,
-    learning_rate: float | None,
+    learning_rate: float,
     held_out: tuple[Path, ...],
-    epochs: int | None,
+    epochs: int,
     steps: int | None,
     seed: int,
     as_json: bool,
@@ -184,23 +188,12 @@ def rag(
     from memptm.training.rag import Recipe, train_rag
 
     recipe = Recipe(
-        losses=losses or ("contrast",), token=token, k=k, batch=batch, judged=judged, steps=steps, seed=seed
-    )
+        losses=losses or ("contrast",), token=token, k=k, batch=batch, judged=judged, learning_rate=learning_rate,
+        epochs=epochs, steps=steps, seed=seed,
+    )  # fmt: skip
     memory = Memory.open(index, encoder=encoder)
     with drawn(hidden=as_json) as progress:
-        result = train_rag(
-            data,
-            memory,
-            out,
-            generator=generator,
-            held_out=held_out,
-            recipe=replace(
-                recipe,
-                epochs=epochs or recipe.epochs,
-                learning_rate=learning_rate or recipe.learning_rate,
-            ),
-            progress=progress,
-        )
+        result = train_rag(data, memory, out, generator=generator, held_out=held_out, recipe=recipe, progress=progress)
     if not as_json:
         render.table(result.pop("telemetry"))
         render.note(result.pop("warning"))
@@ -222,7 +215,7 @@ def rag(
     "filled in from passages found. questions: questions find the passages that answer them. joint: the reader and the "
     "retriever under one score. The last two need DATA.",
 )
-@click.option("--reader", metavar="DIR", help="A reader for phase joint to start from, instead of the packaged one.")
+@name_option("--reader", metavar="DIR", help="A reader for phase joint to start from; the packaged one if not given.")
 @click.option(
     "--masks",
     type=click.Choice(["salient", "random"]),
@@ -232,33 +225,29 @@ def rag(
 )
 @click.option("--no-null", is_flag=True, help="Without the null document: a passage must be read.")
 @click.option("--same-document", is_flag=True, help="Passages of a sentence's own document may be read for it.")
-@click.option("-k", type=click.IntRange(min=2), default=8, show_default=True, help="Documents read for each.")
-@click.option(
-    "--pairs", type=click.IntRange(min=2), default=16, show_default=True, help="A step's pairs (ict, questions)."
-)
-@click.option("--hard", type=click.IntRange(min=0), default=3, show_default=True, help="Hard negatives of a pair.")
-@click.option(
-    "--batch", type=click.IntRange(min=1), default=8, show_default=True, help="A step's sentences or questions."
-)
+@click.option("-k", type=whole(2), default=8, show_default=True, help="Documents read for each.")
+@click.option("--pairs", type=whole(2), default=16, show_default=True, help="A step's pairs (ict, questions).")
+@click.option("--hard", type=whole(0), default=3, show_default=True, help="Hard negatives of a pair.")
+@click.option("--batch", type=whole(), default=8, show_default=True, help="A step's sentences or questions.")
 @click.option(
     "--refresh-every",
-    type=click.IntRange(min=0),
+    type=whole(0, MANY),
     default=100,
     show_default=True,
     help="Steps between two refreshes of the keys; 0: never.",
 )
-@learning_rate_option
+@learning_rate_option(3e-5)
 @held_out_option
 @click.option(
     "--epochs",
-    type=click.IntRange(min=1),
+    type=whole(most=MANY),
     default=1,
     show_default=True,
     help="Times through the questions in phase questions; the other phases go once through their rows.",
 )
 @click.option(
     "--steps",
-    type=click.IntRange(min=1),
+    type=whole(most=MANY),
     help="Stop each phase after so many steps; ict and masked end after 500 if not given.",
 )
 @seed_option
@@ -277,7 +266,7 @@ def realm(
     hard: int,
     batch: int,
     refresh_every: int,
-    learning_rate: float | None,
+    learning_rate: float,
     held_out: tuple[Path, ...],
     epochs: int,
     steps: int | None,
@@ -295,9 +284,9 @@ def realm(
 
     recipe = Recipe(
         masks=masks, null=not no_null, same_document=same_document, k=k, pairs=pairs, hard=hard, batch=batch,
-        refresh_every=refresh_every, epochs=epochs, steps=steps, seed=seed,
+        refresh_every=refresh_every, learning_rate=learning_rate, epochs=epochs, steps=steps, seed=seed,
     )  # fmt: skip
-    recipe = replace(recipe, phases=phases or recipe.phases, learning_rate=learning_rate or recipe.learning_rate)
+    recipe = replace(recipe, phases=phases or recipe.phases)
     with drawn(hidden=as_json) as progress:
         result = train_realm(
             data, Memory.open(index), out, reader=reader, held_out=held_out, recipe=recipe, progress=progress
@@ -323,30 +312,28 @@ def realm(
     show_default=True,
     help="Whole words, with an adaptive softmax, or parts of words.",
 )
-@click.option("--size", type=click.IntRange(min=300), default=8000, show_default=True, help="Tokens it knows, at most.")
-@click.option("--width", type=click.IntRange(min=8), default=256, show_default=True, help="Of the model.")
-@click.option("--layers", type=click.IntRange(min=1), default=6, show_default=True, help="Of the model.")
-@click.option("--memory", type=click.IntRange(min=0), default=128, show_default=True, help="States a layer keeps.")
+@click.option("--size", type=whole(300, 10**6), default=8000, show_default=True, help="Tokens it knows, at most.")
+@click.option("--width", type=whole(8), default=256, show_default=True, help="Numbers in a state of the model.")
+@click.option("--layers", type=whole(most=1000), default=6, show_default=True, help="Layers of the model.")
+@click.option("--memory", type=whole(0, 10**6), default=128, show_default=True, help="States a layer keeps.")
 @click.option(
     "--external",
-    type=click.IntRange(min=0),
+    type=whole(0, 10**6),
     default=0,
     show_default=True,
     help="Tokens of external memory, of which a layer reads the nearest; 0: none.",
 )
-@click.option(
-    "--segment", type=click.IntRange(min=1), default=128, show_default=True, help="Tokens of a step and stream."
-)
-@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Streams read side by side.")
+@click.option("--segment", type=whole(), default=128, show_default=True, help="Tokens of a step and stream.")
+@click.option("--batch", type=whole(), default=16, show_default=True, help="Streams read side by side.")
 @held_out_of("Text")
 @click.option(
     "--at-memory",
     "memories",
-    type=click.IntRange(min=0),
+    type=whole(0, 10**6),
     multiple=True,
     help="Measure the held-out text with so much memory; repeatable.",
 )
-@epochs_option
+@epochs_option(1)
 @steps_option
 @seed_option
 @json_option
@@ -364,7 +351,7 @@ def lm(
     batch: int,
     held_out: tuple[Path, ...],
     memories: tuple[int, ...],
-    epochs: int | None,
+    epochs: int,
     steps: int | None,
     seed: int,
     as_json: bool,
@@ -380,7 +367,7 @@ def lm(
         model=sizes(
             width=width, layers=layers, memory=memory, words=size if vocabulary == "word" else 0, external=external > 0
         ),
-        vocabulary=vocabulary, size=size, rows=batch, segment=segment, external=external, epochs=epochs or 1,
+        vocabulary=vocabulary, size=size, rows=batch, segment=segment, external=external, epochs=epochs,
         steps=steps, seed=seed,
     )  # fmt: skip
     with drawn(hidden=as_json) as progress:

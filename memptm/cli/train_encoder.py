@@ -10,6 +10,7 @@ import click
 
 from memptm.cli import render
 from memptm.cli.group import Command, index_option, json_option
+from memptm.cli.options import MANY, whole
 from memptm.cli.progress import drawn
 from memptm.cli.train import Result, held_out_option, out_option, seed_option, shown
 
@@ -28,21 +29,21 @@ from memptm.cli.train import Result, held_out_option, out_option, seed_option, s
     help="Only this phase. adapt: questions find the passages that answer them; needs DATA. memory: a passage's key learns to "
     "know the passages before it.",
 )
-@click.option("--rank", type=click.IntRange(min=1), default=16, show_default=True, help="Of the updates.")
-@click.option("--pairs", type=click.IntRange(min=2), default=16, show_default=True, help="Questions of a step (adapt).")
-@click.option("--hard", type=click.IntRange(min=0), default=3, show_default=True, help="Hard negatives of a question.")
+@click.option("--rank", type=whole(), default=16, show_default=True, help="Rank of the updates (LoRA).")
+@click.option("--pairs", type=whole(2), default=16, show_default=True, help="Questions of a step (adapt).")
+@click.option("--hard", type=whole(0), default=3, show_default=True, help="Hard negatives of a question.")
 @click.option(
-    "--layers", type=click.IntRange(min=1), default=2, show_default=True, help="Topmost ones, that have a memory."
+    "--layers", type=whole(), default=2, show_default=True, help="Layers that have a memory, counted from the top."
 )
 @click.option(
     "--passages",
-    type=click.IntRange(min=0),
+    type=whole(0),
     default=2,
     show_default=True,
-    help="That a layer reads back; 0: a passage reads itself instead, the control of what memory is worth.",
+    help="Passages that a layer reads back; 0: a passage reads itself instead, the control of what memory is worth.",
 )
 @click.option(
-    "--tokens", type=click.IntRange(min=16), default=2400, show_default=True, help="Of a step, about (memory)."
+    "--tokens", type=whole(16, MANY), default=2400, show_default=True, help="Tokens of a step, about (memory)."
 )
 @click.option(
     "--follow-ups",
@@ -54,7 +55,7 @@ from memptm.cli.train import Result, held_out_option, out_option, seed_option, s
 @held_out_option
 @click.option(
     "--steps",
-    type=click.IntRange(min=1),
+    type=whole(most=MANY),
     help="Stop each phase after so many; adapt goes once through DATA and memory ends after 300 if not given.",
 )
 @seed_option

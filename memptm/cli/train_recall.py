@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from memptm.cli import render
 from memptm.cli.group import Command, json_option
+from memptm.cli.options import name_option, whole
 from memptm.cli.progress import drawn
 from memptm.cli.train import data_argument, epochs_option, out_option, seed_option, steps_option
 
@@ -24,11 +24,9 @@ Result = dict[str, Any] | None
     is_flag=True,
     help="Nothing says which blocks matter: begin with words and meaning, and take blocks away to see if the reader's loss rises.",
 )
-@click.option(
-    "--reader", default="", metavar="DIR", help="A reader whose weights the judge shares, not the packaged one."
-)
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Questions a step.")
-@epochs_option
+@name_option("--reader", metavar="DIR", help="A reader whose weights the judge shares; the packaged one if not given.")
+@click.option("--batch", type=whole(), default=8, show_default=True, help="Questions a step.")
+@epochs_option(2)
 @steps_option
 @seed_option
 @json_option
@@ -36,9 +34,9 @@ def recall(
     data: tuple[Path, ...],
     out: Path,
     no_labels: bool,
-    reader: str,
+    reader: str | None,
     batch: int,
-    epochs: int | None,
+    epochs: int,
     steps: int | None,
     seed: int,
     as_json: bool,
@@ -51,11 +49,9 @@ def recall(
     """
     from memptm.training.recall import Recipe, train_recall
 
-    recipe = Recipe(labels=not no_labels, batch=batch, steps=steps, seed=seed)
+    recipe = Recipe(labels=not no_labels, batch=batch, epochs=epochs, steps=steps, seed=seed)
     with drawn(hidden=as_json) as progress:
-        result = train_recall(
-            data, out, reader=reader, recipe=replace(recipe, epochs=epochs or recipe.epochs), progress=progress
-        )
+        result = train_recall(data, out, reader=reader or "", recipe=recipe, progress=progress)
     if not as_json:
         render.table(result.pop("telemetry"))
         render.note(result.pop("warning"))

@@ -73,12 +73,15 @@ class Memory:
             encoder: a name or an Encoder; None takes the index's own, or the default for a new index.
         Raises:
             IndexMissing: nothing is there, and ``create`` is False. BadIndex: something else is there, or a newer
-            format. EncoderMismatch: the index holds keys of another encoder. ModelMissing: no such encoder.
+            format. EncoderMismatch: the index holds keys of another encoder. ModelMissing: no such encoder. InputError:
+            no index can be begun there.
         """
         home = Home(Path(path).expanduser())
         manifest = home.manifest()
         if manifest is None and not create:
             raise IndexMissing(f"No index at {path}. Build one with: memptm build FOLDER --index {path}")
+        if manifest is None:
+            folder.check_place(home.path)
         found: Encoder | None = None
         if not isinstance(encoder, str | None):
             found = encoder

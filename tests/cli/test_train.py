@@ -4,8 +4,11 @@ import json
 import subprocess
 import sys
 import time
+from importlib import import_module
 
 import pytest
+
+from memptm.cli.train import train
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,16 @@ def trained(run_memptm, folder, tmp_path_factory):
         place / "rows.jsonl",
     )
     return place, run_memptm("train", "rag", place / "rows.jsonl", *options, "--json")
+
+
+@pytest.mark.parametrize("command", sorted(set(train.commands) - {"graph"}))
+def test_the_defaults_that_the_help_shows_are_the_recipes(command):
+    recipe = import_module(f"memptm.training.{'language_model' if command == 'lm' else command}").Recipe()
+    shown = {one.name: one.default for one in train.commands[command].params if getattr(one, "show_default", False)}
+    common = [name for name in shown if hasattr(recipe, name) and name not in ("memory", "losses")]
+    assert {name: shown[name] for name in common} == {name: getattr(recipe, name) for name in common}
+    assert command == "encoder" or "epochs" in common
+    assert ("learning_rate" in common) == (command in ("rag", "realm"))
 
 
 def test_the_result_is_json_and_counts_what_was_skipped(trained):

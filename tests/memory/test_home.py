@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from memptm import Memory
 from memptm.errors import InputError
 from memptm.memory.home import LONGEST_NAME, check_place
 
@@ -29,6 +30,12 @@ def test_a_path_that_cannot_be_made_is_refused_with_the_reason_and_what_to_do(tm
     ):
         with pytest.raises(InputError, match=said):
             check_place(path)
+
+
+def test_no_encoder_is_loaded_for_an_index_that_cannot_be_begun(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="is a file, not a folder"):
+        Memory.open(tmp_path / "file" / "index", create=True, encoder="no/such-encoder")
 
 
 def test_a_folder_without_the_right_to_write_is_refused(tmp_path, monkeypatch):
