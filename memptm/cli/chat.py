@@ -49,7 +49,7 @@ _ASKS = re.compile(
 )
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Talk with an index: questions, and follow-ups to them.")
 @index_option
 @place_option(
     "--session", "file", metavar="FILE", help="Where the conversation is kept: the same file goes on with it."

@@ -109,9 +109,12 @@ def search(
     began = time.perf_counter()
     hits = memory.search(question, k=k, mode=mode, where=where)
     ms = _ms_since(began)
+    note = "" if hits else _unknown_fields(memory, where)
     if as_json:
-        return {"question": question, "hits": [hit.to_json() for hit in hits], "ms": ms}
+        found = {"question": question, "hits": [hit.to_json() for hit in hits], "ms": ms}
+        return found | ({"warning": note} if note else {})
     render.hits(hits)
+    render.note(note)
     return None
 
 
@@ -175,6 +178,10 @@ def query(
     began = time.perf_counter()
     answer = qa(question, k=k, where=where, stream=render.stream if streamed else None, session=conversation)
     ms = _ms_since(began)
+    if not answer.evidence and (unknown := _unknown_fields(cast("Memory", qa.memory), where)):
+        note = f"{note} {unknown}".strip()
+        if not as_json:
+            render.note(unknown)
     if as_json:
         told = graphs.draw(answer, show_graph)
         warning = " ".join(line for line in (note, told if answer.graph is None else "") if line)
@@ -352,6 +359,16 @@ def qa_of(
     with drawn(hidden=as_json) as progress:
         made = Generator.load(generator, progress=progress)
     return QA(memory, method=method, mode=mode, reader=reader, generator=made)
+
+
+def _unknown_fields(memory: Memory, where: str | None) -> str:
+    """What to say where a filter left nothing: those of its fields that no passage has; "" if there are none."""
+    if where is None:
+        return ""
+    from memptm.memory.where import fields
+
+    unknown = [one for one in fields(where) if next(memory.passages(where=f"{one} IS NOT NULL"), None) is None]
+    return f"No passage has the field {' or '.join(unknown)}. Check the name." if unknown else ""
 
 
 def _ms_since(began: float) -> float:

@@ -21,7 +21,7 @@ from memptm.types import Document
 Result = dict[str, Any] | None
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Answer QUESTION from one document, without an index.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("question")
 @click.option(
@@ -71,12 +71,17 @@ def _documents(file: Path) -> list[Document]:
     """What is in the file.
 
     Raises:
-        InputError: it is not there, is a folder, or cannot be read.
+        InputError: it is not there, is no regular file, or cannot be read.
     """
-    from memptm.documents.load import load
+    from memptm.documents.load import Refused, load
 
     if not file.exists():
         raise InputError(f"{file} is not there. Check the path.")
     if file.is_dir():
         raise InputError(f"{file} is a folder. Give one file, or make an index of it with memptm build.")
-    return list(load(file, warn=lambda line: warnings.warn(line, stacklevel=2)))
+    if not file.is_file():
+        raise InputError(f"{file} is a pipe or a device. Write what comes from it to a file, and give that.")
+    try:
+        return list(load(file, warn=lambda line: warnings.warn(line, stacklevel=2)))
+    except Refused as error:
+        raise InputError(f"{file} cannot be read: {error.reason}. Give a file with text, or a PDF or DOCX.") from error

@@ -63,7 +63,7 @@ def learning_rate_option(default: float) -> Callable[[Command], Command]:
     )
 
 
-@click.group(cls=Group)
+@click.group(cls=Group, short_help="Train a reader, a generator, a retriever or a language model.")
 def train() -> None:
     """Train a reader, a generator or a retriever on your own questions, or a language model on your texts."""
 

@@ -15,7 +15,7 @@ from memptm.cli.progress import drawn
 from memptm.cli.train import Result, held_out_option, out_option, seed_option, shown
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Train an encoder for an index, with a memory.")
 @click.argument(
     "data", metavar="[DATA.jsonl...]", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )

@@ -16,7 +16,7 @@ from memptm.cli.train import data_argument, epochs_option, out_option, seed_opti
 Result = dict[str, Any] | None
 
 
-@click.command(cls=Command)
+@click.command(cls=Command, short_help="Train a judge of which blocks of a text matter.")
 @data_argument
 @out_option
 @click.option(

@@ -57,7 +57,10 @@ class Home:
             return Manifest(**{name: found[name] for name in Manifest.__dataclass_fields__})
         except FileNotFoundError:
             if any(not entry.name.endswith(TEMPORARY) for entry in self.path.iterdir()):
-                raise BadIndex(f"{self.path} is a folder, but not an index. Give an empty or a new folder.") from None
+                raise BadIndex(
+                    f"{self.path} is a folder, but not an index. Give one that memptm build made; "
+                    "it makes one in an empty or a new folder."
+                ) from None
             return None
         except PermissionError:
             raise BadIndex(f"{self.path} cannot be read: permission denied.") from None

@@ -168,6 +168,8 @@ class Ingest:
             self.progress(Event(stage="read", done=done, total=len(files), unit="files", detail=path.name))
             self._file(path)
         self.progress(Event(stage="read", done=len(files), total=len(files), unit="files"))
+        if not (files or known or self.refused):
+            self.warnings.append(f"No file was found in {', '.join(map(str, paths[:3]))}. Hidden ones are passed over.")
         gone = [file for file in self._under(paths) if not os.path.lexists(file)]
         if prune:
             for file in gone:

@@ -131,21 +131,18 @@ class TokenStore:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
+        making = f"memptm tokens --index DIR --out {folder}"
         try:
             about = About(**json.loads((folder / "about.json").read_text(encoding="utf-8")))
             arrays = load_file(folder / "tokens.safetensors")
             dimension = arrays["projection"].shape[1]
             keys = KeyIndex.load(folder / "keys", index=about.model, dimension=dimension)
         except FileNotFoundError as error:
-            raise InputError(
-                f"{folder} holds no datastore of tokens. Make one with: memptm tokens --out {folder}"
-            ) from error
+            raise InputError(f"{folder} holds no datastore of tokens. Make one with: {making}") from error
         except (OSError, ValueError, TypeError, KeyError, SafetensorError, Damaged) as error:
-            raise InputError(
-                f"{folder} is damaged ({error}). Make it again with: memptm tokens --out {folder}"
-            ) from error
+            raise InputError(f"{folder} is damaged ({error}). Make it again with: {making}") from error
         if about.format != FORMAT or len(arrays["tokens"]) != about.tokens or len(keys.ids) != about.tokens:
-            raise InputError(f"{folder} is of another format or cut. Make it again with: memptm tokens --out {folder}")
+            raise InputError(f"{folder} is of another format or cut. Make it again with: {making}")
         return cls(about, arrays["mean"], arrays["projection"], keys, arrays["tokens"])
 
 

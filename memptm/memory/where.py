@@ -40,14 +40,19 @@ def to_sql(where: str) -> str:
         InputError: the expression cannot be parsed or uses anything else.
     """
     import sqlglot
-    from sqlglot.errors import SqlglotError
+    from sqlglot.errors import SqlglotError, TokenError
 
     if not where.strip() or len(where) > LONGEST:
         raise InputError(f"--where takes an expression of 1 to {LONGEST} characters, such as kind = 'fern'.")
     try:
         tree = sqlglot.parse_one(f"SELECT 1 WHERE {where}", dialect="postgres")
     except (SqlglotError, RecursionError, ValueError) as error:
-        raise _refusal(where, str(error).splitlines()[0].split(". Line")[0]) from error
+        reason = str(error).splitlines()[0].split(". Line")[0]
+        if isinstance(error, TokenError):
+            reason = "a quote is not closed"
+        elif "<class" in reason:  # sqlglot's own names
+            reason = "something is missing in it"
+        raise _refusal(where, reason) from error
     condition = tree.args.get("where")
     extra = [name for name, part in tree.args.items() if part and name not in ("where", "expressions", "kind")]
     if tree.key != "select" or condition is None or extra:
@@ -56,6 +61,19 @@ def to_sql(where: str) -> str:
         return _condition(condition.this, where)
     except RecursionError:
         raise _refusal(where, "it is nested too deeply") from None
+
+
+def fields(where: str) -> list[str]:
+    """The metadata fields that an expression ``to_sql`` takes speaks of, each written as in a filter."""
+    import sqlglot
+    from sqlglot import expressions as sql
+
+    tree = sqlglot.parse_one(f"SELECT 1 WHERE {where}", dialect="postgres")
+    names = [
+        one for one in tree.walk() if isinstance(one, sql.Column | sql.Dot) and not isinstance(one.parent, sql.Dot)
+    ]
+    asked = [one for one in names if len(one.parts) > 1 or one.name not in COLUMNS]
+    return list(dict.fromkeys(one.sql(dialect="postgres") for one in asked))
 
 
 def _refusal(where: str, reason: str) -> InputError:

@@ -11,39 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from memptm import Answer, Evidence, Memory, Passage
-from memptm.cli import main, render
+from memptm import Answer, Evidence, Passage
+from memptm.cli import render
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Call = Callable[..., tuple[int, str, str]]
 LAMP = "When was the oil lamp replaced?"
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run the command line in this process: exit code, standard output, standard error."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        with warnings.catch_warnings(), pytest.raises(SystemExit) as exited:
-            main([str(argument) for argument in arguments])
-        written = capsys.readouterr()
-        return int(exited.value.code or 0), written.out, written.err
-
-    return run
-
-
-@pytest.fixture
-def questions(tmp_path: Path) -> Path:
-    path = tmp_path / "questions.jsonl"
-    path.write_text('{"question": "When was the oil lamp replaced?", "answers": ["1934"]}\n\n', encoding="utf-8")
-    return path
 
 
 @pytest.fixture
@@ -154,137 +132,10 @@ def test_build_search_and_query_ask_nothing_of_the_network(folder: Path, tmp_pat
     assert attempts == "[]"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["search", LAMP, "--index", "{tmp}/nowhere"],
-        ["query", LAMP, "--index", "{tmp}/nowhere", "--json"],
-        ["search", "  ", "--index", "{index}"],
-        ["query", "", "--index", "{index}"],
-        ["search", "word " * 20_000, "--index", "{index}"],
-        ["query", "word " * 20_000, "--index", "{index}", "--json"],
-        ["search", LAMP, "--index", "{index}", "-k", "0"],
-        ["search", LAMP, "--index", "{index}", "--where", "kind = "],
-        ["query", LAMP, "--index", "{index}", "--method", "magic"],
-        ["build", "{tmp}/missing", "--index", "{tmp}/new"],
-        ["build", "{folder}", "--index", "{tmp}/new", "--words", "20", "--overlap", "20"],  # F19
-        ["build", "{folder}", "--index", "{tmp}/new", "--encoder", "no/such-encoder"],
-        ["build", "{folder}", "--index", "{folder}/lighthouse.txt"],
-        ["remove", "--index", "{index}"],
-        ["remove", "--index", "{index}", "--id", "no such id"],
-        ["remove", "--index", "{index}", "--id", "n' OR 'a'='a"],  # F53
-        ["remove", "--index", "{index}", "--id", "a", "--source", "b"],
-        ["eval", "{tmp}/missing.jsonl", "--index", "{index}"],
-        ["search", LAMP, "--index", "{index}", "-k", "9223372036854775807"],
-        ["query", LAMP, "--index", "{index}", "-k", "9223372036854775807"],
-        ["query", LAMP, "--index", "{index}", "--method", "graph", "--budget", "99999999999999999999"],
-        ["eval", "{questions}", "--index", "{index}", "-k", "9223372036854775807"],
-        ["eval", "{questions}", "--index", "{index}", "--limit", "9223372036854775808"],
-        ["train", "reader", "{questions}", "--out", "{tmp}/out", "--seed", "99999999999999999999"],
-        ["train", "reader", "{questions}", "--out", "{tmp}/out", "--seed", "-1"],
-        ["build", "{folder}", "--index", "{folder}/lighthouse.txt/x"],
-        ["rekey", "--index", "{index}", "--encoder", "nope", "--out", "{folder}/lighthouse.txt/x"],
-        ["tokens", "--index", "{index}", "--out", "{folder}/lighthouse.txt/x"],
-        ["train", "reader", "{questions}", "--out", "{folder}/lighthouse.txt/x"],
-        ["query", LAMP, "--index", "{index}", "--session", "{folder}/lighthouse.txt/x"],
-        ["query", LAMP, "--index", "{index}", "--session", "{folder}/glacier.md"],
-        ["chat", "--index", "{index}", "--session", "{tmp}/" + 100 * "long"],
-        ["query", LAMP, "--index", "{index}", "--judge", "nope"],
-        ["query", LAMP, "--index", "{index}", "--generator", "nope"],
-        ["query", LAMP, "--index", "{index}", "--reader", ""],
-        ["eval", "{questions}", "--index", "{index}", "--judge", "nope"],
-        ["chat", "--index", "{index}", "--generator", "nope"],
-        ["read", "{folder}/lighthouse.txt", LAMP, "--generator", "nope"],
-        ["read", "{folder}/lighthouse.txt", LAMP, "--no-recall", "--judge", "nope"],
-        ["read", "{folder}/lighthouse.txt", LAMP, "--method", "graph"],
-        ["magic"],
-        ["--magic"],
-        ["search"],
-    ],
-    ids=lambda arguments: " ".join(arguments)[:60],
-)
-def test_a_mistake_of_the_user_is_one_line_and_exit_code_2(
-    call: Call, arguments: list[str], index: Path, folder: Path, questions: Path, tmp_path: Path
-) -> None:
-    places = {"index": index, "folder": folder, "questions": questions, "tmp": tmp_path}
-    filled = [part.format(**places) if len(part) < 1000 else part for part in arguments]
-    kept = {path: path.read_bytes() for path in folder.iterdir()}
-    code, out, errors = call(*filled)
-    assert code == 2
-    assert out == ""
-    assert len(errors.splitlines()) == 1
-    assert errors.startswith("Error: ")
-    assert {path: path.read_bytes() for path in folder.iterdir()} == kept
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["search", LAMP, "-k", "9223372036854775807"], "1<=x<=10000"),
-        (["query", LAMP, "--session", "{folder}/glacier.md"], "no session, and is left as it is. Give"),
-        (["query", LAMP, "--session", "{folder}/glacier.md/x"], "glacier.md is a file, not a folder. Give"),
-        (["chat", "--session", "{folder}/" + 100 * "long"], "too long. Give a shorter one"),
-        (["query", LAMP, "--judge", "bm25"], "--recall reads. Give both"),
-        (["eval", "{questions}", "--generator", "x"], "Give --method generate"),
-        (["query", LAMP, "--reader", " "], "--reader is empty. Leave it out"),
-        (["rekey", "--encoder", "", "--out", "{folder}/new"], "--encoder is empty. Give a name."),
-    ],
-)
-def test_a_mistake_is_said_with_what_to_do(
-    call: Call, arguments: list[str], said: str, index: Path, folder: Path, questions: Path
-) -> None:
-    filled = [part.format(folder=folder, questions=questions) for part in arguments]
-    assert said in call(*filled, "--index", index)[2]
-
-
-def test_a_place_where_nothing_can_be_made_is_refused_before_any_work(
-    call: Call, broken: Callable[[BaseException], None], folder: Path, questions: Path, index: Path
-) -> None:
-    broken(AssertionError("the index was opened"))
-    place = folder / "glacier.md" / "x"
-    for command in (
-        ["rekey", "--encoder", "x", "--out", place],
-        ["tokens", "--out", place],
-        ["train", "rag", questions, "--out", place],
-        ["query", LAMP, "--session", place],
-        ["chat", "--session", place],
-    ):
-        code, _, errors = call(*command, "--index", index)
-        assert (code, "is a file, not a folder" in errors) == (2, True)
-
-
-def test_an_unknown_method_is_refused_with_those_there_are(call: Call, index: Path) -> None:
-    _, _, errors = call("query", LAMP, "--index", index, "--method", "magic")
-    assert "reader" in errors
-    assert "generate" in errors
-
-
-def test_a_malformed_question_line_is_named(call: Call, index: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.jsonl").write_text(
-        '{"question": "a?", "answers": ["b"]}\n\n{"question": oops}\n', encoding="utf-8"
-    )
-    code, _, errors = call("eval", tmp_path / "bad.jsonl", "--index", index)
-    assert code == 2
-    assert "bad.jsonl, line 3" in errors
-
-
 def test_a_bare_call_prints_the_help(call: Call) -> None:
     code, out, _ = call()
     assert code == 0
     assert "Commands:" in out
-
-
-@pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
-    """Let every opening of an index fail like this."""
-
-    def fail_with(error: BaseException) -> None:
-        def fail(*_: object, **__: object) -> None:
-            raise error
-
-        monkeypatch.setattr(Memory, "open", fail)
-
-    return fail_with
 
 
 def test_a_fault_of_ours_is_one_line_too_unless_the_traceback_is_wanted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -38,13 +39,15 @@ def test_for_a_person_the_answer_is_marked_in_its_block(run_memptm, file):
 
 
 def test_what_cannot_be_read_is_one_line_and_exit_code_2(run_memptm, file, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "binary.txt").write_bytes(bytes(range(256)) * 40)
     for arguments, said in (
         ((tmp_path / "none.txt", ASKED), "not there"),
         ((tmp_path, ASKED), "is a folder"),
-        ((tmp_path / "empty.txt", ASKED), "empty"),
-        ((tmp_path / "binary.txt", ASKED), "binary"),
+        ((tmp_path / "empty.txt", ASKED), "cannot be read: empty. Give a file with text"),
+        ((tmp_path / "binary.txt", ASKED), "cannot be read: binary. Give a file with text"),
+        ((tmp_path / "pipe", ASKED), "a pipe or a device. Write what comes from it to a file"),
         ((file, " "), "question is empty"),
         ((file, ASKED, "--judge", tmp_path), "no judge"),
     ):

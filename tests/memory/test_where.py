@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from memptm import Document, Memory
 from memptm.errors import InputError
-from memptm.memory.where import LONGEST, to_sql
+from memptm.memory.where import LONGEST, fields, to_sql
 
 ROWS = [
     Document(text="one", id="a", title="Fern", source="x.txt", metadata={"kind": "fern", "year": 1999, "wild": True}),
@@ -63,6 +63,22 @@ def test_what_a_filter_means(memory, where, expected):
     assert "".join(passage.document for passage in memory.passages(where=where)) == expected
     hits = memory.search("one two three four", where=where, k=9)
     assert sorted(hit.passage.document for hit in hits) == list(expected)
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("kind = 'fern' and not (kind = 'oak' or year > 1)", {"kind", "year"}),
+        ("title = 'x' and page is null", set()),
+        ("metadata.title = 'hidden' or place.town like 'B%'", {"metadata.title", "place.town"}),
+        ('"odd ""name" in (\'v\')', {'"odd ""name"'}),
+        ("wild", {"wild"}),
+    ],
+)
+def test_the_fields_of_a_filter_are_those_of_the_metadata_and_can_be_asked_for(memory, where, expected):
+    assert set(fields(where)) == expected
+    for one in expected:
+        list(memory.passages(where=f"{one} IS NOT NULL"))
 
 
 REFUSED = ["", "kind =", "1 = 1", "'a' = 'a'", "(select 1)", "kind = (select 1)", "kind = 'x'; drop table passages",
