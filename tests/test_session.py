@@ -337,7 +337,7 @@ def test_what_is_no_file_and_what_lies_in_an_index_is_refused(memory, tmp_path):
         (tmp_path / "pipe", "is a device or a pipe"),
         (Path(os.devnull), "is a device or a pipe"),
         (memory.path / "keys.faiss", "inside the index"),
-        (memory.path / "memptm.json" / "x", "is a file, not a folder"),
+        (memory.path / "memptm.json" / "x", "is not a folder"),
         (tmp_path / ("n" * 300), "too long"),
     ):
         with pytest.raises(InputError, match=said):

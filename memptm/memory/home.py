@@ -161,9 +161,9 @@ def check_place(path: Path) -> None:
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise InputError(f"{path} is a device or a pipe. Give a file or a folder.")
-        file = next((one for one in path.absolute().parents if one.is_file()), None)
-        if file is not None:
-            raise InputError(f"{path} cannot be written: {file} is a file, not a folder. Give another path.")
+        other = next((one for one in path.absolute().parents if one.exists() and not one.is_dir()), None)
+        if other is not None:
+            raise InputError(f"{path} cannot be written: {other} is not a folder. Give another path.")
         there = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
         writable = os.access(there.parent if there.is_file() else there, os.W_OK)  # files are replaced
     except OSError as error:

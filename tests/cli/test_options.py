@@ -80,7 +80,7 @@ def test_a_mistake_of_the_user_is_one_line_and_exit_code_2(
     [
         (["search", LAMP, "-k", "9223372036854775807"], "1<=x<=10000"),
         (["query", LAMP, "--session", "{folder}/glacier.md"], "no session, and is left as it is. Give"),
-        (["query", LAMP, "--session", "{folder}/glacier.md/x"], "glacier.md is a file, not a folder. Give"),
+        (["query", LAMP, "--session", "{folder}/glacier.md/x"], "glacier.md is not a folder. Give"),
         (["chat", "--session", "{folder}/" + 100 * "long"], "too long. Give a shorter one"),
         (["query", LAMP, "--judge", "bm25"], "--recall reads. Give both"),
         (["eval", "{questions}", "--generator", "x"], "Give --method generate"),
@@ -137,7 +137,7 @@ def test_a_place_where_nothing_can_be_made_is_refused_before_any_work(
         ["chat", "--session", place],
     ):
         code, _, errors = call(*command, "--index", index)
-        assert (code, "is a file, not a folder" in errors) == (2, True)
+        assert (code, "is not a folder" in errors) == (2, True)
 
 
 def test_a_folder_that_is_no_index_is_told_for_asking_and_for_building(call: Call, folder: Path) -> None:

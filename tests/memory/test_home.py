@@ -22,9 +22,10 @@ def test_a_path_that_cannot_be_made_is_refused_with_the_reason_and_what_to_do(tm
     (tmp_path / "file").write_text("x")
     os.mkfifo(tmp_path / "pipe")
     for path, said in (
-        (tmp_path / "file" / "x", "file is a file, not a folder. Give"),
-        (tmp_path / "file" / "x" / "y", "file is a file, not a folder. Give"),
+        (tmp_path / "file" / "x", "file is not a folder. Give"),
+        (tmp_path / "file" / "x" / "y", "file is not a folder. Give"),
         (tmp_path / "new" / ("n" * 300), "too long. Give"),
+        (tmp_path / "pipe" / "x", "pipe is not a folder. Give"),
         (tmp_path / "pipe", "is a device or a pipe. Give"),
         (Path(os.devnull), "is a device or a pipe. Give"),
     ):
@@ -34,7 +35,7 @@ def test_a_path_that_cannot_be_made_is_refused_with_the_reason_and_what_to_do(tm
 
 def test_no_encoder_is_loaded_for_an_index_that_cannot_be_begun(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="is a file, not a folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         Memory.open(tmp_path / "file" / "index", create=True, encoder="no/such-encoder")
 
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from memptm import Document
+from memptm import Document, Memory
 from memptm.errors import BadIndex
 from memptm.memory.values import Values
 
@@ -45,6 +45,18 @@ def test_a_lost_table_is_no_empty_index_and_a_build_mends_it(memory, path, reope
     assert reopened().add(tmp_path / "documents").added == 1
     assert failed(reopened()) == {}
     assert len(reopened().search("row")) == 1
+
+
+def test_keys_of_a_lost_table_are_not_those_of_a_table_made_after_it(memory, path, reopened, monkeypatch):
+    memory.add(Document(text="Row 1 of the list."))
+    shutil.rmtree(path / "passages.lance")
+    again = reopened()
+    with monkeypatch.context() as killed:
+        killed.setattr(Memory, "_settle", lambda *_, **__: None)  # before it could write its keys
+        again.add(Document(text="Another row."))
+    with pytest.warns(UserWarning, match="it is made anew"):
+        assert failed(reopened()) == {}
+    assert [hit.passage.text for hit in reopened().search("row")] == ["Another row."]
 
 
 def test_an_index_that_never_held_a_passage_has_lost_nothing(memory, tmp_path):
