@@ -39,7 +39,7 @@ Result = dict[str, Any] | None
 @name_option(
     "--judge",
     metavar="NAME",
-    help="What picks them: a folder (train recall), embedding or bm25; the packaged judge if not given.",
+    help="What picks the blocks: a folder (train recall), embedding or bm25; the packaged judge if not given.",
 )
 @reader_option
 @generator_option

@@ -312,13 +312,13 @@ def realm(
     show_default=True,
     help="Whole words, with an adaptive softmax, or parts of words.",
 )
-@click.option("--size", type=whole(300, 10**6), default=8000, show_default=True, help="Tokens it knows, at most.")
+@click.option("--size", type=whole(300, MANY), default=8000, show_default=True, help="Tokens it knows, at most.")
 @click.option("--width", type=whole(8), default=256, show_default=True, help="Numbers in a state of the model.")
 @click.option("--layers", type=whole(most=1000), default=6, show_default=True, help="Layers of the model.")
-@click.option("--memory", type=whole(0, 10**6), default=128, show_default=True, help="States a layer keeps.")
+@click.option("--memory", type=whole(0, MANY), default=128, show_default=True, help="States a layer keeps.")
 @click.option(
     "--external",
-    type=whole(0, 10**6),
+    type=whole(0, MANY),
     default=0,
     show_default=True,
     help="Tokens of external memory, of which a layer reads the nearest; 0: none.",
@@ -329,7 +329,7 @@ def realm(
 @click.option(
     "--at-memory",
     "memories",
-    type=whole(0, 10**6),
+    type=whole(0, MANY),
     multiple=True,
     help="Measure the held-out text with so much memory; repeatable.",
 )
