@@ -15,7 +15,7 @@ from memptm.pipeline import METHODS, SPANS
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 MOST = 10_000  # passages, pages, rows of a batch
-MANY = 1_000_000  # steps, words: what nothing is set aside for
+MANY = 1_000_000  # steps, words, tokens
 
 
 def whole(least: int = 1, most: int = MOST) -> click.IntRange:
