@@ -399,7 +399,7 @@ def check_question(question: str) -> str:
     """
     question = clean(question)
     if not question.strip():
-        raise InputError("The question is empty.")
+        raise InputError("The question is empty. Ask something.")
     if len(question) > MAX_QUESTION:
         raise InputError(
             f"The question has {len(question):,} characters; at most {MAX_QUESTION:,} are read. Shorten it."

@@ -3,7 +3,8 @@ method "auto" costs on questions that one passage answers.
 
     --part given    answer, support and joint EM and F1 of five methods, by set and by kind of question
     --part open     both gold titles among the passages visited, against searches at as many passages; answer F1; time
-    --part routed   auto against the reader: on held-out SQuAD, which one passage answers, and on hotpotqa_dev over the open index
+    --part routed   auto against the reader: on held-out SQuAD, which one passage answers; on hotpotqa_dev over the open index;
+                    and on SQuAD's questions over that index, where nothing answers them and silence is right
 
 In the first two parts a method must answer, as HotpotQA asks: the null answer is left out. "System 1, each page once" is
 the trained System 1 without a walk: what training alone gives. The shipped reader, which all of them begin with, has read
@@ -270,7 +271,10 @@ def routed(data: Path, folder: Path, limit: int | None, out: Path) -> None:
     texts = open_texts(data)
     several = [row for row in test_sets(data)["hotpotqa_dev"] if stands_in(row, texts)]
     several = [{**row, "answers": answers(row)} for row in several]
-    _route("hotpotqa_dev", open_index(data, folder / "index"), limited(several, limit), folder, limit, out)
+    opened = open_index(data, folder / "index")
+    _route("hotpotqa_dev", opened, limited(several, limit), folder, limit, out)
+    elsewhere = [{**row, "answers": []} for row in single]
+    _route("SQuAD, elsewhere", opened, limited(elsewhere, limit), folder, limit, out)
 
 
 def _route(name: str, memory: Memory, questions: list[Json], folder: Path, limit: int | None, out: Path) -> None:
@@ -283,7 +287,7 @@ def _route(name: str, memory: Memory, questions: list[Json], folder: Path, limit
             answer = qa(row["question"])
             found[method] = {
                 "em": exact_match(answer.text, row["answers"]), "f1": f1(answer.text, row["answers"]),
-                "seconds": time.perf_counter() - began, "graph": float(answer.method == "graph"),
+                "seconds": time.perf_counter() - began, "graph": float(answer.method == "graph"), "silent": float(answer.text is None),
             }  # fmt: skip
         return found
 
@@ -299,7 +303,9 @@ def _route(name: str, memory: Memory, questions: list[Json], folder: Path, limit
         spent = float(np.mean([one["seconds"] for one in some]))
         metrics: Json = {
             "n": len(some), "EM": interval([one["em"] for one in some]), "F1": interval([one["f1"] for one in some]),
-            "EM lost": interval(lost), "takes the graph %": round(100 * float(np.mean([one["graph"] for one in some])), 1),
+            "EM lost": interval(lost),
+            "says nothing %": round(100 * float(np.mean([one["silent"] for one in some])), 1),
+            "takes the graph %": round(100 * float(np.mean([one["graph"] for one in some])), 1),
             "seconds": round(spent, 2), "times the reader": round(spent / base, 2),
         }  # fmt: skip
         settings = {"questions": name, "method": method, "weights": label(cogqa), "limit": limit}
