@@ -33,6 +33,7 @@ TURN_WORDS = 60  # of a turn that are written before the next question
 DAMAGED = ".damaged"
 _HEADER = "memptm.session"
 _MARK = b'{"__metadata__":{"memptm.session":'  # in every session's file, after 8 bytes
+_TOLD = _MARK[:15]  # of which so much tells one that was cut from other files
 _STAND_IN = re.compile(
     r"\b(?:he|him|his|she|hers?|it|its|they|them|theirs?|this|that|these|those|there|then|ones?|else|same)\b",
     re.IGNORECASE,
@@ -101,7 +102,7 @@ class Session:
             InputError: the file belongs to another index or encoder, is something else, stands inside an index, or
             cannot be made.
         """
-        file = Path(path).expanduser()
+        file = home.expanded(path)
         home.check_place(file)
         if file.is_dir():
             raise InputError(f"{file} is a folder. Give --session a file; it is made where there is none.")
@@ -300,8 +301,10 @@ def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
     with path.open("rb") as opened:  # safetensors tells a missing file from a damaged one by its errors' text alone
-        marked = opened.read(8 + len(_MARK))[8:] == _MARK
-    if not marked:
+        begun = opened.read(8 + len(_MARK))
+    if not begun:
+        raise FileNotFoundError(path)  # made by touch or mktemp: a new session's
+    if len(begun) < 8 + len(_TOLD) or not _MARK.startswith(begun[8:]):
         raise InputError(f"{path} is no session, and is left as it is. Give --session another file.")
     try:
         with safe_open(path, framework="pt") as file:

@@ -309,6 +309,16 @@ def test_a_session_of_another_encoder_is_an_error_that_names_both(memory, file):
         Session.open(memory, file)
 
 
+def test_an_empty_file_is_a_new_session_and_one_cut_in_its_first_words_is_damaged(memory, file):
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    Session.open(memory, file).add("Who?", said("", "Ada"))
+    assert Session.open(memory, file).asked == 1
+    file.write_bytes(file.read_bytes()[:30])
+    with pytest.warns(UserWarning, match="damaged"):
+        assert Session.open(memory, file).asked == 0
+
+
 def test_what_is_no_session_is_refused_and_left_alone(memory, tmp_path):
     from safetensors.torch import save_file
 
@@ -317,7 +327,7 @@ def test_what_is_no_session_is_refused_and_left_alone(memory, tmp_path):
     save_file({"w": torch.zeros(2)}, tmp_path / "marked", {"other": "memptm.session"})
     for content in (
         b"# Lighthouse\n\nAda Trent built it.\n",
-        b"",
+        b"Ada\n",
         bytes(100),
         b'{"__metadata__":{"memptm.session":"no length before it"}}',
         (tmp_path / "weights").read_bytes(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +11,7 @@ import click
 
 from memptm.cli import render
 from memptm.cli.group import json_option
-from memptm.cli.options import whole
+from memptm.cli.options import MANY, whole
 from memptm.cli.progress import drawn
 from memptm.cli.safe import one_line
 from memptm.cli.train import data_argument, held_out_option, out_option, seed_option, steps_option, train
@@ -76,14 +75,18 @@ def tell(answer: Answer) -> None:
 @out_option
 @click.option("--start", metavar="DIR", type=click.Path(exists=True, path_type=Path), help="A reader to start from.")
 @held_out_option
-@click.option("--epochs", type=click.IntRange(min=1), help="Times through the data, of System 1 alone.")
+@click.option(
+    "--epochs", type=whole(most=MANY), default=3, show_default=True, help="Times through the data, of System 1 alone."
+)
 @click.option(
     "--both-epochs",
     "both",
-    type=click.IntRange(min=0),
+    type=whole(0, MANY),
+    default=1,
+    show_default=True,
     help="Times through the data, of both systems; 0: System 1 alone.",
 )
-@click.option("--batch", type=click.IntRange(min=1), default=6, show_default=True, help="A step's questions.")
+@click.option("--batch", type=whole(), default=6, show_default=True, help="A step's questions.")
 @steps_option
 @seed_option
 @json_option
@@ -92,8 +95,8 @@ def graph(
     out: Path,
     start: Path | None,
     held_out: tuple[Path, ...],
-    epochs: int | None,
-    both: int | None,
+    epochs: int,
+    both: int,
     batch: int,
     steps: int | None,
     seed: int,
@@ -107,8 +110,7 @@ def graph(
     """
     from memptm.training.cognitive_graph import Recipe, train_graph
 
-    recipe = Recipe(batch=batch, steps=steps, seed=seed)
-    recipe = replace(recipe, epochs=epochs or recipe.epochs, both=recipe.both if both is None else both)
+    recipe = Recipe(epochs=epochs, both=both, batch=batch, steps=steps, seed=seed)
     with drawn(hidden=as_json) as progress:
         result = train_graph(data, out, start=start, held_out=held_out, recipe=recipe, progress=progress)
     if as_json:

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import click
 
 from memptm.errors import InputError
-from memptm.memory.home import check_place
+from memptm.memory.home import check_place, expanded
 from memptm.pipeline import METHODS, SPANS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-MOST = 10_000  # passages, pages, rows of a batch
-MANY = 1_000_000  # steps, words, tokens
+MOST = 10_000  # pages, rows of a batch
+MANY = 1_000_000  # passages, steps, words, tokens
 
 
 def whole(least: int = 1, most: int = MOST) -> click.IntRange:
@@ -38,8 +38,10 @@ def place_option(*flags: str, metavar: str, help: str, required: bool = False) -
     """An option that names what will be written; where that is impossible, it is said before any work."""
 
     def given(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
-        if path is not None:
-            check_place(path.expanduser())
+        if path is None:
+            return None
+        path = expanded(path)
+        check_place(path)
         return path
 
     kind = click.Path(path_type=Path, file_okay=metavar != "DIR", dir_okay=metavar == "DIR")
@@ -48,7 +50,7 @@ def place_option(*flags: str, metavar: str, help: str, required: bool = False) -
 
 def k_option(help: str) -> Callable[[Function], Function]:
     """How many passages."""
-    return click.option("-k", default=5, show_default=True, type=whole(), help=help)
+    return click.option("-k", default=5, show_default=True, type=whole(most=MANY), help=help)
 
 
 def check_models(method: str, *, generator: str | None, judge: str | None = None, recall: bool = False) -> None:

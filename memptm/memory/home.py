@@ -150,6 +150,18 @@ def replace(path: Path, *parts: bytes | memoryview) -> None:
         raise
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with ``~`` written out.
+
+    Raises:
+        InputError: it begins with a user who is not there.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path} names a user that is not there. Write the path in full.") from error
+
+
 def check_place(path: Path) -> None:
     """See that a file or a folder can be written at ``path``, whose parents may be missing, before work is done for it.
 

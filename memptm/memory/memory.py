@@ -76,12 +76,12 @@ class Memory:
             format. EncoderMismatch: the index holds keys of another encoder. ModelMissing: no such encoder. InputError:
             no index can be begun there.
         """
-        home = Home(Path(path).expanduser())
+        home = Home(folder.expanded(path))
+        if create and not os.path.exists(home / folder.MANIFEST):  # noqa: PTH110 (Path's raises for too long a name)
+            folder.check_place(home.path)
         manifest = home.manifest()
         if manifest is None and not create:
             raise IndexMissing(f"No index at {path}. Build one with: memptm build FOLDER --index {path}")
-        if manifest is None:
-            folder.check_place(home.path)
         found: Encoder | None = None
         if not isinstance(encoder, str | None):
             found = encoder

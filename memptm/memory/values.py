@@ -316,8 +316,8 @@ class Values:
     def _create(self) -> None:
         import lancedb
 
-        self._table = lancedb.connect(self.path).create_table(TABLE, schema=self.schema)
         (self.path / KEYS).unlink(missing_ok=True)  # of a table that is gone: its versions count from 1, too
+        self._table = lancedb.connect(self.path).create_table(TABLE, schema=self.schema)
         self.index_text()
 
     def _arrow(self, rows: Sequence[Row], keys: Keys) -> pa.Table:

@@ -15,7 +15,7 @@ KINDS = frozenset(
 )  # no dates: not pages
 _CAPITALS = re.compile(  # of ``_outline``; "iPhone" and "3D" begin in their own way
     r"(?<!\w)(?:(?:[a-z](?=[A-Z][a-z]))?[A-Z][\w'’&.-]*|\d+[A-Z]\w*)"
-    r"(?:(?<!\w{4}\.)\s+(?:(?:of|the|de|du|la|le|von|van|der|&)\s+){0,2}[A-Z0-9][\w'’&.-]*)*"
+    r"(?:(?:(?<!\w{4}\.)|(?<=\b(?:Prof|Capt|Brig|Univ)\.))\s+(?:(?:of|the|de|du|la|le|von|van|der|&)\s+){0,2}[A-Z0-9][\w'’&.-]*)*"
 )
 SHOUTED = 3  # words without a small letter, from which capitals say nothing
 _OPENERS = frozenset(  # words that begin sentences in capitals and name nothing

@@ -43,9 +43,8 @@ _WHICH_IS_MORE = re.compile(
 
 
 _ENDS_ASKING = re.compile(
-    r"\b(?:in|by|for|from|of|at|on|with|to|was|is|were|are)\s+(?:which|what|whom|who)\b(?:\s+[\w'’-]+){0,3}[\s?.!]*$",
-    re.IGNORECASE,
-)
+    r"\b(?:in|by|for|from|of|at|on|with|to|was|is|were|are)\s+(?:which|what|whom|who)\b(?:\s+[\w'’-]+){0,3}[\s?.!]*$"
+)  # in small letters: a title such as "What Women Want" asks nothing
 _MAY_BE_A_NAME = re.compile(r"(?:Will|May|Art|Can|Do)\b")
 
 

@@ -19,7 +19,13 @@ from memptm.types import Json
 from memptm.working.files import reason
 
 CHECKPOINT = "checkpoint.safetensors"
-NAMES = {"planned": "number of steps", "segments": "number of segments", "rows": "number of rows"}  # of settings
+NAMES = {  # of settings
+    "planned": "number of steps",
+    "segments": "number of segments",
+    "rows": "number of rows",
+    "data": "set of rows",
+    "start": "model to start from",
+}
 
 
 class Average:

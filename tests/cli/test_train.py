@@ -37,9 +37,10 @@ def trained(run_memptm, folder, tmp_path_factory):
     return place, run_memptm("train", "rag", place / "rows.jsonl", *options, "--json")
 
 
-@pytest.mark.parametrize("command", sorted(set(train.commands) - {"graph"}))
+@pytest.mark.parametrize("command", sorted(train.commands))
 def test_the_defaults_that_the_help_shows_are_the_recipes(command):
-    recipe = import_module(f"memptm.training.{'language_model' if command == 'lm' else command}").Recipe()
+    module = {"lm": "language_model", "graph": "cognitive_graph"}.get(command, command)
+    recipe = import_module(f"memptm.training.{module}").Recipe()
     shown = {one.name: one.default for one in train.commands[command].params if getattr(one, "show_default", False)}
     common = [name for name in shown if hasattr(recipe, name) and name not in ("memory", "losses")]
     assert {name: shown[name] for name in common} == {name: getattr(recipe, name) for name in common}

@@ -35,8 +35,13 @@ def test_a_path_that_cannot_be_made_is_refused_with_the_reason_and_what_to_do(tm
 
 def test_no_encoder_is_loaded_for_an_index_that_cannot_be_begun(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="is not a folder"):
-        Memory.open(tmp_path / "file" / "index", create=True, encoder="no/such-encoder")
+    for place, said in (
+        (tmp_path / "file" / "index", "is not a folder"),
+        (tmp_path / ("n" * 300), "too long"),
+        ("~no-such-user/index", "a user that is not there"),
+    ):
+        with pytest.raises(InputError, match=said):
+            Memory.open(place, create=True, encoder="no/such-encoder")
 
 
 def test_a_folder_without_the_right_to_write_is_refused(tmp_path, monkeypatch):

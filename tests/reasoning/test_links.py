@@ -146,8 +146,8 @@ def test_without_titles_or_a_tagger_words_in_capitals_are_names():
     text = "When Ada Trent of Penhollow met the Bank of England, She smiled. Rain fell."
     assert [text[s:e] for s, e in capitalised(text)][:2] == ["Ada Trent of Penhollow", "Bank of England"]
     assert capitalised("it rains a lot here.") == []
-    two = "He met Ada Trent. Tom Bass left, and John C. Reilly came."
-    assert [two[s:e] for s, e in capitalised(two)] == ["Ada Trent", "Tom Bass", "John C. Reilly"]
+    two = "He met Ada Trent. Tom Bass left, and John C. Reilly and Prof. Ann Lee came."
+    assert [two[s:e] for s, e in capitalised(two)] == ["Ada Trent", "Tom Bass", "John C. Reilly", "Prof. Ann Lee"]
     assert names(["it rains a lot here."], Titles([])) == [[]]
 
 

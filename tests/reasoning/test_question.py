@@ -39,6 +39,7 @@ from memptm.reasoning.question import compared, question_form
         ("Do the Right Thing was directed by whom?", "span"),
         ("Is the firm in which Bob Ray invested older?", "yes-no"),
         ("Will Ada Trent be there?", "yes-no"),
+        ("Was Bob Hoskins in Who Framed Roger Rabbit?", "yes-no"),
     ],
 )
 def test_the_form_of_a_question(question, form):
