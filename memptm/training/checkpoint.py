@@ -23,7 +23,7 @@ NAMES = {  # of settings
     "planned": "number of steps",
     "segments": "number of segments",
     "rows": "number of rows",
-    "data": "set of rows",
+    "data": "data set",
     "start": "model to start from",
 }
 

@@ -132,7 +132,7 @@ def test_other_data_is_not_gone_on_with(data, tiny, tmp_path):
     rows = [json.loads(line) for line in data.read_text().splitlines()]
     rows[0]["question"] += " And why?"
     other = written(tmp_path / "other.jsonl", rows)
-    with pytest.raises(InputError, match="data"):
+    with pytest.raises(InputError, match="another data set"):
         train_graph([other], tmp_path / "out", start=reader, recipe=recipe, encoder=made)
 
 
