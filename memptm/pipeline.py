@@ -150,7 +150,7 @@ class QA:
         """By whichever method; what is searched and read for a question in a conversation, ``after`` says."""
         reading, words, queries = (after.reading, after.words, after.queries) if after else (question, question, None)
         if self.method == "graph":
-            return dated(self._walk(memory, question, reading, k=k, where=where))
+            return dated(replace(self._walk(memory, question, reading, k=k, where=where), question=question))
         hits = memory.search(words, k=self._depth(k), mode=self.mode, where=where, queries=queries)
         if not hits:
             return self._nothing_to_read(question)
@@ -266,8 +266,7 @@ class QA:
 
     def _walk(self, memory: Memory, question: str, reading: str, *, k: int, where: str | None) -> Answer:
         """The graph's answer; ``reading`` ends with the question."""
-        said = reading.removesuffix(question)
-        return replace(self._walker(memory).answer(question, k=k, where=where, said=said), question=question)
+        return self._walker(memory).answer(question, k=k, where=where, said=reading.removesuffix(question))
 
     def _route(
         self, memory: Memory, question: str, reading: str, hits: Sequence[Hit], *, k: int, where: str | None

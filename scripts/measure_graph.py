@@ -132,7 +132,7 @@ def made_by(cogqa: CogQA) -> str:
 def log(results: Runs, settings: Json, metrics: Json, made: str) -> None:
     """Append ``metrics``, unless these answers are there."""
     of = {"answers": made}
-    if not any(row["settings"] == settings and of.items() <= row.get("metrics", {}).items() for row in results.rows):
+    if not results.done(settings, metrics=of):
         results.append(settings, 0, metrics | of)
 
 
@@ -160,7 +160,7 @@ def interval(values: Sequence[float]) -> str:
 def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out: Path, only: str | None) -> None:
     """Write OUT/graph_given.jsonl."""
     made, results = Given(weights), Runs(out / "graph_given.jsonl")
-    weighted = label(made.cogqa)
+    weighted, answered_by = label(made.cogqa), made_by(made.cogqa)
 
     def ask(row: Json) -> Json:
         found: Json = {}
@@ -172,7 +172,7 @@ def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out
         if only not in (None, name):
             continue
         questions = limited(every, limit)
-        lines = cached(folder / f"given {made_by(made.cogqa)} {name.replace(',', '')}.jsonl", questions, ask)
+        lines = cached(folder / f"given {answered_by} {name.replace(',', '')}.jsonl", questions, ask)
         for part in ("all", "bridge", "comparison"):
             chosen = [line for line, row in zip(lines, questions, strict=True) if part in ("all", kind(row))]
             for method in GIVEN:
@@ -180,7 +180,7 @@ def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out
                 settings = {"set": name, "questions": part, "weights": weighted, "method": method, "limit": limit}
                 if some:
                     metrics = {metric: interval([one[metric] for one in some]) for metric in METRICS}
-                    log(results, settings, {"n": len(some), **metrics}, made_by(made.cogqa))
+                    log(results, settings, {"n": len(some), **metrics}, answered_by)
     click.echo(results.table())
 
 
@@ -214,7 +214,7 @@ def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, ou
     memory, reader, results = open_index(data, folder / "index"), Reader.load(), Runs(out / "graph_open.jsonl")
     texts = open_texts(data)
     cogqa = CogQA(memory, reader, weights=weights, nodes=OPEN_AT)
-    named = label(cogqa)
+    named, answered_by = label(cogqa), made_by(cogqa)
 
     def ask(row: Json) -> Json:
         gold = {title for title, _ in row["supporting_facts"]}
@@ -239,7 +239,7 @@ def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, ou
         if name == "hotpotqa_dev, both gold there":  # a part of the other
             continue
         questions = limited([row for row in every if stands_in(row, texts)], limit)
-        lines = cached(folder / f"open {made_by(cogqa)} {name.replace(',', '')}.jsonl", questions, ask)
+        lines = cached(folder / f"open {answered_by} {name.replace(',', '')}.jsonl", questions, ask)
         for method in (*SEARCHES, "graph"):
             settings = {"set": name, "weights": named, "method": method, "limit": limit}
             if lines:
@@ -250,7 +250,7 @@ def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, ou
                     if count in some[0]:
                         metrics[count] = round(float(np.mean([one[count] for one in some])), 1)
                 metrics["seconds"] = round(float(np.median([one["seconds"] for one in some])), 2)
-                log(results, settings, metrics, made_by(cogqa))
+                log(results, settings, metrics, answered_by)
     click.echo(results.table())
 
 
@@ -287,14 +287,16 @@ def _route(name: str, memory: Memory, questions: list[Json], folder: Path, limit
             answer = qa(row["question"])
             found[method] = {
                 "em": exact_match(answer.text, row["answers"]), "f1": f1(answer.text, row["answers"]),
-                "seconds": time.perf_counter() - began, "graph": float(answer.method == "graph"), "silent": float(answer.text is None),
+                "seconds": time.perf_counter() - began,
+                "graph": float(answer.method == "graph"), "silent": float(answer.text is None),
             }  # fmt: skip
         return found
 
     for qa in methods.values():
         qa(questions[0]["question"])  # loads the models, which is no question's time
     cogqa = CogQA(memory, Reader.load())
-    lines = cached(folder / f"routed {made_by(cogqa)} {name}.jsonl", questions, ask)
+    answered_by = made_by(cogqa)
+    lines = cached(folder / f"routed {answered_by} {name}.jsonl", questions, ask)
     results = Runs(out / "graph_routed.jsonl")
     base = float(np.mean([line["reader"]["seconds"] for line in lines]))
     for method in methods:
@@ -309,7 +311,7 @@ def _route(name: str, memory: Memory, questions: list[Json], folder: Path, limit
             "seconds": round(spent, 2), "times the reader": round(spent / base, 2),
         }  # fmt: skip
         settings = {"questions": name, "method": method, "weights": label(cogqa), "limit": limit}
-        log(results, settings, metrics, made_by(cogqa))
+        log(results, settings, metrics, answered_by)
     click.echo(results.table())
 
 

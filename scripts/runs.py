@@ -28,9 +28,12 @@ class Runs:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         self.rows: list[Row] = [json.loads(line) for line in lines if line.strip()]
 
-    def done(self, settings: Mapping[str, Any], seed: int = 0) -> bool:
-        """Whether a run with these settings and seed has succeeded."""
-        return any(_same(row, settings, seed) and "metrics" in row for row in self.rows)
+    def done(self, settings: Mapping[str, Any], seed: int = 0, *, metrics: Mapping[str, Any] | None = None) -> bool:
+        """Whether a run with these settings and seed has succeeded; ``metrics``: and has these among its own."""
+        known = (metrics or {}).items()
+        return any(
+            _same(row, settings, seed) and "metrics" in row and known <= row["metrics"].items() for row in self.rows
+        )
 
     def append(
         self,

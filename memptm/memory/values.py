@@ -24,6 +24,7 @@ Ids = NDArray[np.int64]
 T = TypeVar("T")
 
 TABLE = "passages"
+RESTORE = "Restore that folder from a copy, or run memptm build again with the documents."
 KEEP_VERSIONS = timedelta(seconds=2)  # a reader whose version went reads the newest one instead
 MOST_VERSIONS = 32  # with more than these, all go but the newest
 HELD_UP_TO = 20_000  # passages that are held in memory, some 20 MB
@@ -148,10 +149,7 @@ class Values:
         """
         for attempt in range(ATTEMPTS):
             if not self.refresh() and self.lost():
-                raise BadIndex(
-                    f"The passages of {self.path} are gone: {TABLE}.lance is missing or empty. "
-                    "Restore that folder from a copy, or run memptm build again with the documents."
-                )
+                raise BadIndex(f"The passages of {self.path} are gone: {TABLE}.lance is missing or empty. {RESTORE}")
             try:
                 return read()
             except MemptmError:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from memptm.errors import MemptmError
 from memptm.memory import home as folder
 from memptm.memory.keys import Damaged, KeyIndex
-from memptm.memory.values import TABLE, matrix
+from memptm.memory.values import RESTORE, TABLE, matrix
 
 if TYPE_CHECKING:
     from memptm.memory.memory import Memory
@@ -69,8 +69,7 @@ class Verification:
     def _table(self) -> Check:
         lost, versions = self.values.lost(), self.values.versions()
         found = "missing or empty, though other files speak of passages" if lost else f"{versions} versions"
-        remedy = "Restore that folder from a copy, or run memptm build again with the documents."
-        return Check(name="table", ok=not lost, detail=f"{TABLE}.lance, {found}", remedy=remedy)
+        return Check(name="table", ok=not lost, detail=f"{TABLE}.lance, {found}", remedy=RESTORE)
 
     def _encoder(self) -> tuple[bool, str]:
         encoder = self.memory.encoder  # raises if it is another

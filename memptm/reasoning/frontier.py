@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from memptm.documents.sentences import sentence_at
 from memptm.errors import InputError
@@ -81,7 +82,7 @@ class Trip:
     stopped: str  # "" (nothing left), "nodes" or "seconds"
     begins: int = 0
 
-    @property
+    @cached_property
     def form(self) -> Form:
         """What is asked for."""
         return question_form(self.question, self.named, self.begins)

@@ -30,7 +30,7 @@ from memptm.generation.spans import SpanScorer, load_learned, save_learned
 from memptm.generation.windows import Window, Windower, collate, load_tokenizer
 from memptm.memory.titles import name_key
 from memptm.models import resolve
-from memptm.reasoning.system1 import CLUE_TOKENS, CLUES_TOKENS, TOP_HOPS, Hop, Look, Sight
+from memptm.reasoning.system1 import CLUE_TOKENS, CLUES_TOKENS, Hop, Look, Sight, best_hops
 
 HOP_TOKENS = 16  # of a hop's name, at most
 TITLE_TOKENS = 32
@@ -212,7 +212,7 @@ def decode_hops(
     threshold = float(start[0]) - lowered
     firsts = [int(t) for t in torch.nonzero(start > threshold).flatten() if t > 0 and window.owned[int(t)]]
     own = {name_key(page.passage.title), *(name_key(heading) for heading in page.passage.headings)}
-    best: dict[str, Hop] = {}
+    hops = []
     for first in firsts:
         number = sentence_at(places, int(window.offsets[first, 0]))
         lasts = [
@@ -226,9 +226,9 @@ def decode_hops(
         begin, stop = whole_words(page.passage.text, int(window.offsets[first, 0]), int(window.offsets[last, 1]))
         key = name_key(page.passage.text[begin:stop])
         score = float(torch.sigmoid(start[first] - start[0]))
-        if key and key not in own and (key not in best or best[key].score < score):
-            best[key] = Hop(begin, stop, score)
-    return tuple(sorted(best.values(), key=lambda hop: (-hop.score, hop.start))[:TOP_HOPS])
+        if key and key not in own:
+            hops.append(Hop(begin, stop, score))
+    return best_hops(page.passage.text, hops)
 
 
 def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
@@ -257,23 +257,13 @@ def _joined(parts: Sequence[Sight], look: Look, places: Sequence[tuple[int, int]
         return parts[0]
     return replace(
         parts[0],
-        hops=_best(look, [hop for part in parts for hop in part.hops]),
-        faint=_best(look, [hop for part in parts for hop in part.faint]),
+        hops=best_hops(look.passage.text, [hop for part in parts for hop in part.hops]),
+        faint=best_hops(look.passage.text, [hop for part in parts for hop in part.faint]),
         spans=tuple(span for part in parts for span in part.spans),
         log_mass=log_sum([part.log_mass for part in parts]),
         support=tuple(max(part.support[n] for part in parts) for n in range(len(places))),
         meaning=_mean([part.meaning for part in parts if part.meaning is not None]),
     )
-
-
-def _best(look: Look, hops: Sequence[Hop]) -> tuple[Hop, ...]:
-    """The best few, one a name."""
-    best: dict[str, Hop] = {}
-    for hop in hops:
-        key = name_key(look.passage.text[hop.start : hop.end])
-        if key not in best or best[key].score < hop.score:
-            best[key] = hop
-    return tuple(sorted(best.values(), key=lambda hop: (-hop.score, hop.start))[:TOP_HOPS])
 
 
 def _mean(vectors: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -206,6 +206,16 @@ class Untrained:
         return [tuple(next(cosines) for _ in spans) for spans in places]
 
 
+def best_hops(text: str, hops: Sequence[Hop]) -> tuple[Hop, ...]:
+    """The best few in ``text``, one a name, best first."""
+    best: dict[str, Hop] = {}
+    for hop in hops:
+        key = name_key(text[hop.start : hop.end])
+        if key not in best or best[key].score < hop.score:
+            best[key] = hop
+    return tuple(sorted(best.values(), key=lambda hop: (-hop.score, hop.start))[:TOP_HOPS])
+
+
 def identity(passage: Passage) -> Identity:
     """What tells a passage from all others of an index: two sources, and two conversations of one, may use one id."""
     return passage.source, passage.document, passage.id, passage.start
@@ -215,16 +225,15 @@ def _hops(passage: Passage, known: _Known, question: str, *, lowered: float = 0.
     places, nearness = list(known.sentences), known.nearness
     threshold = float(np.mean(nearness)) - SLACK - lowered if nearness else 0.0
     own = {name_key(passage.title), *(name_key(heading) for heading in passage.headings)}
-    best: dict[str, Hop] = {}
+    hops = []
     for start, end in known.named:
         key, number = name_key(passage.text[start:end]), sentence_at(places, start)
         if number is None or end > places[number][1] or nearness[number] < threshold:
             continue
         if key in own or _says(question, key):  # its own page; or known from the question, where the walk began
             continue
-        if key not in best or best[key].score < nearness[number]:
-            best[key] = Hop(start, end, nearness[number])
-    return tuple(sorted(best.values(), key=lambda hop: (-hop.score, hop.start))[:TOP_HOPS])
+        hops.append(Hop(start, end, nearness[number]))
+    return best_hops(passage.text, hops)
 
 
 def _says(text: str, name: str) -> bool:
