@@ -38,4 +38,4 @@ lint: $(READY)
 	$(BIN)/mypy --strict
 
 docs: $(READY)
-	$(BIN)/python scripts/help_pages.py
+	$(BIN)/python -m scripts.help_pages

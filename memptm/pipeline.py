@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memptm.answering.citations import from_generation, from_marginal
 from memptm.documents import times
-from memptm.documents.conversation import log_weights
+from memptm.documents.conversations import log_weights
 from memptm.documents.decode import clean
 from memptm.errors import InputError
-from memptm.generation.cited import from_generation, from_marginal
 from memptm.progress import Progress, silent
 from memptm.types import Answer, Document, Hit, Passage
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from memptm.memory.memory import Memory
     from memptm.memory.search import Mode
     from memptm.reasoning.cogqa import CogQA
+    from memptm.selection.select import Judge, MemRecall
     from memptm.session import FollowUp, Session
-    from memptm.working.recall import Judge, MemRecall
 
 METHODS = ("reader", "generate", "rag-sequence", "rag-token", "graph", "auto")
 SPANS = ("reader", "graph", "auto")  # answers are words of passages; no generator is needed
@@ -97,10 +97,10 @@ class QA:
     @property
     def mem_recall(self) -> MemRecall:
         """What chooses blocks."""
-        from memptm.working.recall import MemRecall
+        from memptm.selection.select import MemRecall
 
         if self._judge is None:
-            from memptm.generation.untrained import load_judge
+            from memptm.selection.block_scorers import load_judge
 
             given = self.judge
             self._judge = load_judge(given) if given is None or isinstance(given, str) else given
@@ -208,8 +208,8 @@ class QA:
         """
         question = check_question(question)
         documents = [Document(text=text)] if isinstance(text, str) else [text] if isinstance(text, Document) else text
-        from memptm.generation import recall as blocks
-        from memptm.generation import whole
+        from memptm.selection import read_document as whole
+        from memptm.selection import reading as blocks
 
         passages = [whole.passage_of(document) for document in documents if document.text.strip()]
         if not passages:
@@ -234,7 +234,7 @@ class QA:
         self, question: str, hits: Sequence[Hit], *, stream: Stream | None = None, after: FollowUp | None = None
     ) -> Answer:
         """The answer from one window of the blocks that matter in many passages."""
-        from memptm.generation.recall import answer_by_recall
+        from memptm.selection.reading import answer_by_recall
 
         passages = [hit.passage for hit in hits]
         if self.method in SPANS:
@@ -247,7 +247,7 @@ class QA:
         self, question: str, passages: Sequence[Passage], progress: Progress = silent
     ) -> tuple[list[Passage], list[float]]:
         """What a generator reads of them, best first, and log p(z | x)."""
-        from memptm.generation.recall import passages_by_recall
+        from memptm.selection.reading import passages_by_recall
 
         tokenizer = self.reader.windower.tokenizer
         return passages_by_recall(
@@ -325,7 +325,7 @@ class QA:
 
     def _prior(self, question: str, hits: Sequence[Hit]) -> tuple[list[Passage], list[float]]:
         """Passages and log p(z | x), a softmax of the fused scores: likelier for the answers than one of cosines alone
-        (scripts/calibrate_reader.py prints both). BM25's scores have no common scale: there it is one of cosines.
+        (scripts/training/calibrate_reader.py prints both). BM25's scores have no common scale: there it is one of cosines.
 
         Where the question names who spoke, the turns of others count less, and the rest says that nothing answers.
         """

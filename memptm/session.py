@@ -16,7 +16,7 @@ from uuid import uuid4
 from memptm.documents.decode import clean
 from memptm.encoders.base import Encoder, Keys, Past, Recurrent
 from memptm.errors import InputError
-from memptm.memory import home
+from memptm.memory import folder as home
 from memptm.memory.conversation import TALK
 from memptm.memory.encode import unit
 from memptm.types import Answer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # 1 had no name of its conversation
 KEPT = 32  # exchanges of the history; older ones live on in the retrieval state alone
-TURNS = 4  # said last and written before a question for its query (scripts/measure_followups.py)
+TURNS = 4  # said last and written before a question for its query (scripts/benchmarks/followups.py)
 TURN_WORDS = 60  # of a turn that are written before the next question
 DAMAGED = ".damaged"
 _HEADER = "memptm.session"
@@ -76,7 +76,7 @@ class Session:
     A question's query is the mean of two unit vectors: the question's own, and that of the last ``TURNS`` turns with the
     question after them. The first does not know what "it" is, and the second fails when the subject changes. With a recurrent
     encoder the first comes from its state after all that was said, and it stands alone where the question names all it needs
-    (scripts/measure_followups.py).
+    (scripts/benchmarks/followups.py).
 
     Attributes:
         exchanges: the last ``KEPT``, oldest first. asked: how many there have been in all.

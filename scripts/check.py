@@ -1,7 +1,7 @@
 """Compare the README's tables with the logs they come from.
 
-    check.py            exit code 1 if a table differs from scripts/results/NAME.jsonl
-    check.py --write    write the tables anew
+    python -m scripts.check            exit code 1 if a table differs from scripts/results/NAME.jsonl
+    python -m scripts.check --write    write the tables anew
 
 In the README a table stands between `<!-- table:NAME -->` and `<!-- /table -->`. The mark can choose columns:
 `<!-- table:NAME columns=method,EM,F1 -->`. NAME is a log in scripts/results.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from runs import RESULTS, Runs
+from scripts.runs import RESULTS, Runs
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 MARK = re.compile(

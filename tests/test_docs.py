@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -18,22 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
-@pytest.fixture
-def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of scripts, importable."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    yield ROOT / "scripts"
-    for name in ("check", "runs", "help_pages"):
-        sys.modules.pop(name, None)
-
-
-def imported(name: str) -> ModuleType:
-    return __import__(name)
-
-
-def test_the_help_pages_are_current(scripts: Path) -> None:
+def test_the_help_pages_are_current() -> None:
     now = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    assert now == imported("help_pages").page(), "run `make docs`"
+    assert now == import_module("scripts.help_pages").page(), "run `make docs`"
 
 
 @pytest.mark.parametrize(
@@ -52,7 +38,7 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_every_page_is_reached_from_the_first(scripts: Path) -> None:
+def test_every_page_is_reached_from_the_first() -> None:
     first = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"README.md"}
     assert pages == set(re.findall(r"\]\(([\w/-]+\.md)\)", first))
@@ -68,12 +54,12 @@ def test_every_field_case_is_listed_once_and_its_test_is_there() -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-def test_the_readmes_tables_are_those_of_the_logs(scripts: Path) -> None:
-    assert imported("check").stale((ROOT / "README.md").read_text(encoding="utf-8")) == []
+def test_the_readmes_tables_are_those_of_the_logs() -> None:
+    assert import_module("scripts.check").stale((ROOT / "README.md").read_text(encoding="utf-8")) == []
 
 
-def test_a_changed_log_makes_its_table_stale_and_writing_mends_it(scripts: Path, tmp_path: Path) -> None:
-    runs, check = imported("runs"), imported("check")
+def test_a_changed_log_makes_its_table_stale_and_writing_mends_it(tmp_path: Path) -> None:
+    runs, check = import_module("scripts.runs"), import_module("scripts.check")
     log = runs.Runs(tmp_path / "reading.jsonl")
     text = "<!-- table:reading columns=method,EM -->\nNot measured yet.\n<!-- /table -->\n"
     assert check.stale(text, tmp_path) == []

@@ -1,24 +1,18 @@
-"""The scoring of scripts/locomo.py, as the benchmark defines it."""
+"""The scoring of scripts/data/locomo.py, as the benchmark defines it."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
-
 
 @pytest.fixture
-def locomo(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def locomo() -> ModuleType:
     pytest.importorskip("snowballstemmer", reason="needs snowballstemmer, an extra of dev")
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    yield __import__("locomo")
-    for name in ("locomo", "held_out"):
-        sys.modules.pop(name, None)
+    return import_module("scripts.data.locomo")
 
 
 @pytest.mark.parametrize(

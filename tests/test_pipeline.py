@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from memptm import QA, Answer, Document, Evidence, Memory, Passage, Session
+from memptm.answering.citations import find_answer, from_marginal
 from memptm.errors import InputError
-from memptm.generation.cited import find_answer, from_marginal
 from memptm.generation.generator import ADAPTER, Generator
 from memptm.generation.rag import Marginal
 from memptm.pipeline import MAX_QUESTION, dated

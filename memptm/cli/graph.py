@@ -108,7 +108,7 @@ def graph(
     "context": [[title, [sentences]]]}. A row whose supporting facts are not in its context is skipped, and named. Run again
     with the same --out, it goes on where it stopped.
     """
-    from memptm.training.cognitive_graph import Recipe, train_graph
+    from memptm.training.recipes.cognitive_graph import Recipe, train_graph
 
     recipe = Recipe(epochs=epochs, both=both, batch=batch, steps=steps, seed=seed)
     with drawn(hidden=as_json) as progress:

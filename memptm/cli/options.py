@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from memptm.errors import InputError
-from memptm.memory.home import check_place, expanded
+from memptm.memory.folder import check_place, expanded
 from memptm.pipeline import METHODS, SPANS
 
 Function = TypeVar("Function", bound=Callable[..., Any])

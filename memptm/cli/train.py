@@ -90,7 +90,7 @@ def reader(
     A line of DATA.jsonl is {"question", "context", "answers": [...], "title"?}. No answers: the context does not hold
     one, and the reader learns to say so. Run again with the same --out, it goes on where it stopped.
     """
-    from memptm.training.reader import Recipe, train_reader
+    from memptm.training.recipes.reader import Recipe, train_reader
 
     recipe = Recipe(epochs=epochs, seed=seed, steps=steps)
     with drawn(hidden=as_json) as progress:
@@ -124,7 +124,7 @@ def generator(
     A line of DATA.jsonl is {"question", "context", "answers": [...], "title"?}, with short answers. No answers: the
     context does not hold one, and the model learns to say so. Run again with the same --out, it goes on where it stopped.
     """
-    from memptm.training.generator import Recipe, train_generator
+    from memptm.training.recipes.generator import Recipe, train_generator
 
     recipe = Recipe(epochs=epochs, seed=seed, steps=steps)
     with drawn(hidden=as_json) as progress:
@@ -185,7 +185,7 @@ def rag(
     OUT/encoder. Run again with the same --out, it goes on where it stopped.
     """
     from memptm.memory.memory import Memory
-    from memptm.training.rag import Recipe, train_rag
+    from memptm.training.recipes.rag import Recipe, train_rag
 
     recipe = Recipe(
         losses=losses or ("contrast",), token=token, k=k, batch=batch, judged=judged, learning_rate=learning_rate,
@@ -280,7 +280,7 @@ def realm(
     queried like any other. Run again with the same --out, it goes on where it stopped.
     """
     from memptm.memory.memory import Memory
-    from memptm.training.realm import Recipe, train_realm
+    from memptm.training.recipes.realm import Recipe, train_realm
 
     recipe = Recipe(
         masks=masks, null=not no_null, same_document=same_document, k=k, pairs=pairs, hard=hard, batch=batch,
@@ -361,7 +361,7 @@ def lm(
     TEXT is UTF-8, a document a file. Each stream is read in order, and the memory goes from segment to segment. Run again
     with the same --out, it goes on where it stopped.
     """
-    from memptm.training.language_model import Recipe, sizes, train_language_model
+    from memptm.training.recipes.language_model import Recipe, sizes, train_language_model
 
     recipe = Recipe(
         model=sizes(

@@ -85,7 +85,7 @@ def encoder(
     stopped.
     """
     from memptm.memory.memory import Memory
-    from memptm.training.encoder import Recipe, train_encoder
+    from memptm.training.recipes.encoder import Recipe, train_encoder
     from memptm.working.passages import MemorySizes
 
     recipe = Recipe(

@@ -47,7 +47,7 @@ def recall(
     "supporting_facts", "context"}, or {"text", "qa": [{"question", "answers"}]}. OUT is for --judge of read, query and
     eval. Run again with the same --out, it goes on where it stopped.
     """
-    from memptm.training.recall import Recipe, train_recall
+    from memptm.training.recipes.recall import Recipe, train_recall
 
     recipe = Recipe(labels=not no_labels, batch=batch, epochs=epochs, steps=steps, seed=seed)
     with drawn(hidden=as_json) as progress:

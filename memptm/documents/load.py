@@ -185,7 +185,7 @@ def _listed(path: Path, text: str, warn: Callable[[str], None]) -> Iterator[Docu
 
 def _conversation(path: Path, text: str) -> Iterator[Document] | None:
     """A text file that is a session of a conversation, which its folder names."""
-    from memptm.documents import conversation
+    from memptm.documents import conversations as conversation
 
     turns = conversation.read(text, name=path.stem)
     if turns is None:

@@ -2,7 +2,7 @@
 
 Weights have one scale an output, activations one a token, found as they come (dynamic quantisation with the outlying
 dimensions left in float32: Dettmers et al. 2022, arXiv 2208.07339). GELU's output has no room below −0.17, so that its
-range is shifted. Keys of all-MiniLM-L6-v2 stay within a mean cosine of 0.999 of float32's (scripts/measure_speed.py).
+range is shifted. Keys of all-MiniLM-L6-v2 stay within a mean cosine of 0.999 of float32's (scripts/benchmarks/speed.py).
 
 The products take a fraction of float32's time, so that all else counts: every step writes into memory that is used
 again (a fresh tensor of this size costs more in page faults than the arithmetic that fills it).

@@ -40,7 +40,7 @@ class RecurrentEncoder:
     Attributes:
         alone: the encoder without its memory. reach: how many passages back a key can depend on any.
         only_conversations: whether documents of other kinds have the keys of passages that stand alone. The one memptm ships
-            is so: its memory finds more turns of conversations, and no more sections of stories (scripts/measure_encoder.py).
+            is so: its memory finds more turns of conversations, and no more sections of stories (scripts/benchmarks/encoder.py).
     Raises:
         ModelMissing: the folder is damaged, or its base is not the encoder that it was trained on.
     """

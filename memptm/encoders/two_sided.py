@@ -1,6 +1,6 @@
 """An encoder whose questions are read with weights of their own, while passages keep the keys they have.
 
-What training with a frozen index makes (training/rag.py): the index need not be encoded again.
+What training with a frozen index makes (training/recipes/rag.py): the index need not be encoded again.
 """
 
 from __future__ import annotations

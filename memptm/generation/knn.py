@@ -38,7 +38,7 @@ WINDOW = 512  # tokens of a text read at once; half of it is context from the se
 class Gate:
     """λ of a token, from the squared distance (0 to 4) of its nearest neighbour; ``slope`` 0 is a constant λ.
 
-    The defaults were fitted by scripts/measure_knn.py.
+    The defaults were fitted by scripts/benchmarks/knn.py.
     """
 
     bias: float = math.log(0.1 / 0.9)

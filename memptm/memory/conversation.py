@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 
-from memptm.documents.conversation import Turn, document
+from memptm.documents.conversations import Turn, document
 from memptm.documents.decode import clean
 from memptm.documents.times import WRITTEN, spoken
 from memptm.errors import InputError

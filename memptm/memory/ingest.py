@@ -19,9 +19,9 @@ from memptm.documents.load import Refused, load
 from memptm.documents.split import split
 from memptm.encoders.base import Encoder, Keys, key_text
 from memptm.errors import InputError
-from memptm.memory import home as folder
+from memptm.memory import folder as folder
 from memptm.memory.encode import Texts, digest
-from memptm.memory.home import Home
+from memptm.memory.folder import Home
 from memptm.memory.values import Ids, Row, Values
 from memptm.progress import Event, Progress
 from memptm.types import Document, Json, Passage

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from memptm.encoders.base import Keys
 from memptm.errors import ExtraMissing
-from memptm.memory.home import replace
+from memptm.memory.folder import replace
 from memptm.memory.values import Ids
 
 MAGIC = b"memptm-faiss-1\n"

@@ -11,7 +11,7 @@ import regex
 
 SATURATION, LENGTH = 1.2, 0.75  # BM25's k1 and b
 MOST_TERMS = 256  # distinct terms of a question that are looked up
-DENSE_SHARE = 0.8  # of the fused score; chosen by scripts/measure_fusion.py, on passages that are not held out
+DENSE_SHARE = 0.8  # of the fused score; chosen by scripts/benchmarks/fusion.py, on passages that are not held out
 
 # Scripts written without blanks: words cannot be told by eye, so pairs of letters stand for them.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"

@@ -17,9 +17,9 @@ import numpy as np
 
 from memptm.encoders.base import Encoder, Keys
 from memptm.errors import EncoderMismatch, IndexMissing, InputError, MemptmError
-from memptm.memory import home as folder
+from memptm.memory import folder as folder
 from memptm.memory.encode import unit
-from memptm.memory.home import Home, Manifest
+from memptm.memory.folder import Home, Manifest
 from memptm.memory.ingest import Added, Ingest
 from memptm.memory.keys import Damaged, KeyIndex
 from memptm.memory.search import MODES, Mode, find

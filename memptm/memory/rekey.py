@@ -11,7 +11,7 @@ import numpy as np
 from memptm.encoders.base import Encoder, Keys, ReadsDocuments, key_text
 from memptm.errors import InputError
 from memptm.memory.encode import Texts, digest, unit
-from memptm.memory.home import Home
+from memptm.memory.folder import Home
 from memptm.memory.memory import Memory
 from memptm.progress import Event, Progress, silent
 from memptm.types import Passage

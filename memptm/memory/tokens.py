@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memptm.encoders.base import Keys
 from memptm.errors import InputError
-from memptm.memory.home import replace
+from memptm.memory.folder import replace
 from memptm.memory.keys import Damaged, KeyIndex
 
 DIMENSION = 128  # of the keys

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memptm.encoders.base import Keys
 from memptm.errors import BadIndex, InputError, MemptmError
-from memptm.memory.home import FILES, KEYS, writing
+from memptm.memory.folder import FILES, KEYS, writing
 from memptm.memory.lexical import lexical_text
 from memptm.types import Passage
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from memptm.errors import MemptmError
-from memptm.memory import home as folder
+from memptm.memory import folder as folder
 from memptm.memory.keys import Damaged, KeyIndex
 from memptm.memory.values import RESTORE, TABLE, matrix
 

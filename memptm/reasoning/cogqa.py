@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memptm.generation.reader import Reader
+from memptm.memory.in_memory import Shelf
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
-from memptm.memory.shelf import Shelf
 from memptm.reasoning.conclude import Verdict, conclude
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import NODES, Frontier

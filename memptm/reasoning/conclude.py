@@ -16,7 +16,7 @@ from memptm.types import Answer, Candidate, Evidence
 METHOD = "graph"
 BIAS = 0.5  # added to every log odds without training: a reader of single passages doubts what it cannot see whole; fitted by
 # eye on 24 training questions, of which 15 of 16 are then answered and 5 of 8 without their gold pages are not
-TRAINED_BIAS = -0.5  # with it (scripts/calibrate_graph.py)
+TRAINED_BIAS = -0.5  # with it (scripts/training/calibrate_graph.py)
 SHOWN = 0.01  # share below which a possible answer is no node of the graph
 NOTHING_READ = "There was no passage to read."
 NO_NAME = "The question names nothing that the index knows: the walk began at the passages nearest to it."

@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from memptm.memory.in_memory import Shelf
 from memptm.memory.lexical import terms
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
-from memptm.memory.shelf import Shelf
 from memptm.memory.titles import bare_key, name_key
 from memptm.memory.where import LONGEST
 from memptm.reasoning.graph import Identity

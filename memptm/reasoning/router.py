@@ -1,6 +1,6 @@
 """Method "auto": is one passage enough? Decided from what the reader's own answer has cost already; no model runs for it.
 
-A logistic model over a few numbers of question, hits and answer, fitted by scripts/calibrate_router.py on questions known
+A logistic model over a few numbers of question, hits and answer, fitted by scripts/training/calibrate_router.py on questions known
 to need one passage and questions known to need several.
 """
 
@@ -52,7 +52,7 @@ class Router:
             router = cls(weights={name: float(made["weights"][name]) for name in FEATURES}, bias=float(made["bias"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelMissing(
-                f"{path} is not a router's config.json ({error}). Run scripts/calibrate_router.py."
+                f"{path} is not a router's config.json ({error}). Run scripts/training/calibrate_router.py."
             ) from error
         return router
 

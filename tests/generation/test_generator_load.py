@@ -21,7 +21,7 @@ peft_is_behind = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.
 @pytest.fixture
 def adapter(tmp_path):
     """A folder with a LoRA that changes something, and its base."""
-    from memptm.training.adapter import save_adapter, with_lora
+    from memptm.training.runtime.adapter import save_adapter, with_lora
 
     base = causal(tmp_path / "base", template=TEMPLATE)
     model, _ = load_base(str(base))

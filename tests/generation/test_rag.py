@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from memptm.generation.cited import from_marginal
+from memptm.answering.citations import from_marginal
 from memptm.generation.generator import says_nothing
 from memptm.generation.rag import NULL_PRIOR, PROMPTS, Rag, null_probability
 from tests.generation.tiny import TEMPLATE, causal, encoder_decoder, loaded, passage

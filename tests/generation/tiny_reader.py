@@ -10,8 +10,8 @@ from transformers import BertConfig, BertModel
 
 from memptm.encoders.bert import Bert
 from memptm.generation.config import ReaderConfig
-from memptm.generation.judge import JudgeConfig, new_scorer, reader_fingerprint, save_scorer
 from memptm.generation.spans import SpanScorer
+from memptm.selection.judge import JudgeConfig, new_scorer, reader_fingerprint, save_scorer
 
 WORDS = "ada ben cleo dan lives in oslo bern rome where does live who built the tower a it was and he she of . , ?"
 

@@ -165,7 +165,7 @@ def test_a_full_disk_is_known_by_its_number_too(memory, texts, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Memory, "_synced", lambda self, **_: None)
-    monkeypatch.setattr("memptm.memory.home.replace", full)
+    monkeypatch.setattr("memptm.memory.folder.replace", full)
     with pytest.raises(MemptmError, match="full"):
         memory.add(texts("One."))
 

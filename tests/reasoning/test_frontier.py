@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from memptm.errors import InputError
-from memptm.memory.shelf import Shelf
+from memptm.memory.in_memory import Shelf
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import ANSWERED, Frontier
 from memptm.reasoning.links import Linker

@@ -7,7 +7,7 @@ import re
 from memptm.documents.sentences import sentence_at, sentences
 from memptm.encoders.base import key_text
 from memptm.generation.reader import Span, log_sum
-from memptm.memory.shelf import Shelf
+from memptm.memory.in_memory import Shelf
 from memptm.memory.titles import name_key
 from memptm.reasoning.frontier import Frontier
 from memptm.reasoning.links import Linker

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from memptm.documents.conversation import Turn, without_time
-from memptm.documents.conversation import document as conversation
+from memptm.documents.conversations import Turn, without_time
+from memptm.documents.conversations import document as conversation
 from memptm.documents.decode import Undecodable, clean, encoding_of_mark
 from memptm.documents.draft import LONGEST_TITLE, one_line
 from memptm.types import Document

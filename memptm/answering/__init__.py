@@ -1,0 +1,1 @@
+"""From a question and passages to an answer with its evidence: one answerer a method."""

@@ -1,0 +1,160 @@
+"""Judges of MemRecall that need no training, by words (BM25) and by meaning (an encoder); and how any judge is found."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memptm.encoders.base import Encoder, Keys
+from memptm.errors import ModelMissing
+from memptm.memory.lexical import MOST_TERMS, bm25, terms
+from memptm.progress import Event, Progress, silent
+from memptm.selection.select import Judge
+
+if TYPE_CHECKING:
+    from memptm.selection.judge import TrainedJudge
+
+NO_WORD = 0.01  # score of a block that holds none of the question's words
+UNTRAINED = ("embedding", "bm25")
+_ENCODED = 1024  # blocks between two reports of progress
+
+
+def load_judge(name: str | None = None) -> Judge:
+    """The judge called ``name``: "embedding", "bm25", or a folder; None is the one memptm ships, or "embedding".
+
+    Raises:
+        ModelMissing: it cannot be found.
+    """
+    from memptm.selection.judge import SHIPPED
+
+    if name is None and (SHIPPED / "model.safetensors").is_file():
+        return _trained(SHIPPED)
+    if name in (None, "embedding"):
+        from memptm.encoders import load_encoder
+
+        return EmbeddingJudge(load_encoder())
+    if name == "bm25":
+        return LexicalJudge()
+    folder = Path(str(name)).expanduser()
+    if not (folder / "config.json").is_file():
+        raise ModelMissing(
+            f"There is no judge in {folder}. Give a folder made by memptm train recall, or bm25, or embedding."
+        )
+    return _trained(folder)
+
+
+def _trained(folder: Path) -> TrainedJudge:
+    from memptm.selection.judge import TrainedJudge
+
+    return TrainedJudge(folder)
+
+
+class LexicalJudge:
+    """BM25 (Robertson and Zaragoza 2009) of a text's blocks; scores s as (s + 0.01) / (s + 1)."""
+
+    def look(self, question: str, texts: Sequence[str]) -> LexicalView:
+        """At the blocks of a text."""
+        return LexicalView(question, texts)
+
+
+class LexicalView:
+    """Term counts of one text's blocks; a kept block adds its own terms to the question's, at half their weight.
+
+    Only terms that were asked for are counted: a text may have very many blocks.
+    """
+
+    def __init__(self, question: str, texts: Sequence[str]) -> None:
+        self._texts = texts
+        self._asked = dict.fromkeys(list(dict.fromkeys(terms(question)))[:MOST_TERMS], 1.0)
+        self._sizes = array("L", bytes(array("L").itemsize * len(texts)))
+        self._counts: list[Counter[str]] = [Counter() for _ in texts]
+        self._holders: Counter[str] = Counter()
+        self._count(frozenset(self._asked))
+        self._mean = sum(self._sizes) / max(len(texts), 1) or 1.0
+
+    def coarse(self, blocks: Sequence[int], kept: Sequence[int] = (), *, progress: Progress = silent) -> list[float]:
+        """BM25 of each."""
+        asked = self._with(kept)
+        scores = [_squashed(self._bm25(n, asked)) for n in blocks]
+        progress(Event(stage="judge", done=len(blocks), total=len(blocks), unit="blocks"))
+        return scores
+
+    def fine(self, blocks: Sequence[int]) -> list[float]:
+        """Each beside the others."""
+        self._with(blocks)  # counts their terms at once
+        return [self.coarse([n], [m for m in blocks if m != n])[0] for n in blocks]
+
+    def _count(self, wanted: frozenset[str]) -> None:
+        for n, text in enumerate(self._texts):
+            found = terms(text)
+            self._sizes[n] = len(found)
+            held = Counter(term for term in found if term in wanted)
+            self._counts[n].update(held)
+            self._holders.update(held.keys())
+
+    def _with(self, kept: Sequence[int]) -> dict[str, float]:
+        added = dict.fromkeys((term for n in kept for term in terms(self._texts[n])), 0.5 / max(len(kept), 1))
+        new = frozenset(added) - self._asked.keys() - self._holders.keys()
+        if new:
+            self._count(new)
+        return {**added, **self._asked}
+
+    def _bm25(self, n: int, asked: dict[str, float]) -> float:
+        counts, total = self._counts[n], 0.0
+        for term, weight in asked.items():
+            if count := counts.get(term, 0):
+                total += weight * bm25(
+                    count, self._sizes[n], mean=self._mean, holders=self._holders[term], texts=len(self._texts)
+                )
+        return total
+
+
+class EmbeddingJudge:
+    """Cosine of a question and the blocks of a text, from −1…1 to 0…1. The keys of the last text are kept."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._texts: list[str] = []
+        self._keys: dict[int, Keys] = {}
+
+    def look(self, question: str, texts: Sequence[str]) -> EmbeddingView:
+        """At the blocks of a text."""
+        if list(texts) != self._texts:
+            self._texts, self._keys = list(texts), {}
+        return EmbeddingView(self.encoder, question, self._texts, self._keys)
+
+
+class EmbeddingView:
+    """One text's blocks and their keys, made as they are asked for; beside kept blocks, the question is written with them."""
+
+    def __init__(self, encoder: Encoder, question: str, texts: Sequence[str], keys: dict[int, Keys]) -> None:
+        self.encoder, self.question, self._texts, self._keys = encoder, question, texts, keys
+        self._query = encoder.encode_questions([question])[0]
+
+    def coarse(self, blocks: Sequence[int], kept: Sequence[int] = (), *, progress: Progress = silent) -> list[float]:
+        """The mean of the cosine with the question, and with the question and what is kept."""
+        self._encode(blocks, progress)
+        query = self._query
+        if kept:
+            written = "\n".join([self.question, *(self._texts[n] for n in kept)])
+            query = (query + self.encoder.encode_questions([written])[0]) / 2
+        return [(1 + float(query @ self._keys[n])) / 2 for n in blocks]
+
+    def fine(self, blocks: Sequence[int]) -> list[float]:
+        """As coarse: an embedding does not read blocks together."""
+        return self.coarse(blocks)
+
+    def _encode(self, blocks: Sequence[int], progress: Progress) -> None:
+        new = [n for n in blocks if n not in self._keys]
+        for start in range(0, len(new), _ENCODED):
+            some = new[start : start + _ENCODED]
+            self._keys.update(zip(some, self.encoder.encode_passages([self._texts[n] for n in some]), strict=True))
+            progress(Event(stage="judge", done=start + len(some), total=len(new), unit="blocks"))
+
+
+def _squashed(score: float) -> float:
+    """Into (0, 1); one that no word is found in is not impossible."""
+    return (score + NO_WORD) / (score + 1)

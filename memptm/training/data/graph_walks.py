@@ -1,0 +1,155 @@
+"""The second stage of a cognitive graph's training: System 2 on walks over each question's own paragraphs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from memptm.encoders import Encoder
+from memptm.encoders.base import Keys, key_text
+from memptm.evaluation.metrics import exact_match, f1
+from memptm.memory.in_memory import Shelf
+from memptm.reasoning.findings import Findings
+from memptm.reasoning.frontier import Frontier, Trip
+from memptm.reasoning.links import Linker
+from memptm.reasoning.pointers import batches
+from memptm.reasoning.system2 import Board, GraphNetwork, board
+from memptm.training.data.gold_graphs import YES_NO, GoldGraph
+from memptm.types import Json
+
+if TYPE_CHECKING:
+    from memptm.training.recipes.cognitive_graph import PointerLesson
+
+BEGINNINGS = 3  # pages that a walk begins at beside those the question names
+CLOSE = 0.8  # F1 from which a span is as good as the answer
+
+
+class Both:
+    """Both systems' lesson. A walk follows System 1 as it is at that step; the walk itself has no gradient."""
+
+    def __init__(self, system1: PointerLesson, network: GraphNetwork, encoder: Encoder) -> None:
+        self.system1, self.network, self.encoder = system1, network, encoder
+        self.model = nn.ModuleList([system1.net, network])
+        self._keys: dict[int, Keys] = {}
+        encoder.encode_passages(["It is loaded here: to load it later would draw from torch's random numbers."])
+
+    def groups(self) -> list[dict[str, Any]]:
+        """System 1 at its rates, System 2 as what is new there."""
+        return [
+            *self.system1.groups(),
+            {"params": list(self.network.parameters()), "lr": self.system1.recipe.head_rate},
+        ]
+
+    def learn(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (Lesson's signature)
+        """Walk each question, then one step on what was found: System 1's losses on the pages read, and System 2's."""
+        totals: dict[str, float] = {}
+        for row in rows:
+            for name, value in self._question(self.system1.graphs[row], row, 1 / len(rows)).items():
+                totals[name] = totals.get(name, 0.0) + value / len(rows)
+        return totals
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """There is nothing beside the models."""
+
+    def walk(self, graph: GoldGraph, row: int) -> Trip:
+        """The walk over the question's own paragraphs."""
+        passages = [page.passage for page in graph.pages if page.passage.text.strip()]
+        keys = self._keys.get(row)
+        if keys is None:
+            keys = self.encoder.encode_passages([key_text(one) for one in passages])
+            if self.system1.recipe.both > 1:  # else no question comes again
+                self._keys[row] = keys
+        linker = Linker(Shelf(passages, self.encoder, keys), graph.question)
+        self.system1.net.eval()
+        return Frontier(linker, self.system1.pointers, nodes=self.system1.recipe.nodes).walk(BEGINNINGS)
+
+    def _question(self, graph: GoldGraph, row: int, weight: float) -> dict[str, float]:
+        findings = Findings(self.walk(graph, row))
+        looks = [look for visit in findings.pages for look in visit.looks()]
+        number = {page.passage.id: page for page in graph.pages}
+        gold = [number[look.passage.id] for look in looks]
+        self.system1.net.train()
+        windows = self.system1.pointers.windower.pages([graph.question] * len(looks), looks)
+        meanings: list[list[Tensor]] = [[] for _ in looks]
+        loss1 = torch.zeros(())
+        for part in batches(windows):
+            losses, found = self.system1.losses(part, [gold[window.row] for window in part])
+            loss1 = loss1 + sum(losses.values(), torch.zeros(())) * (len(part) / len(windows))
+            for window, meaning in zip(part, found, strict=True):
+                meanings[window.row].append(meaning)
+        made = self._board(findings, [torch.stack(some).mean(0) for some in meanings])
+        loss2 = self._loss(findings, made, graph)
+        loss = loss1 if loss2 is None else loss1 + loss2
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        right = bool(made.pair) or any(is_right(key, graph.answers) for key in made.keys)
+        return {"loss": float(loss.detach()), "answered": float(right and loss2 is not None)}
+
+    def _board(self, findings: Findings, meanings: Sequence[Tensor]) -> Board:
+        """The walk's board with meanings that have a gradient."""
+        made = board(findings)
+        places = iter(meanings)
+        by_page = [torch.stack([next(places) for _ in visit.page.passages]).mean(0) for visit in findings.pages]
+        return replace(made, meaning=torch.stack([by_page[n] for n in made.page_of]))
+
+    def _loss(self, findings: Findings, made: Board, graph: GoldGraph) -> Tensor | None:
+        """System 2's; None where what was found holds nothing to learn from."""
+        x = self.network(made.meaning, made.numbers, made.adjacency)
+        answer = graph.answers[0]
+        if made.pair:
+            one, other = x[made.pair[0]], x[made.pair[1]]
+            if made.form == "yes-no" and answer.lower() in YES_NO:
+                logit, wanted = self.network.yes(one, other), float(answer.lower() == "yes")
+            elif made.form == "either-or" and (side := self._side(made, findings, graph)) is not None:
+                logit, wanted = self.network.first_is(one, other), float(side == 0)
+            else:
+                return None
+            return functional.binary_cross_entropy_with_logits(logit, torch.tensor(wanted))
+        if not made.keys or answer.lower() in YES_NO:
+            return None
+        right = torch.tensor([is_right(key, graph.answers) for key in made.keys])
+        return odds_loss(base_logits(findings, made) + self.network.shifts(x[made.pages :]), right)
+
+    @staticmethod
+    def _side(made: Board, findings: Findings, graph: GoldGraph) -> int | None:
+        """Which of the two compared is the answer; None if that cannot be told."""
+        titles = [findings.pages[page].page.name for page in made.pair]
+        scores = [
+            max(f1(name, graph.answers), f1(side, graph.answers)) for name, side in zip(titles, made.sides, strict=True)
+        ]
+        return None if abs(scores[0] - scores[1]) < 0.2 else int(np.argmax(scores))
+
+
+def odds_loss(logits: Tensor, right: Tensor) -> Tensor:
+    """−log p of the right answers together; of the null one, whose log odds are 0, where none is right.
+
+    Args:
+        logits: (answers,) log odds of each. right: (answers,) bool.
+    """
+    logits = torch.cat([torch.zeros(1), logits])
+    wanted = torch.cat([~right.any(dim=0, keepdim=True), right])
+    return logits.logsumexp(0) - logits[wanted].logsumexp(0)
+
+
+def base_logits(findings: Findings, made: Board) -> Tensor:
+    """(answers,) the log odds of each before System 2: the reader's, with its page's share as the prior."""
+    logits = dict.fromkeys(made.keys, -math.inf)
+    around = math.log(max(len(findings.places), 1))
+    for found in findings.answers:
+        value = findings.log_prior[found.place] + around + found.span.log_odds
+        logits[found.key] = float(np.logaddexp(logits[found.key], value))
+    return torch.tensor([logits[key] for key in made.keys])
+
+
+def is_right(key: str, answers: Sequence[str]) -> bool:
+    """Whether a span says one of the answers, or nearly."""
+    return bool(exact_match(key, answers)) or f1(key, answers) >= CLOSE

@@ -1,0 +1,1 @@
+"""What recipes minimise, a paper a file."""

@@ -1,0 +1,166 @@
+"""Pairs of a query and the passage it should find: sentences with the passages they were taken from, or questions.
+
+The inverse cloze task (Lee et al. 2019, arXiv 1906.00300) makes pairs of any text: a sentence is the query, the passage
+it stood in is right, and the sentence itself is taken out of it most times, so that meaning has to do what words could.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from memptm.documents.sentences import sentences_across_lines
+from memptm.encoders.base import key_text
+from memptm.errors import InputError
+from memptm.training.data.examples import Example
+from memptm.training.data.targets import NO_TARGET, Target
+from memptm.training.losses.retriever import contrast
+from memptm.training.runtime.refresh import Versions
+from memptm.training.runtime.telemetry import retrieval_numbers
+from memptm.training.runtime.tower import Tower
+from memptm.types import Json, Passage
+
+REMOVED = 0.9  # how often the sentence is taken out of its passage
+SHORTEST = 5  # words of a sentence that can stand for a question
+HARDEST = 20  # passages nearest to a query from which its hard negative is drawn
+SHOWN = 10  # passages whose p(z|x) the telemetry tells of
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Attributes:
+    query: what is asked. key: what the encoder reads for the passage.
+    right: the passages that answer, the one read first. doubtful: others that may, which do not count as wrong.
+    """
+
+    query: str
+    key: str
+    right: tuple[int, ...]
+    doubtful: tuple[int, ...] = ()
+
+
+def inverse_cloze(passages: Sequence[Passage], *, epochs: int, seed: int) -> list[Pair]:
+    """A sentence of every passage that has two or more, once an epoch; epoch after epoch, in the passages' order."""
+    places = [sentences_across_lines(passage.text) for passage in passages]
+    copies: dict[str, list[int]] = {}  # passages with this text
+    holders: dict[str, list[int]] = {}  # passages with this sentence: overlapping ones share some
+    for n, passage in enumerate(passages):
+        copies.setdefault(passage.text, []).append(n)
+        for sentence in {passage.text[start:end] for start, end in places[n]}:
+            holders.setdefault(sentence, []).append(n)
+    pairs = []
+    for epoch in range(epochs):
+        chance = random.Random(f"ict-{seed}-{epoch}")
+        for n, passage in enumerate(passages):
+            usable = [(start, end) for start, end in places[n] if len(passage.text[start:end].split()) >= SHORTEST]
+            if len(places[n]) < 2 or not usable:
+                continue
+            start, end = chance.choice(usable)
+            query, rest = passage.text[start:end], passage
+            if chance.random() < REMOVED:
+                rest = replace(passage, text=f"{passage.text[:start].rstrip()} {passage.text[end:].lstrip()}".strip())
+            right = (n, *(one for one in copies[passage.text] if one != n))
+            doubtful = tuple(one for one in holders[query] if one not in right)
+            pairs.append(Pair(query, key_text(rest), right, doubtful))
+    return pairs
+
+
+def question_pairs(examples: Sequence[Example], targets: Sequence[Target], texts: Sequence[str]) -> list[Pair]:
+    """Questions with the passages they should find, of those that have one.
+
+    Args:
+        targets: of the examples. texts: what the encoder reads for each passage.
+    Raises:
+        InputError: no question has one.
+    """
+    pairs = [
+        Pair(example.question, texts[target.right[0]], target.right, target.doubtful)
+        for example, target in zip(examples, targets, strict=True)
+        if target.right
+    ]
+    if not pairs:
+        raise InputError(NO_TARGET)
+    return pairs
+
+
+class PairLesson:
+    """Both sides learn: queries, their passages and hard negatives are all encoded with the weights at hand.
+
+    A hard negative is one of the passages nearest to a query, by the keys as they were last embedded, that is not known to be
+    right (Xiong et al. 2020, arXiv 2007.00808). The stored keys themselves take no part in the softmax: what is encoded anew
+    soon differs from them all alike, and the loss would fall to nothing by that difference alone.
+
+    Args:
+        tower: what learns. texts: what the encoder reads for each passage. keys: of all passages, at each step.
+        hard: negatives of its own that a pair has.
+    """
+
+    def __init__(
+        self,
+        tower: Tower,
+        pairs: Sequence[Pair],
+        texts: Sequence[str],
+        keys: Versions,
+        *,
+        hard: int,
+        temperature: float,
+        learning_rate: float,
+        seed: int,
+    ) -> None:
+        self.model = self.tower = tower
+        self.pairs, self.keys, self.count, self.seed = pairs, keys, hard, seed
+        self.temperature, self.learning_rate = temperature, learning_rate
+        self._queries = tower.encoder.token_ids([pair.query for pair in pairs])
+        self._right = tower.encoder.token_ids([pair.key for pair in pairs])
+        self._passages = tower.encoder.token_ids(texts)
+        self._before = tower.before()
+
+    def groups(self) -> list[dict[str, object]]:
+        return [{"params": self.tower.trained(), "lr": self.learning_rate}]
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None: ...
+
+    def learn(self, step: int, rows: Sequence[int]) -> Json:
+        keys, stale = self.keys.at(step)
+        asked = [self._queries[row] for row in rows]
+        queries = self.tower(asked)
+        near = queries.detach() @ keys.t()
+        hard = self.hard(rows, near, step)
+        passages = self.tower([self._right[row] for row in rows] + [self._passages[one] for one in hard])
+        scores = queries @ passages.t() / self.temperature
+        right, ignored = self._known(rows, hard)
+        loss = contrast(scores, right, ignored)
+        loss.backward()  # type: ignore[no-untyped-call]
+        against = float((~(right | ignored)).sum(dim=1).float().mean())
+        with torch.no_grad():
+            top = near.topk(min(SHOWN, len(keys)), dim=1)
+            log_prior = (top.values / self.temperature).log_softmax(dim=1)
+            numbers = retrieval_numbers(
+                log_prior, top.indices, queries, self.tower.of(self._before, asked), passages=len(keys)
+            )
+        return {"loss": float(loss.detach()), **numbers, "negatives": against, "stale": stale}
+
+    def hard(self, rows: Sequence[int], scores: Tensor, step: int) -> list[int]:
+        """For each row some of the ``HARDEST`` by (n, passages) ``scores`` that may be wrong; the step settles which."""
+        chance = random.Random(f"hard-{self.seed}-{step}")
+        chosen = []
+        for n, row in enumerate(rows):
+            known = {*self.pairs[row].right, *self.pairs[row].doubtful}
+            ranked = scores[n].topk(min(HARDEST + len(known), scores.shape[1])).indices.tolist()
+            wrong = [one for one in ranked if one not in known][:HARDEST]
+            chosen += chance.sample(wrong, min(self.count, len(wrong)))
+        return chosen
+
+    def _known(self, rows: Sequence[int], hard: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """(n, n + hard) booleans: which of the passages encoded are right for a row, and which are neither right nor wrong."""
+        columns = [self.pairs[row].right[0] for row in rows] + list(hard)
+        right = torch.tensor([[one in self.pairs[row].right for one in columns] for row in rows])
+        right[:, : len(rows)] |= torch.eye(len(rows), dtype=torch.bool)
+        return right, torch.tensor([[one in self.pairs[row].doubtful for one in columns] for row in rows])

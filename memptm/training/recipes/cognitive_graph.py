@@ -1,0 +1,270 @@
+"""Train a cognitive graph: `memptm train graph`. System 1 first, from the shipped reader; then both together.
+
+System 1 learns on gold graphs (SEEDS.md §2): hops, answers and supporting sentences of the gold pages, with the clues that
+lead to them, and of other pages that they hold none. Then each question is walked over its own paragraphs with what System
+1 has learned, and System 2 learns to tell the right answer among those found; its gradient reaches System 1 through the
+pages' meanings.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from memptm.documents.sentences import sentences
+from memptm.encoders import Encoder, load_encoder
+from memptm.errors import InputError
+from memptm.generation.spans import FROZEN, span_loss
+from memptm.generation.windows import Window, collate
+from memptm.memory.encode import digest
+from memptm.progress import Progress, silent
+from memptm.reasoning.pointers import (
+    PointerNet,
+    Pointers,
+    batches,
+    hop_loss,
+    sentence_support,
+    support_loss,
+)
+from memptm.reasoning.system1 import Look
+from memptm.reasoning.system2 import GraphNetwork, save_network
+from memptm.training.data.gold_graphs import GoldGraph, GoldPage, read_gold
+from memptm.training.recipes.reader import gold_spans
+from memptm.training.runtime.arithmetic import device, quick_products, settle
+from memptm.training.runtime.loop import fit, shuffled
+from memptm.types import Json
+from memptm.working.files import fingerprint
+
+NAMED = 20  # of the rows that were skipped, in the result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        epochs: of System 1 alone. both: of the two together; 0: System 2 is not trained.
+        steps: at most, of each stage; None: all. batch: questions a step. negatives: other paragraphs a question and step.
+        clues: how often a page is shown with the clues that lead to it; at use it may be found without.
+        nodes: pages of a walk.
+    """
+
+    epochs: int = 3
+    both: int = 1
+    steps: int | None = None
+    learning_rate: float = 5e-5
+    head_rate: float = 1e-3
+    batch: int = 6
+    negatives: int = 2
+    clues: float = 0.7
+    dropout: float = 0.1
+    nodes: int = 6
+    warm_up: float = 0.06
+    save_every: int = 50
+    seed: int = 0
+
+
+def train_graph(
+    data: Sequence[Path],
+    out: Path,
+    *,
+    start: Path | None = None,
+    held_out: Sequence[Path] = (),
+    recipe: Recipe | None = None,
+    encoder: Encoder | None = None,
+    progress: Progress = silent,
+) -> Json:
+    """Train both systems on HotpotQA-format rows and save them in ``out``.
+
+    Args:
+        start: a reader's folder to start System 1 from; the shipped one if None. held_out: rows to measure on.
+        encoder: finds where walks begin; the default encoder if None.
+    Returns:
+        {"steps", "questions", "with_path", "skipped", "skipped_rows", "seconds", "loss", "telemetry", "held_out"?}.
+    Raises:
+        InputError: no usable rows, a malformed one, or a checkpoint of another recipe.
+        KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
+    """
+    from memptm.training.data.graph_walks import Both
+
+    recipe, began = recipe or Recipe(), time.monotonic()
+    gold = read_gold(data)
+    if not gold.graphs:
+        first = f" ({gold.skipped[0]})" if gold.skipped else ""
+        raise InputError(
+            f"None of the rows has its supporting facts in its context{first}. A graph is learned from those."
+        )
+    settle(out)
+    torch.manual_seed(recipe.seed)
+    system1 = PointerLesson(gold.graphs, recipe, start)
+    settings = {
+        **asdict(recipe), "questions": len(gold.graphs), "save_every": None,
+        "data": digest(*map(repr, gold.graphs)), "start": fingerprint(system1.net),
+    }  # fmt: skip
+    common: dict[str, Any] = {
+        "settings": settings,
+        "warm_up": recipe.warm_up,
+        "save_every": recipe.save_every,
+        "documents": 1,
+    }
+    remedy = "Lower --batch."
+    plan = shuffled(len(gold.graphs), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed)
+    told = fit(system1, plan, out / "system1", remedy=remedy, stage="system 1", progress=progress, **common)
+    steps, telemetry = len(plan), [{"stage": "system 1", **row} for row in told.table()]
+    network = None
+    if recipe.both:
+        torch.manual_seed(recipe.seed)
+        both = Both(system1, GraphNetwork(system1.width), encoder or load_encoder(None))
+        plan = shuffled(
+            len(gold.graphs), batch=recipe.batch, epochs=recipe.both, steps=recipe.steps, seed=recipe.seed + 1
+        )
+        torch.manual_seed(recipe.seed + 1)  # whatever was loaded or resumed until here
+        told = fit(both, plan, out / "both", remedy=remedy, stage="both systems", progress=progress, **common)
+        steps, network = steps + len(plan), both.network
+        telemetry += [{"stage": "both", **row} for row in told.table()]
+    system1.net.save(out)
+    if network is not None:
+        save_network(network, out)
+    result = {
+        "steps": steps, "questions": len(gold.graphs), "with_path": sum(graph.path for graph in gold.graphs),
+        "skipped": len(gold.skipped), "skipped_rows": list(gold.skipped[:NAMED]),
+        "seconds": round(time.monotonic() - began, 1), "loss": told.mean("loss"), "telemetry": telemetry,
+    }  # fmt: skip
+    if held_out:
+        result["held_out"] = measure(Pointers.load(out), read_gold(held_out).graphs)
+    return result
+
+
+class PointerLesson:
+    """System 1's lesson: pages of questions, each with what is to be seen there."""
+
+    def __init__(self, graphs: Sequence[GoldGraph], recipe: Recipe, start: Path | None) -> None:
+        self.graphs, self.recipe = graphs, recipe
+        self.net = PointerNet.start(start).to(device())
+        for layer in self.net.scorer.trunk.layers:
+            layer.dropout = recipe.dropout  # type: ignore[assignment]
+        for name, parameter in self.net.scorer.trunk.named_parameters():
+            parameter.requires_grad_(not name.startswith(FROZEN))
+        self.pointers = Pointers(self.net)
+        self.width = self.pointers.width
+
+    @property
+    def model(self) -> nn.Module:
+        return self.net
+
+    def groups(self) -> list[dict[str, Any]]:
+        """The reader at one rate, what is new at another."""
+        old = [p for p in self.net.scorer.parameters() if p.requires_grad]
+        new = [*self.net.hops.parameters(), *self.net.support.parameters()]
+        return [{"params": old, "lr": self.recipe.learning_rate}, {"params": new, "lr": self.recipe.head_rate}]
+
+    def learn(self, step: int, rows: Sequence[int]) -> Json:
+        """One batch of questions: their gold pages and some others."""
+        chosen = [page for row in rows for page in self._pages(step, row)]
+        return self.learn_pages(*zip(*chosen, strict=True))
+
+    def learn_pages(self, questions: Sequence[str], looks: Sequence[Look], pages: Sequence[GoldPage]) -> Json:
+        """Gradients of these pages, part by part so that their states stay in the cache; the losses' means."""
+        self.net.train()
+        windows = self.pointers.windower.pages(questions, looks)
+        total = {"loss": 0.0, "hop": 0.0, "answer": 0.0, "support": 0.0}
+        for part in batches(windows):
+            share = len(part) / len(windows)
+            with quick_products():
+                losses, _ = self.losses(part, [pages[window.row] for window in part])
+                loss = sum(losses.values(), torch.zeros(())) * share
+            loss.backward()  # type: ignore[no-untyped-call]
+            for name, value in losses.items():
+                total[name] += float(value.detach()) * share
+                total["loss"] += float(value.detach()) * share
+        return total
+
+    def losses(self, windows: Sequence[Window], pages: Sequence[GoldPage]) -> tuple[dict[str, Tensor], Tensor]:
+        """The three losses of windows, each with its page; and (windows, width) what each means."""
+        ids, mask, segments, body = collate(windows)
+        made = self.net(ids, mask, segments, body)
+        hops = [token_spans(window, page.hops) for window, page in zip(windows, pages, strict=True)]
+        answers = gold_spans(
+            windows, [page.answers for page in pages], ids.shape[1], self.net.scorer.config.span_tokens
+        )
+        support = [
+            sentence_support(window, made.support[n], sentences(page.passage.text))
+            for n, (window, page) in enumerate(zip(windows, pages, strict=True))
+        ]
+        losses = {
+            "hop": hop_loss(made.hop_start, made.hop_end, hops),
+            "answer": span_loss(made.spans, made.null, answers),
+            "support": support_loss(support, [page.support for page in pages]),
+        }
+        return losses, made.meaning
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """There is nothing beside the model."""
+
+    def _pages(self, step: int, row: int) -> list[tuple[str, Look, GoldPage]]:
+        """The question's gold pages and some of the others; what is drawn depends on seed, step and row alone."""
+        graph, chance = self.graphs[row], random.Random(f"{self.recipe.seed}-{step}-{row}")
+        others = [page for page in graph.pages if not page.is_gold]
+        chosen = [page for page in graph.pages if page.is_gold]
+        clues = [page.clues if chance.random() < self.recipe.clues else () for page in chosen]
+        hints = [clue for page in chosen for clue in page.clues]
+        for page in chance.sample(others, min(self.recipe.negatives, len(others))):
+            chosen.append(page)
+            clues.append(tuple(hints[:1]) if chance.random() < self.recipe.clues / 2 else ())  # a clue proves nothing
+        return [(graph.question, Look(p.passage, told), p) for p, told in zip(chosen, clues, strict=True)]
+
+
+def token_spans(window: Window, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(first, last) tokens of character spans that begin in the window's own part and end in the window."""
+    tokens = np.flatnonzero(window.body)
+    starts, ends = window.offsets[tokens, 0], window.offsets[tokens, 1]
+    found = []
+    for begin, stop in spans:
+        inside = tokens[(starts < stop) & (ends > begin)]
+        if len(inside) and window.owned[inside[0]] and int(window.offsets[inside[-1], 1]) >= stop:
+            found.append((int(inside[0]), int(inside[-1])))
+    return found
+
+
+def measure(system1: Pointers, graphs: Sequence[GoldGraph]) -> Json:
+    """System 1 on gold pages with their clues, and on the others: shares from 0 to 1.
+
+    Returns:
+        {"n", "hop": of the pages that lead on, those one of whose hops touches the right name; "quiet": of the others, those
+        without any hop; "answer": of the pages that hold it, those whose best span is it; "support": F1 of sentences}.
+    """
+    hop, quiet, answer = [], [], []
+    right = told = facts = 0
+    for graph in graphs:
+        looks = [Look(page.passage, page.clues) for page in graph.pages]
+        for page, sight in zip(graph.pages, system1.look(graph.question, looks), strict=True):
+            if page.hops:
+                touched = [h for h in sight.hops for s, e in page.hops if h.start < e and h.end > s]
+                hop.append(bool(touched))
+            else:
+                quiet.append(not sight.hops)
+            if page.answers:
+                best = max(sight.spans, key=lambda span: span.log_odds, default=None)
+                answer.append(best is not None and (best.start, best.end) in page.answers)
+            said = [p >= 0.5 for p in sight.support]
+            right += sum(one and other for one, other in zip(said, page.support, strict=True))
+            told, facts = told + sum(said), facts + sum(page.support)
+    return {
+        "n": len(graphs), "hop": _share(hop), "quiet": _share(quiet), "answer": _share(answer),
+        "support": round(2 * right / max(told + facts, 1), 4),
+    }  # fmt: skip
+
+
+def _share(values: Sequence[bool]) -> float | None:
+    return round(float(np.mean(values)), 4) if values else None

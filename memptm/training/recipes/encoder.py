@@ -1,0 +1,309 @@
+"""Train an encoder for an index, a few megabytes beside the one it has: `memptm train encoder`.
+
+In two phases, each a run of its own that goes on where it stopped:
+
+    adapt    low-rank updates of the encoder: questions find the passages known to answer them (pairs.py)
+    memory   the encoder is left as it is, and a memory of the passages before learns (passages.py)
+
+Adapting is not remembering: what the first phase gives is had without the second, and what memory is worth is what the second
+adds. The index given is left as it is; the result is a new encoder and a new index keyed by it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memptm.encoders.adapted import ADAPTER, rebase, save_adapter, save_memory
+from memptm.encoders.base import Encoder, Keys, key_text
+from memptm.encoders.low_rank import low_rank
+from memptm.encoders.recurrent_bert import RecurrentBert
+from memptm.encoders.sentence import BertEncoder, load_encoder
+from memptm.encoders.two_sided import memory_left, one_side
+from memptm.errors import InputError
+from memptm.memory.encode import Texts
+from memptm.memory.folder import Home
+from memptm.memory.memory import Memory
+from memptm.memory.rekey import rekey
+from memptm.progress import Progress, silent
+from memptm.training.data.examples import Example, Turns, answered_examples, read_follow_ups
+from memptm.training.data.targets import Target, find_targets
+from memptm.training.losses.pairs import SHOWN, PairLesson, question_pairs
+from memptm.training.losses.passage_memory import FollowUp, PassageLesson, by_tokens, stretches
+from memptm.training.runtime.arithmetic import settle
+from memptm.training.runtime.evaluate import compare, rows_with_answers
+from memptm.training.runtime.loop import fit, shuffled
+from memptm.training.runtime.refresh import Versions
+from memptm.training.runtime.telemetry import Telemetry
+from memptm.training.runtime.tower import Tower, load_trained
+from memptm.types import Json
+from memptm.working.passages import MemorySizes
+
+Phase = Literal["adapt", "memory"]
+PHASES: tuple[Phase, ...] = ("adapt", "memory")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        steps, memory_steps: of a phase, at most; None: once through the questions.
+        rank: of the encoder's updates. pairs, hard: see realm.Recipe.
+        memory: its sizes.
+        before: passages written before one for its target. stretch: passages that are read in a row. tokens: of a step.
+        labels: questions teach the memory, too, where there are any.
+    """
+
+    phases: tuple[Phase, ...] = PHASES
+    steps: int | None = None
+    memory_steps: int = 300
+    rank: int = 16
+    pairs: int = 16
+    hard: int = 3
+    memory: MemorySizes = MemorySizes()  # noqa: RUF009 (frozen)
+    before: int = 2
+    stretch: int = 5
+    tokens: int = 2400
+    labels: bool = True
+    temperature: float = 0.05
+    learning_rate: float = 5e-4
+    memory_learning_rate: float = 2e-3
+    dropout: float = 0.1
+    warm_up: float = 0.1
+    save_every: int = 50
+    seed: int = 0
+
+
+RECENT = 4  # turns before a follow-up question that are read in training
+# What of a recipe the first phase depends on.
+ADAPTING = ("steps", "rank", "pairs", "hard", "temperature", "learning_rate", "dropout", "warm_up", "seed")
+
+
+def train_encoder(
+    data: Sequence[Path],
+    memory: Memory,
+    out: Path,
+    *,
+    recipe: Recipe | None = None,
+    follow_ups: Sequence[Path] = (),
+    held_out: Sequence[Path] = (),
+    progress: Progress = silent,
+) -> Json:
+    """Train on questions and on the documents of ``memory``; without questions its memory learns from the texts alone.
+
+    Args:
+        data: JSONL of {question, answers, context?}; a context that is in the index names the right passage.
+        memory: left as it is; of its encoder nothing is changed either.
+        out: a folder a phase (log.jsonl, telemetry.png, a checkpoint), and encoder and index. A second call goes on.
+        follow_ups: JSONL of {history: [text], question, rewrite}: the memory learns to ask what the rewrite asks.
+        held_out: rows of data's kind; recall on them before and after is in the result.
+    Returns:
+        {"encoder", "index": folders, "phases": {name: {"steps", "loss", "seconds", "telemetry"}}, "seconds"}; "note" where
+        the memory of the index's encoder is lost; and, with ``held_out``, {"n", "recall", "frozen"}.
+    Raises:
+        InputError: no usable rows, a malformed one, an encoder that cannot be trained, no document of two passages, other
+            settings than those of the run in ``out``. MemptmError: the loss is no number.
+        KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
+    """
+    recipe, began = recipe or Recipe(), time.monotonic()
+    tested = rows_with_answers(held_out)
+    base = one_side(memory.encoder)
+    examples = answered_examples(data) if data else []
+    phases = [phase for phase in PHASES if phase in recipe.phases and (examples or phase != "adapt")]
+    if not phases:
+        raise InputError("Adapting needs questions. Give DATA.jsonl, or choose phase memory.")
+    settle(out)
+    run = _Run(memory, base, out, recipe, examples, read_follow_ups(follow_ups), progress)
+    told: dict[str, Json] = {}
+    if "adapt" in phases:
+        told["adapt"] = run.adapt()
+    if "memory" in phases:
+        told["memory"] = run.remember()
+    encoder = run.publish()
+    found = Home(out / "index").manifest()
+    if found is not None and found.fingerprint != encoder.fingerprint:
+        shutil.rmtree(out / "index")  # of a shorter run in this folder
+    made = rekey(memory, out / "index", encoder, progress=progress)
+    result: Json = {"encoder": str(out / "encoder"), "index": str(made.path), "phases": told}
+    result["seconds"] = round(time.monotonic() - began, 1)
+    if "memory" not in phases and (note := memory_left(memory.encoder)):
+        result["note"] = note
+    if held_out:
+        passages, first = memory.keys()
+        result |= compare(tested, passages, before=(base, first), after=(encoder, made.keys()[1]))
+    return result
+
+
+class _Run:
+    """The encoder as the phases so far made it."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        base: BertEncoder,
+        out: Path,
+        recipe: Recipe,
+        examples: Sequence[Example],
+        asked_after: Sequence[Turns],
+        progress: Progress,
+    ) -> None:
+        self.base, self.out, self.recipe, self.progress = base, out, recipe, progress
+        self.examples, self.asked_after = examples, asked_after
+        self.passages, self.first = memory.keys()
+        self._stand_alone = memory.encoder is base  # the index's keys; else they know what came before
+        if len(self.passages) < 2:
+            raise InputError(f"The index holds {len(self.passages)} passages; training needs more. Add documents.")
+        self.texts = [key_text(passage) for passage in self.passages]
+        self.encoder: BertEncoder = base
+        self._remembers = False
+
+    def adapt(self) -> Json:
+        """Low-rank updates learn from questions."""
+        recipe, folder, began = self.recipe, self.out / "adapt", time.monotonic()
+        pairs = question_pairs(self.examples, self._targets, self.texts)
+        torch.manual_seed(recipe.seed)
+        tower = Tower(self.base, dropout=recipe.dropout, rank=recipe.rank).train()
+        lesson = PairLesson(
+            tower,
+            pairs,
+            self.texts,
+            Versions(torch.from_numpy(self.first)),
+            hard=recipe.hard,
+            temperature=recipe.temperature,
+            learning_rate=recipe.learning_rate,
+            seed=recipe.seed,
+        )
+        plan = shuffled(len(pairs), batch=recipe.pairs, epochs=1, steps=recipe.steps, seed=recipe.seed)
+        telemetry = fit(
+            lesson,
+            plan,
+            folder,
+            settings=self._settings(*ADAPTING),
+            warm_up=recipe.warm_up,
+            save_every=recipe.save_every,
+            documents=SHOWN,
+            remedy="Lower --pairs.",
+            stage="adapt",
+            progress=self.progress,
+        )
+        save_adapter(folder / "encoder", self.base, low_rank(tower.bert))
+        self.encoder = load_trained(folder / "encoder")
+        return _told(telemetry, len(plan), began)
+
+    def remember(self) -> Json:
+        """The memory of passages learns."""
+        recipe, folder, began = self.recipe, self.out / "memory", time.monotonic()
+        rows = self.encoder.token_ids(self.texts)
+        documents = Texts(self.passages, lambda: self.encoder).documents
+        items = stretches(documents, length=recipe.stretch, seed=recipe.seed)
+        if not items:
+            raise InputError(
+                "No document of the index has two passages; there is nothing to remember. Add longer ones."
+            )
+        plan = by_tokens(items, [len(row) for row in rows], tokens=recipe.tokens, seed=recipe.seed)
+        plan = plan[: recipe.memory_steps]
+        torch.manual_seed(recipe.seed)
+        bert = self.encoder.bert()
+        model = RecurrentBert(bert, recipe.memory, pooling=self.encoder.pooling)
+        used = sorted({n for batch in plan for item in batch for n in range(items[item].start, items[item].end)})
+        lesson = PassageLesson(
+            model,
+            rows,
+            torch.from_numpy(self._alone(used)),
+            items,
+            self._asked(used) if recipe.labels else {},
+            self._follow_ups(),
+            before=recipe.before,
+            window=self.encoder.max_tokens,
+            temperature=recipe.temperature,
+            learning_rate=recipe.memory_learning_rate,
+            seed=recipe.seed,
+        )
+        telemetry = fit(
+            lesson,
+            plan,
+            folder,
+            settings=self._settings(*asdict(recipe)) | {"start": self.encoder.fingerprint},
+            warm_up=recipe.warm_up,
+            save_every=recipe.save_every,
+            documents=SHOWN,
+            remedy="Lower --tokens.",
+            stage="memory",
+            progress=self.progress,
+        )
+        save_memory(folder / "encoder", self.encoder, model.paths.state_dict(), recipe.memory)
+        self._remembers = True
+        return _told(telemetry, len(plan), began)
+
+    def publish(self) -> Encoder:
+        """OUT/encoder: what the phases made, of the encoder that the index had."""
+        half = self.out / "encoder.part"
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        last = self.out / ("memory" if self._remembers else "adapt") / "encoder"
+        for path in last.iterdir():
+            shutil.copyfile(path, half / path.name)
+        if self._remembers and self.encoder is not self.base:
+            shutil.copyfile(self.out / "adapt" / "encoder" / ADAPTER, half / ADAPTER)
+            rebase(half, self.base)
+        shutil.rmtree(self.out / "encoder", ignore_errors=True)
+        half.replace(self.out / "encoder")
+        return load_encoder(str((self.out / "encoder").resolve()))
+
+    @cached_property
+    def _targets(self) -> list[Target]:
+        """What each example should find: both phases ask, and the questions are many."""
+        if not self.examples:
+            return []
+        queries = self.base.encode_questions([example.question for example in self.examples])
+        return find_targets(self.examples, self.passages, self.first, queries)
+
+    def _alone(self, used: Sequence[int]) -> Keys:
+        """(passages, dimension): keys of those ``used`` by themselves; the others' are zeros."""
+        if self.encoder is self.base and self._stand_alone:
+            return self.first
+        keys = np.zeros_like(self.first)
+        keys[list(used)] = self.encoder.encode_passages([self.texts[n] for n in used], progress=self.progress)
+        return keys
+
+    def _asked(self, used: Sequence[int]) -> dict[int, Tensor]:
+        """For passages, the queries that they answer."""
+        wanted = set(used)
+        known = [
+            (example.question, n)
+            for example, target in zip(self.examples, self._targets, strict=True)
+            for n in target.right[:1]
+            if n in wanted
+        ]
+        queries = torch.from_numpy(self.encoder.encode_questions([question for question, _ in known]))
+        found: dict[int, list[Tensor]] = {}
+        for (_, n), query in zip(known, queries, strict=True):
+            found.setdefault(n, []).append(query)
+        return {n: torch.stack(some) for n, some in found.items()}
+
+    def _follow_ups(self) -> list[FollowUp]:
+        targets = torch.from_numpy(self.encoder.encode_questions([one.rewrite for one in self.asked_after]))
+        rows = [self.encoder.token_ids([*one.history[-RECENT:], one.question]) for one in self.asked_after]
+        return [FollowUp(row, target) for row, target in zip(rows, targets, strict=True)]
+
+    def _settings(self, *names: str) -> Json:
+        chosen = {name: value for name, value in asdict(self.recipe).items() if name in names}
+        fixed = {"phases": None, "save_every": None, "start": self.base.fingerprint}
+        counts = {"questions": len(self.examples), "follow_ups": len(self.asked_after)}
+        return {**chosen, **fixed, "indexed": len(self.passages), **counts}
+
+
+def _told(telemetry: Telemetry, steps: int, began: float) -> Json:
+    telemetry.plot()
+    seconds = round(time.monotonic() - began, 1)
+    return {"steps": steps, "loss": telemetry.mean("loss"), "seconds": seconds, "telemetry": telemetry.table()}

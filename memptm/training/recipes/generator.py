@@ -1,0 +1,250 @@
+"""Train a generator's LoRA adapter: `memptm train generator`.
+
+It learns to answer as shortly as the data does, from one to three passages in any order, and to say one fixed phrase where
+none of them holds the answer: rows without answers, and questions shown with passages that look right and are not.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from memptm.encoders import Encoder
+from memptm.errors import InputError
+from memptm.evaluation.metrics import exact_match, f1
+from memptm.generation.decoding import Ids
+from memptm.generation.generator import DEFAULT, Generator
+from memptm.generation.load import load_base
+from memptm.generation.prompt import NOT_THERE, PromptWriter
+from memptm.progress import Event, Progress, silent
+from memptm.training.data.examples import Example, read_examples
+from memptm.training.data.negatives import mine_once
+from memptm.training.runtime.adapter import save_adapter, with_lora
+from memptm.training.runtime.arithmetic import quick_products, settle
+from memptm.training.runtime.checkpoint import Log, interrupts, latest, restore, store
+from memptm.training.runtime.schedule import warm_cosine
+from memptm.types import Json, Passage
+
+POOL = 512  # examples sorted by length together, so that batches hold little padding
+MULTIPLE = 32  # widths are padded to it: oneDNN keeps a kernel for each shape
+LONGEST_ANSWER = 6  # words; longer ones teach long answers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        steps: at most; None for all of ``epochs``. layers: the topmost that are adapted; None for all.
+        window: tokens of an example at most. batch_tokens: of a step, padding included.
+        wrong: share of answerable questions shown with wrong passages alone. beside: p of 0, 1, 2 wrong passages more.
+    """
+
+    epochs: int = 1
+    steps: int | None = None
+    rank: int = 16
+    layers: int | None = 16
+    learning_rate: float = 4e-4
+    warm_up: float = 0.05
+    batch_tokens: int = 1536
+    window: int = 320
+    wrong: float = 0.13
+    beside: tuple[float, float, float] = (0.8, 0.13, 0.07)
+    save_every: int = 50
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A prompt and what should follow it."""
+
+    prompt: Ids
+    answer: Ids
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.answer)
+
+
+def train_generator(
+    data: Sequence[Path],
+    out: Path,
+    *,
+    base: str | None = None,
+    recipe: Recipe | None = None,
+    held_out: Sequence[Path] = (),
+    encoder: Encoder | None = None,
+    resume: bool = True,
+    progress: Progress = silent,
+) -> Json:
+    """Train a LoRA adapter on questions with their passages and save it, in peft's format, to ``out``.
+
+    Args:
+        data: JSONL of {question, context, answers, title?}; answers empty: not in the passage.
+        out: log.jsonl and a checkpoint go there too; a second call goes on from it, bit for bit.
+        base: the model adapted, SmolLM2-135M-Instruct if None.
+        held_out: rows of the same kind to measure on at the end.
+        encoder: finds the wrong passages that look right; the default encoder if None.
+        recipe: how; the default suits SmolLM2-135M on two cores.
+        resume: False starts anew.
+        progress: told after every step.
+    Returns:
+        {"steps", "examples", "skipped", "seconds", "loss"} and, with ``held_out``, {"em", "f1", "n"}.
+    Raises:
+        InputError: no usable rows, a malformed one, or a checkpoint of another recipe.
+        KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
+    """
+    recipe, base, began = recipe or Recipe(), base or DEFAULT, time.monotonic()
+    rows = list(read_examples(data))
+    examples = [row for row in rows if not row.answers or len(row.answers[0].split()) <= LONGEST_ANSWER]
+    if not examples:
+        raise InputError(
+            f"No row has an answer of at most {LONGEST_ANSWER} words, or none. Give rows with short answers."
+        )
+    settle(out)
+    torch.manual_seed(recipe.seed)
+    model, tokenizer = load_base(base, progress=progress)
+    adapted = with_lora(model, base=base, rank=recipe.rank, layers=recipe.layers)
+    generator = Generator(adapted.get_base_model(), tokenizer, name=base)
+    passages, nearest = mine_once(examples, encoder, out, per_question=8, progress=progress)
+    feed = Feed(examples, passages, nearest, generator.writer, recipe)
+    steps = feed.plan()
+    loss = _run(adapted, generator, steps, out, recipe, resume=resume, progress=progress)
+    save_adapter(adapted, out)
+    result: Json = {"steps": len(steps), "examples": sum(map(len, steps)), "skipped": len(rows) - len(examples)}
+    result |= {"seconds": round(time.monotonic() - began, 1), "loss": loss}
+    return result | (evaluate(generator, list(read_examples(held_out))) if held_out else {})
+
+
+class Feed:
+    """All steps of a run: the same for the same rows and recipe."""
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        passages: Sequence[str],
+        nearest: NDArray[np.int64],
+        writer: PromptWriter,
+        recipe: Recipe,
+    ) -> None:
+        self.examples, self.passages, self.nearest, self.recipe = examples, passages, nearest, recipe
+        self.writer = writer
+
+    def plan(self) -> list[list[Pair]]:
+        """The batches, in order."""
+        steps: list[list[Pair]] = []
+        for epoch in range(self.recipe.epochs):
+            chance = random.Random(f"{self.recipe.seed}-{epoch}")
+            pairs = [pair for n in range(len(self.examples)) for pair in self._pair(n, chance)]
+            chance.shuffle(pairs)
+            for start in range(0, len(pairs), POOL):
+                batches = list(_by_tokens(sorted(pairs[start : start + POOL], key=len), self.recipe.batch_tokens))
+                chance.shuffle(batches)
+                steps += batches
+        return steps[: self.recipe.steps]
+
+    def _pair(self, n: int, chance: random.Random) -> Iterator[Pair]:
+        """The example as it is shown in this epoch; nothing if it does not fit the window whole."""
+        example = self.examples[n]
+        wrong = [self.passages[i] for i in self.nearest[n] if i >= 0]
+        chance.shuffle(wrong)
+        beside = chance.choices((0, 1, 2), self.recipe.beside)[0]
+        if example.answers and wrong and chance.random() < self.recipe.wrong:
+            shown, answer = [(text, "") for text in wrong[: beside + 1]], NOT_THERE
+        else:
+            shown = [(example.context, example.title), *((text, "") for text in wrong[:beside])]
+            answer = example.answers[0].strip() if example.answers else NOT_THERE
+            chance.shuffle(shown)
+        answer_ids = self.writer.answer_ids(answer)
+        while shown:
+            passages = [_passage(text, title) for text, title in shown]
+            prompt = self.writer.write(example.question, passages)
+            if len(prompt.ids) + len(answer_ids) <= self.recipe.window and prompt.read == tuple(passages):
+                yield Pair(prompt=prompt.ids, answer=answer_ids)
+                return
+            spare = [one for one in shown if one[0] != example.context]
+            if not spare or len(shown) == 1:
+                return
+            shown.remove(spare[-1])
+
+
+def evaluate(generator: Generator, rows: Sequence[Example]) -> Json:
+    """Exact match and F1 on rows with the passage given, and how many there were."""
+    with quick_products():
+        said = generator.generate_batch(
+            [row.question for row in rows], [[_passage(row.context, row.title)] for row in rows]
+        )
+    pairs = [(one.text, row.answers) for one, row in zip(said, rows, strict=True)]
+    em = sum(exact_match(text, answers) for text, answers in pairs) / max(1, len(pairs))
+    return {"n": len(pairs), "em": em, "f1": sum(f1(text, answers) for text, answers in pairs) / max(1, len(pairs))}
+
+
+def _run(
+    adapted: Any,
+    generator: Generator,
+    steps: Sequence[Sequence[Pair]],
+    out: Path,
+    recipe: Recipe,
+    *,
+    resume: bool,
+    progress: Progress,
+) -> float:
+    trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=0.0, fused=True)
+    settings = {**asdict(recipe), "beside": list(recipe.beside), "planned": len(steps), "save_every": None}
+    if resume and latest(out, settings):
+        note, _ = restore(out, adapted, optimizer)
+        done, running = int(note["step"]), float(note["loss"])
+    else:
+        done, running = 0, math.nan
+    log, language_model = Log(out / "log.jsonl"), generator.language_model
+    language_model.multiple = MULTIPLE
+    with interrupts() as asked:
+        for step, batch in enumerate(steps[done:], done + 1):
+            began = time.monotonic()
+            optimizer.param_groups[0]["lr"] = rate = recipe.learning_rate * warm_cosine(
+                step, len(steps), recipe.warm_up
+            )
+            with quick_products():
+                log_p = language_model.score([pair.prompt for pair in batch], [pair.answer for pair in batch])
+            loss = -log_p.sum() / sum(len(pair.answer) for pair in batch)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            value = float(loss.detach())
+            running = value if math.isnan(running) else 0.97 * running + 0.03 * value
+            record = {"step": step, "loss": value, "mean": running, "learning_rate": rate, "norm": float(norm)}
+            tokens, seconds = sum(map(len, batch)), time.monotonic() - began
+            log.write({**record, "examples": len(batch), "tokens": tokens, "seconds": round(seconds, 2)})
+            progress(Event(stage="train", done=step, total=len(steps), unit="steps", detail=f"loss {running:.3f}"))
+            if step % recipe.save_every == 0 or step == len(steps) or asked:
+                store(out, step, adapted, optimizer, settings=settings, loss=running)
+            if asked:
+                raise KeyboardInterrupt
+    return running
+
+
+def _by_tokens(pairs: Sequence[Pair], limit: int) -> Iterator[list[Pair]]:
+    """Batches of at most ``limit`` tokens with their padding; pairs come shortest first."""
+    batch: list[Pair] = []
+    for pair in pairs:
+        width = -(-len(pair) // MULTIPLE) * MULTIPLE
+        if batch and (len(batch) + 1) * width > limit:
+            yield batch
+            batch = []
+        batch.append(pair)
+    if batch:
+        yield batch
+
+
+def _passage(text: str, title: str) -> Passage:
+    return Passage(id="", document="", text=text, start=0, end=len(text), title=title)

@@ -1,0 +1,319 @@
+"""Train a Transformer-XL on text: `memptm train lm`.
+
+Streams are read in order, a segment a step, and the state goes from step to step, so that the model learns with the memory
+it is used with (Dai et al. 2019, arXiv 1901.02860). At a document's end the memory of that row is left behind.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from memptm.errors import InputError
+from memptm.memory.memory import Memory
+from memptm.progress import Event, Progress, silent
+from memptm.training.data.corpus import Kind, Streams, encoded, make_vocabulary, read_texts
+from memptm.training.runtime.arithmetic import device, quick_products, settle
+from memptm.training.runtime.checkpoint import latest
+from memptm.training.runtime.loop import fit
+from memptm.types import Json, Passage
+from memptm.working.adaptive import IGNORED
+from memptm.working.product_keys import ProductKeyMemory
+from memptm.working.state import State
+from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig, mean_loss
+
+REMEDY = "Lower --batch, --segment or --memory."
+VOCABULARY = "tokenizer.json"
+COUNTED = 100  # steps over which a product-key memory's reads are counted
+CUTOFFS = (4_000, 20_000, 80_000)  # of a vocabulary of words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        model: sizes; its vocabulary and cutoffs are set from the text. vocabulary, size: see corpus.make_vocabulary.
+        rows: streams side by side. segment: tokens a step and row. external: tokens that a stream's external memory keeps, in
+            training and after; 0: none. steps: at most so many of the ``epochs`` times through the text.
+    """
+
+    model: TransformerXLConfig = TransformerXLConfig(vocabulary=0)  # noqa: RUF009 (frozen)
+    vocabulary: Kind = "bpe"
+    size: int = 8000
+    rows: int = 16
+    segment: int = 128
+    external: int = 0
+    epochs: int = 1
+    steps: int | None = None
+    learning_rate: float = 1e-3
+    warm_up: float = 0.05
+    clip: float = 0.25
+    save_every: int = 100
+    seed: int = 0
+
+
+def sizes(*, width: int, layers: int, memory: int, words: int = 0, external: bool = False) -> TransformerXLConfig:
+    """Sizes in the usual proportions: heads of 64, a feed-forward part four times as wide; LayerNorm before each part, for with
+    it after, as in the paper, a small model learns word counts alone for its first hundreds of steps.
+
+    Args:
+        words: size of a vocabulary of words, whose rarer ones get narrower vectors; 0 for parts of words.
+        external: the layer below the last reads an external memory.
+    """
+    heads = max(1, width // 64)
+    return TransformerXLConfig(
+        vocabulary=0,
+        width=width,
+        layers=layers,
+        heads=heads,
+        head_width=width // heads,
+        inner=4 * width,
+        mem_len=memory,
+        pre_norm=True,
+        cutoffs=tuple(one for one in CUTOFFS if one < words),
+        div_val=2 if words > CUTOFFS[0] else 1,
+        memorizing=(max(layers - 2, 0),) if external else (),
+    )
+
+
+def train_language_model(
+    data: Sequence[Path],
+    out: Path,
+    *,
+    index: Path | None = None,
+    recipe: Recipe | None = None,
+    held_out: Sequence[Path] = (),
+    memories: Sequence[int] = (),
+    parts: Mapping[int, nn.Module] | None = None,
+    progress: Progress = silent,
+) -> Json:
+    """Train on the texts of files, of an index, or of both, and save model and vocabulary in ``out``. On the GPU if there is one.
+
+    Args:
+        data: text files, a document each. index: its documents, passages of one behind another.
+        out: log.jsonl, telemetry.png and a checkpoint go there too; a second call goes on from it, bit for bit on a CPU.
+        held_out: text files to measure on at the end. memories: memory lengths to do it with; the one of training if none.
+        parts: in place of the feed-forward parts of these layers. The log has how many slots of product-key memories were read
+            and how evenly ("usage", "kl"), every COUNTED steps.
+    Returns:
+        {"steps", "tokens" read, "parameters", "seconds", "loss", "telemetry"} and, with ``held_out``, {"held_out":
+        [{"memory", "tokens", "perplexity", "tokens_a_second"}]}.
+    Raises:
+        InputError: no text or too little, memory lengths without held-out text, or a checkpoint of another recipe. MemptmError: the loss is no number.
+        KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
+    """
+    recipe, began = recipe or Recipe(), time.monotonic()
+    texts = read_texts(data) + (_texts_of(index) if index is not None else [])
+    if not texts:
+        raise InputError("There is nothing to learn from. Give text files, or an index by --index.")
+    if memories and not held_out:
+        raise InputError("There is nothing to measure with these memory lengths. Give --held-out, too.")
+    settings = _settings(recipe, parts or {})
+    goes_on = latest(out, settings)
+    vocabulary = _vocabulary(out) if goes_on else make_vocabulary(texts, recipe.vocabulary, recipe.size)
+    streams = Streams(encoded(vocabulary, texts), rows=recipe.rows, segment=recipe.segment)
+    tested = encoded(vocabulary, read_texts(held_out))
+    if tested:
+        Streams(tested, rows=1, segment=recipe.segment)  # refused now, and not after hours
+    if not goes_on:
+        out.mkdir(parents=True, exist_ok=True)
+        vocabulary.save(str(out / VOCABULARY))
+    settle(out)
+    torch.manual_seed(recipe.seed)
+    known = vocabulary.get_vocab_size()
+    cutoffs = tuple(one for one in recipe.model.cutoffs if one < known)  # the text may have fewer words than asked for
+    model = TransformerXL(replace(recipe.model, vocabulary=known, cutoffs=cutoffs), parts=parts)
+    model.to(device())
+    steps = min(recipe.epochs * len(streams), recipe.steps or sys.maxsize)
+    lesson = _Lesson(model, streams, recipe)
+    telemetry = fit(
+        lesson,
+        [[n % len(streams)] for n in range(steps)],
+        out,
+        settings={**settings, "segments": len(streams)},
+        warm_up=recipe.warm_up,
+        save_every=recipe.save_every,
+        documents=1,
+        remedy=REMEDY,
+        clip=recipe.clip,
+        progress=progress,
+    )
+    model.eval().save(out)
+    telemetry.plot()
+    result: Json = {
+        "steps": steps,
+        "tokens": steps * recipe.rows * recipe.segment,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seconds": round(time.monotonic() - began, 1),
+        "loss": telemetry.mean("loss"),
+        "telemetry": telemetry.table(),
+    }
+    if tested:
+        lengths = memories or [model.mem_len]
+        result["held_out"] = [
+            evaluate(model, tested, memory=one, segment=recipe.segment, external=recipe.external, progress=progress)
+            for one in lengths
+        ]
+    model.cpu()  # and with it the parts that were given
+    return result
+
+
+@torch.no_grad()
+def evaluate(
+    model: TransformerXL,
+    documents: Sequence[Sequence[int]],
+    *,
+    memory: int,
+    segment: int,
+    external: int = 0,
+    exact: bool = True,
+    progress: Progress = silent,
+) -> Json:
+    """Perplexity of documents read with ``memory`` states a layer, one stream, every token once.
+
+    Args:
+        documents: token ids. external: tokens that the external memory keeps; 0: none. exact: see ExternalMemory.
+    Returns:
+        {"memory", "tokens", "perplexity", "tokens_a_second"}.
+    """
+    losses, seconds = token_losses(
+        model, documents, memory=memory, segment=segment, external=external, exact=exact, progress=progress
+    )
+    return {
+        "memory": memory,
+        "tokens": len(losses),
+        "perplexity": round(math.exp(float(losses.mean())), 3),
+        "tokens_a_second": round(len(losses) / seconds),
+    }
+
+
+@torch.no_grad()
+def token_losses(
+    model: TransformerXL,
+    documents: Sequence[Sequence[int]],
+    *,
+    memory: int,
+    segment: int,
+    external: int = 0,
+    exact: bool = True,
+    progress: Progress = silent,
+) -> tuple[Tensor, float]:
+    """−log p of every token but each document's first, (tokens,), natural; and the seconds it took.
+
+    Raises:
+        InputError: too little text, or of another vocabulary.
+    """
+    streams, found, state = Streams(documents, rows=1, segment=segment), [], None
+    model.check_words(torch.tensor([one for document in documents for one in document]))
+    past = model.external(1, limit=external, exact=exact) if external else []
+    began = time.perf_counter()
+    kept, model.mem_len = model.mem_len, memory
+    try:
+        for n, part in enumerate(streams):
+            one = part.to(model.u.device)
+            losses, state = model.losses(one.ids, one.targets, state, one.documents, past)
+            found.append(losses[one.targets != IGNORED].cpu())
+            progress(Event(stage="evaluate", done=n + 1, total=len(streams), unit="segments"))
+    finally:
+        model.mem_len = kept
+    return torch.cat(found), time.perf_counter() - began
+
+
+class _Lesson:
+    """A segment a step; the state of the last one comes before it."""
+
+    def __init__(self, model: TransformerXL, streams: Streams, recipe: Recipe) -> None:
+        self.model = model.train()
+        self.streams, self.recipe = streams, recipe
+        self._state: State | None = None
+        self._external = model.external(recipe.rows, limit=recipe.external) if recipe.external else []
+        self._slots = [module for module in model.modules() if isinstance(module, ProductKeyMemory)]
+
+    def groups(self) -> list[dict[str, Any]]:
+        rate = self.recipe.learning_rate
+        own = [group for part in self._slots for group in part.groups(learning_rate=rate)]
+        apart = {id(parameter) for group in own for parameter in group["params"]}
+        return [{"params": [one for one in self.model.parameters() if id(one) not in apart], "lr": rate}, *own]
+
+    def learn(self, step: int, rows: Sequence[int]) -> Json:
+        (n,) = rows
+        one, state = self.streams[n], self._state if n else None
+        for memory in self._external if not n else []:
+            memory.reset(range(self.recipe.rows))
+        one = one.to(self.model.u.device)
+        with quick_products():
+            losses, self._state = self.model.losses(one.ids, one.targets, state, one.documents, self._external)
+        loss = mean_loss(losses, one.targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return {"loss": float(loss.detach()), **(self._usage() if step % COUNTED == 0 else {})}
+
+    def _usage(self) -> Json:
+        """How the slots were read since it was last asked: a mean over the memories."""
+        told = [part.telemetry() for part in self._slots]
+        for part in self._slots:
+            part.forget()
+        return {name: sum(one[name] for one in told) / len(told) for name in ("usage", "kl")} if told else {}
+
+    def state(self) -> dict[str, Tensor]:
+        if self._state is None:
+            return {}
+        past = {
+            f"{n}/{name}": tensor
+            for n, memory in enumerate(self._external)
+            for name, tensor in memory.tensors().items()
+        }
+        used = {f"used/{n}": part.used for n, part in enumerate(self._slots)}
+        return {"layers": self._state.layers, "documents": self._state.documents, **past, **used}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        if not state:
+            return
+        self._state = State(state["layers"], state["documents"])
+        for n, memory in enumerate(self._external):
+            own = {name.removeprefix(f"{n}/"): one for name, one in state.items() if name.startswith(f"{n}/")}
+            memory.take(own)
+        for n, part in enumerate(self._slots):
+            part.used.copy_(state[f"used/{n}"])
+
+
+def _vocabulary(out: Path) -> Tokenizer:
+    """Of the run that ``out`` has a checkpoint of."""
+    try:
+        return Tokenizer.from_file(str(out / VOCABULARY))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise InputError(
+            f"{out} has a checkpoint, and its {VOCABULARY} cannot be read. Give another --out, or remove the folder."
+        ) from error
+
+
+def _texts_of(index: Path) -> list[str]:
+    """Documents of an index, their passages joined: each repeats the end of the one before."""
+    found: dict[tuple[str, str], list[Passage]] = {}
+    for passage in Memory.open(index).passages():
+        found.setdefault((passage.source, passage.document), []).append(passage)
+    return [_joined(sorted(passages, key=lambda one: one.start)) for passages in found.values()]
+
+
+def _joined(passages: Sequence[Passage]) -> str:
+    text, end = "", 0
+    for passage in passages:
+        blank = "\n" if text and passage.start > end else ""  # only blanks lie between passages
+        text += blank + passage.text[max(0, end - passage.start) :]
+        end = max(end, passage.end)
+    return text
+
+
+def _settings(recipe: Recipe, parts: Mapping[int, nn.Module]) -> Json:
+    sizes = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe.model).items()}
+    told = {"parts": {str(n): " ".join(repr(part).split()) for n, part in parts.items()}} if parts else {}
+    return {**asdict(recipe), "model": sizes, "save_every": None, **told}

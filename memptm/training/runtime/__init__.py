@@ -1,0 +1,1 @@
+"""How a run runs: one loop, checkpoints, a schedule, telemetry."""
