@@ -14,10 +14,10 @@ from memptm.generation.reader import Reader
 from memptm.memory.in_memory import Shelf
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
-from memptm.reasoning.conclude import Verdict, conclude
+from memptm.reasoning.answer import Verdict, conclude
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import NODES, Frontier
-from memptm.reasoning.links import Linker
+from memptm.reasoning.linker import Linker
 from memptm.reasoning.system1 import System1, Untrained
 from memptm.types import Answer
 
@@ -56,8 +56,8 @@ class CogQA:
         """The trained systems; None where there are no weights."""
         if self.weights is None:
             return None, None
-        from memptm.reasoning.pointers import Pointers
         from memptm.reasoning.system2 import System2
+        from memptm.reasoning.trained_system1 import Pointers
 
         pointers = Pointers.load(self.weights)
         return pointers, System2.load(self.weights, width=pointers.width)

@@ -16,8 +16,8 @@ from functools import cached_property
 from memptm.documents.sentences import sentence_at
 from memptm.errors import InputError
 from memptm.reasoning.graph import Clue, Identity
-from memptm.reasoning.links import TRUST, Linker, Page, Wanted
-from memptm.reasoning.question import Form, question_form
+from memptm.reasoning.linker import TRUST, Linker, Page, Wanted
+from memptm.reasoning.question_form import Form, question_form
 from memptm.reasoning.system1 import Hop, Look, Sight, System1, identity
 from memptm.types import Passage
 

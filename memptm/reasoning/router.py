@@ -17,7 +17,7 @@ from pathlib import Path
 from memptm.errors import ModelMissing
 from memptm.memory.titles import Titles
 from memptm.reasoning.names import capitalised, without_overlap
-from memptm.reasoning.question import question_form
+from memptm.reasoning.question_form import question_form
 from memptm.types import Answer, Hit
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "router" / "config.json"

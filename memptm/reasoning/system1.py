@@ -1,6 +1,6 @@
 """System 1: reads a page and says where to go next, what may answer, and which sentences matter.
 
-Two of them keep one protocol: ``Untrained`` here, from the shipped reader and an encoder, and ``pointers.Pointers``,
+Two of them keep one protocol: ``Untrained`` here, from the shipped reader and an encoder, and ``trained_system1.Pointers``,
 which was trained for it.
 """
 

@@ -20,9 +20,9 @@ from torch.nn import functional
 
 from memptm.errors import ModelMissing
 from memptm.generation.reader import answer_key
-from memptm.reasoning.conclude import Verdict
+from memptm.reasoning.answer import Verdict
 from memptm.reasoning.findings import Findings
-from memptm.reasoning.question import Form, compared
+from memptm.reasoning.question_form import Form, compared
 
 WIDTH = 128
 STEPS = 2

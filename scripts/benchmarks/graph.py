@@ -35,8 +35,8 @@ from memptm.memory.in_memory import Shelf
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.pipeline import QA
+from memptm.reasoning.answer import Verdict, conclude
 from memptm.reasoning.cogqa import CogQA
-from memptm.reasoning.conclude import Verdict, conclude
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.router import SHIPPED as ROUTER
 from memptm.reasoning.system1 import Look, System1

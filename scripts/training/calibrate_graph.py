@@ -1,4 +1,4 @@
-"""Fit what the graph adds to every log odds (TRAINED_BIAS in memptm/reasoning/conclude.py): when it answers, and when not.
+"""Fit what the graph adds to every log odds (TRAINED_BIAS in memptm/reasoning/answer.py): when it answers, and when not.
 
 Each question of hotpotqa_dev that comes with its gold paragraphs is walked twice: over its own paragraphs, and over those
 without the gold ones. Right is an answer that shares most words with the right one, and silence where the gold
@@ -17,8 +17,8 @@ from memptm.encoders import load_encoder
 from memptm.evaluation.metrics import f1
 from memptm.generation.reader import Reader
 from memptm.memory.in_memory import Shelf
+from memptm.reasoning.answer import Verdict, conclude
 from memptm.reasoning.cogqa import CogQA
-from memptm.reasoning.conclude import Verdict, conclude
 from memptm.reasoning.findings import Findings
 from memptm.types import Json
 from scripts.data.graph import answers, limited, paragraphs, test_sets

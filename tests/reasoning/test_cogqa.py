@@ -7,8 +7,8 @@ import pytest
 
 from memptm import QA, Answer, Document, Memory
 from memptm.errors import InputError
+from memptm.reasoning.answer import NO_EDGE, NO_NAME
 from memptm.reasoning.cogqa import CogQA
-from memptm.reasoning.conclude import NO_EDGE, NO_NAME
 from memptm.session import Session
 
 PAGES = [

@@ -9,7 +9,7 @@ from memptm.errors import InputError
 from memptm.memory.in_memory import Shelf
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import ANSWERED, Frontier
-from memptm.reasoning.links import Linker
+from memptm.reasoning.linker import Linker
 from memptm.types import Passage
 from tests.memory.toy import Toy
 from tests.reasoning.toy import ByName, page, passage, shelf, walk

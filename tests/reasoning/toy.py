@@ -10,7 +10,7 @@ from memptm.generation.reader import Span, log_sum
 from memptm.memory.in_memory import Shelf
 from memptm.memory.titles import name_key
 from memptm.reasoning.frontier import Frontier
-from memptm.reasoning.links import Linker
+from memptm.reasoning.linker import Linker
 from memptm.reasoning.names import capitalised
 from memptm.reasoning.system1 import Hop, Sight
 from memptm.types import Passage

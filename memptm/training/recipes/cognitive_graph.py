@@ -26,7 +26,9 @@ from memptm.generation.spans import FROZEN, span_loss
 from memptm.generation.windows import Window, collate
 from memptm.memory.encode import digest
 from memptm.progress import Progress, silent
-from memptm.reasoning.pointers import (
+from memptm.reasoning.system1 import Look
+from memptm.reasoning.system2 import GraphNetwork, save_network
+from memptm.reasoning.trained_system1 import (
     PointerNet,
     Pointers,
     batches,
@@ -34,8 +36,6 @@ from memptm.reasoning.pointers import (
     sentence_support,
     support_loss,
 )
-from memptm.reasoning.system1 import Look
-from memptm.reasoning.system2 import GraphNetwork, save_network
 from memptm.training.data.gold_graphs import GoldGraph, GoldPage, read_gold
 from memptm.training.recipes.reader import gold_spans
 from memptm.training.runtime.arithmetic import device, quick_products, settle
@@ -93,7 +93,7 @@ def train_graph(
         InputError: no usable rows, a malformed one, or a checkpoint of another recipe.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    from memptm.training.data.graph_walks import Both
+    from memptm.training.data.graph_expansions import Both
 
     recipe, began = recipe or Recipe(), time.monotonic()
     gold = read_gold(data)

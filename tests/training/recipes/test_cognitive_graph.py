@@ -18,7 +18,7 @@ from memptm.reasoning.cogqa import CogQA
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.system2 import GraphNetwork, board
 from memptm.training.data.gold_graphs import read_gold
-from memptm.training.data.graph_walks import Both, odds_loss
+from memptm.training.data.graph_expansions import Both, odds_loss
 from memptm.training.recipes.cognitive_graph import PointerLesson, Recipe, train_graph
 from tests.encoders.tiny import bert, encoder
 

@@ -3,7 +3,7 @@
 import pytest
 
 from memptm.reasoning.names import capitalised
-from memptm.reasoning.question import compared, question_form
+from memptm.reasoning.question_form import compared, question_form
 
 
 @pytest.mark.parametrize(

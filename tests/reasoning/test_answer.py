@@ -8,7 +8,7 @@ import pytest
 from memptm.errors import InputError
 from memptm.generation.reader import marginalise
 from memptm.memory.in_memory import Shelf
-from memptm.reasoning.conclude import NO_EDGE, NO_NAME, NO_VERDICT, Verdict, conclude
+from memptm.reasoning.answer import NO_EDGE, NO_NAME, NO_VERDICT, Verdict, conclude
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.graph import CognitiveGraph
 from memptm.types import Passage

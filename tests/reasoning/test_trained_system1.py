@@ -11,7 +11,8 @@ from memptm.errors import ModelMissing
 from memptm.generation.config import ReaderConfig
 from memptm.generation.spans import SpanScorer
 from memptm.generation.windows import collate
-from memptm.reasoning.pointers import (
+from memptm.reasoning.system1 import Look
+from memptm.reasoning.trained_system1 import (
     Pages,
     PointerNet,
     Pointers,
@@ -21,7 +22,6 @@ from memptm.reasoning.pointers import (
     support_loss,
     whole_words,
 )
-from memptm.reasoning.system1 import Look
 from memptm.types import Passage
 from tests.encoders.tiny import bert
 

@@ -18,9 +18,9 @@ from memptm.evaluation.metrics import exact_match, f1
 from memptm.memory.in_memory import Shelf
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import Frontier, Trip
-from memptm.reasoning.links import Linker
-from memptm.reasoning.pointers import batches
+from memptm.reasoning.linker import Linker
 from memptm.reasoning.system2 import Board, GraphNetwork, board
+from memptm.reasoning.trained_system1 import batches
 from memptm.training.data.gold_graphs import YES_NO, GoldGraph
 from memptm.types import Json
 

@@ -4,7 +4,7 @@ import pytest
 
 from memptm import Document, Memory
 from memptm.memory.titles import Titles, name_key
-from memptm.reasoning.links import Linker, Wanted
+from memptm.reasoning.linker import Linker, Wanted
 from memptm.reasoning.names import capitalised, names
 from memptm.reasoning.system1 import identity
 from memptm.types import Block
