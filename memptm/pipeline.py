@@ -362,8 +362,8 @@ class QA:
     def _nearest(self, question: str, documents: Sequence[Document]) -> tuple[list[Passage], list[float]]:
         """The passages of ``documents`` nearest to the question, best first, and log p(z | x) over them."""
         from memptm.documents.split import split
-        from memptm.encoders import load_encoder
         from memptm.encoders.base import key_text
+        from memptm.encoders.load import load_encoder
 
         encoder = load_encoder(None)
 

@@ -65,3 +65,9 @@ def test_threads_do_not_spin_for_long_unless_the_user_says_so(given: dict[str, s
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Mammoth'"):
         _ = memptm.Mammoth  # type: ignore[attr-defined]
+
+
+def test_saying_what_an_encoder_is_loads_no_model() -> None:
+    loading = "from memptm.encoders.load import load_encoder\nfor name in {names}:\n    load_encoder(name).fingerprint"
+    names = ["memptm-recurrent", "sentence-transformers/all-MiniLM-L6-v2"]
+    assert set(heavy_after(loading.format(names=names))) <= {"numpy"}

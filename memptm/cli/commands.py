@@ -276,7 +276,7 @@ def rekey(index: Path, encoder: str, out: Path, as_json: bool) -> Result:
 
     The documents are not needed. The index given is left as it is. What was encoded before an interruption is kept: the same command goes on.
     """
-    from memptm.encoders import load_encoder
+    from memptm.encoders.load import load_encoder
     from memptm.memory.memory import Memory
     from memptm.memory.rekey import rekey as make
 

@@ -84,9 +84,9 @@ def encoder(
     encoder that the index has; OUT/index is the same passages under it. Run again with the same --out, it goes on where it
     stopped.
     """
+    from memptm.encoders.adapted import MemorySizes
     from memptm.memory.memory import Memory
     from memptm.training.recipes.encoder import Recipe, train_encoder
-    from memptm.working.passages import MemorySizes
 
     recipe = Recipe(
         rank=rank, pairs=pairs, hard=hard, memory=MemorySizes(layers=layers, passages=passages), tokens=tokens,

@@ -1,6 +1,1 @@
-"""Encoders: passages to keys, questions to queries."""
-
-from memptm.encoders.base import Encoder, key_text
-from memptm.encoders.sentence import load_encoder
-
-__all__ = ["Encoder", "key_text", "load_encoder"]
+"""Encoders: passages to keys, questions to queries. load.py finds one by its name; base.py says what each can do."""

@@ -13,32 +13,47 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memptm.encoders.base import Encoder
-from memptm.encoders.sentence import SETTINGS, BertEncoder, load_encoder
+from memptm.encoders.sentence import BertEncoder
 from memptm.errors import ModelMissing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from memptm.encoders.bert import Bert
-    from memptm.working.passages import MemorySizes
 
-ADAPTER, MEMORY = "adapter.safetensors", "memory.safetensors"
+SETTINGS, ADAPTER, MEMORY = "encoder.json", "adapter.safetensors", "memory.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemorySizes:
+    """Attributes:
+    layers: the topmost ones, that have a memory. passages: that each reads back; 0: a passage reads itself again instead (the
+        control of what memory is worth). rank: of the updates.
+    """
+
+    layers: int = 2
+    passages: int = 2
+    rank: int = 16
 
 
 class AdaptedEncoder(BertEncoder):
     """A BERT encoder with low-rank updates added to its weights: as fast as without them.
 
+    Args:
+        name: what the user called it.
+        folder: with SETTINGS and ADAPTER.
+        base: the encoder that was adapted.
     Raises:
-        ModelMissing: the folder is damaged, or its base is not the encoder that was adapted.
+        ModelMissing: the folder is damaged.
     """
 
-    def __init__(self, name: str, folder: Path) -> None:
-        self._base = base_of(name, settings_of(folder))
+    def __init__(self, name: str, folder: Path, base: BertEncoder) -> None:
+        self._base = base
         super().__init__(name, self._base.folder, self._base.pooling)
         self._adapter = folder / ADAPTER
         self.fingerprint = together(self._base.fingerprint, self._adapter)
@@ -47,19 +62,6 @@ class AdaptedEncoder(BertEncoder):
         from memptm.encoders.low_rank import merge
 
         return merge(self._base.bert(), tensors_of(self._adapter))
-
-
-def load_adapted(name: str, folder: Path) -> Encoder:
-    """The encoder in ``folder``, which holds SETTINGS.
-
-    Raises:
-        ModelMissing: the folder is damaged, or its base is not the encoder that was trained.
-    """
-    if not (folder / MEMORY).is_file():
-        return AdaptedEncoder(name, folder)
-    from memptm.encoders.recurrent import RecurrentEncoder
-
-    return RecurrentEncoder(name, folder)
 
 
 def save_settings(folder: Path, base: BertEncoder, **more: int) -> None:
@@ -97,8 +99,6 @@ def sizes_of(name: str, settings: dict[str, Any]) -> MemorySizes:
     Raises:
         ModelMissing: its settings do not say.
     """
-    from memptm.working.passages import MemorySizes
-
     try:
         return MemorySizes(**{one: int(settings[one]) for one in ("layers", "passages", "rank")})
     except (KeyError, ValueError, TypeError) as error:
@@ -116,18 +116,6 @@ def settings_of(folder: Path) -> dict[str, Any]:
         return {"base": str(found["base"]), "fingerprint": str(found["fingerprint"]), **found}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelMissing(f"{folder / SETTINGS} cannot be read ({error}). Train the encoder again.") from error
-
-
-def base_of(name: str, settings: dict[str, Any]) -> BertEncoder:
-    """The encoder that was trained.
-
-    Raises:
-        ModelMissing: it is not to be had, or is another now.
-    """
-    base = without_memory(load_encoder(settings["base"]))
-    if base is None or base.fingerprint != settings["fingerprint"]:
-        raise ModelMissing(f"{name} was made from another {settings['base']}. Put that one back, or train again.")
-    return base
 
 
 def without_memory(encoder: Encoder) -> BertEncoder | None:

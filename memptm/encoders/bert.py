@@ -10,9 +10,7 @@ Source: Devlin et al. 2018 (arXiv 1810.04805); post-layer-norm as released.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,46 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from memptm.encoders.bert_config import BertConfig
 from memptm.encoders.int8 import Int8Layer, Scratch
 from memptm.errors import ModelMissing
-
-
-@dataclass(frozen=True, kw_only=True)
-class BertConfig:
-    """Sizes of a BERT, by the names of its config.json."""
-
-    vocab_size: int
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    intermediate_size: int
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    layer_norm_eps: float = 1e-12
-
-    @classmethod
-    def read(cls, folder: Path) -> BertConfig:
-        """From a transformers checkpoint.
-
-        Raises:
-            ModelMissing: no config.json, or not a BERT with erf GELU and absolute positions.
-        """
-        try:
-            raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelMissing(f"{folder} holds no readable config.json, so no model can be loaded from it.") from error
-        if not is_bert(raw):
-            raise ModelMissing(f"{folder} is not a BERT model ({raw.get('model_type')}).")
-        return cls(**{name: raw[name] for name in cls.__dataclass_fields__ if name in raw})
-
-
-def is_bert(config: dict[str, object]) -> bool:
-    """Whether a config.json describes what this file implements."""
-    return (
-        config.get("model_type") == "bert"
-        and config.get("hidden_act") == "gelu"
-        and config.get("position_embedding_type", "absolute") == "absolute"
-    )
 
 
 class Layer(nn.Module):

@@ -14,11 +14,21 @@ from typing import Literal, TypeVar
 import torch
 from torch import nn
 
-from memptm.encoders.bert import BertConfig, Layer
+from memptm.encoders.bert import Layer
+from memptm.encoders.bert_config import BertConfig
 from memptm.encoders.int8 import Scratch
 
 Kind = TypeVar("Kind")
 Precision = Literal["float32", "bfloat16", "int8"]
+CLOSE = 0.999  # mean cosine of PROBE's keys from which on 8-bit integers are good enough for a model
+PROBE = (
+    "The committee approved the annual budget after a short debate about the costs of the new library.",
+    "In 1871 the lighthouse was rebuilt in granite; its lamp can be seen from a distance of 24 miles.",
+    "How do I reset my password?",
+    "Protein kinases transfer phosphate groups from ATP to serine, threonine or tyrosine residues.",
+    "She sang quietly, and nobody on the crowded platform turned round.",
+    "def area(radius): return 3.14159 * radius ** 2",
+)
 RACES = 8  # runs of each; the fastest counts
 TOKENS = 1024  # as a batch in use has
 CONFIG = BertConfig(

@@ -13,7 +13,6 @@ from memptm.encoders.adapted import (
     ADAPTER,
     MEMORY,
     AdaptedEncoder,
-    base_of,
     settings_of,
     sizes_of,
     tensors_of,
@@ -41,14 +40,18 @@ class RecurrentEncoder:
         alone: the encoder without its memory. reach: how many passages back a key can depend on any.
         only_conversations: whether documents of other kinds have the keys of passages that stand alone. The one memptm ships
             is so: its memory finds more turns of conversations, and no more sections of stories (scripts/benchmarks/encoder.py).
+    Args:
+        name: what the user called it.
+        folder: with SETTINGS, MEMORY, and, where the encoder was adapted, too, ADAPTER.
+        base: the encoder that the memory was trained on, as it was before it was adapted.
     Raises:
-        ModelMissing: the folder is damaged, or its base is not the encoder that it was trained on.
+        ModelMissing: the folder is damaged.
     """
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, base: BertEncoder) -> None:
         settings = settings_of(folder)
         adapted = (folder / ADAPTER).is_file()
-        self.alone: BertEncoder = AdaptedEncoder(name, folder) if adapted else base_of(name, settings)
+        self.alone: BertEncoder = AdaptedEncoder(name, folder, base) if adapted else base
         self.name, self._folder = name, folder
         self.dimension, self.max_tokens = self.alone.dimension, self.alone.max_tokens
         self.only_conversations = bool(settings.get("only_conversations", False))

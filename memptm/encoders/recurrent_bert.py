@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from memptm.encoders.adapted import MemorySizes
+from memptm.encoders.batching import batches, padded, pooled
 from memptm.encoders.bert import Bert, Layer
 from memptm.encoders.int8 import Int8Layer
-from memptm.encoders.sentence import batches, padded, pooled
 from memptm.errors import ModelMissing
-from memptm.working.passages import Before, Kept, MemorySizes, PassageMemory
+from memptm.working.passages import Before, Kept, PassageMemory
 
 SLOTS = 16  # attention is a third faster over a multiple of it
 

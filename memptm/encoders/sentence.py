@@ -12,62 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from memptm.encoders.base import Encoder, Keys
+from memptm.encoders.base import Keys
+from memptm.encoders.batching import batches, padded, pooled
+from memptm.encoders.bert_config import BertConfig, is_bert
 from memptm.errors import ModelMissing
-from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from memptm.encoders.bert import Bert
 
-DEFAULT = "memptm-recurrent"
-BASE = "sentence-transformers/all-MiniLM-L6-v2"  # what it was made from
-TWO_SIDED = "two_sided.json"  # in a folder whose encoder reads questions with other weights than passages
-SETTINGS = "encoder.json"  # in a folder that holds what was trained of another encoder (adapted.py)
-BATCH_TOKENS = 1024  # the states of larger batches leave the processor's cache: 8,192 took 1.5 times as long
 SHORT = 8  # tokens; up to here a passage is never encoded in integers
-CLOSE = 0.999  # mean cosine of PROBE's keys from which on 8-bit integers are good enough for a model
-PROBE = (
-    "The committee approved the annual budget after a short debate about the costs of the new library.",
-    "In 1871 the lighthouse was rebuilt in granite; its lamp can be seen from a distance of 24 miles.",
-    "How do I reset my password?",
-    "Protein kinases transfer phosphate groups from ATP to serine, threonine or tyrosine residues.",
-    "She sang quietly, and nobody on the crowded platform turned round.",
-    "def area(radius): return 3.14159 * radius ** 2",
-)
-PAD_TO = 4
-
-
-def load_encoder(name: str | None = None) -> Encoder:
-    """The encoder called ``name`` (a folder, a packaged model, a hub name), or the default.
-
-    Raises:
-        ModelMissing: it cannot be found, or is not a sentence encoder.
-    """
-    name = name or DEFAULT
-    folder = resolve(name)
-    if (folder / SETTINGS).is_file():
-        from memptm.encoders.adapted import load_adapted
-
-        return load_adapted(name, folder)
-    if (folder / TWO_SIDED).is_file():
-        from memptm.encoders.two_sided import TwoSidedEncoder
-
-        return TwoSidedEncoder(name, folder)
-    if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
-        raise ModelMissing(
-            f"{name} is not a sentence encoder: it holds no config.json. Give a sentence-transformers model."
-        )
-    pooling = bert_pooling(folder)
-    return BertEncoder(name, folder, pooling) if pooling else SentenceTransformersEncoder(name, folder)
 
 
 def bert_pooling(folder: Path) -> str | None:
     """Return "mean" or "cls" if the folder is a BERT with that pooling, no prefixes and normalised output; else None."""
-    from memptm.encoders.bert import is_bert
-
     try:
         config = _json(folder / "config.json")
         modules = [module["type"].rsplit(".", 1)[-1] for module in json.loads((folder / "modules.json").read_text())]
@@ -94,8 +52,6 @@ class BertEncoder:
     """
 
     def __init__(self, name: str, folder: Path, pooling: str) -> None:
-        from memptm.encoders.bert import BertConfig
-
         config = BertConfig.read(folder)
         self.name, self.folder, self.pooling = name, folder, pooling
         self.dimension, self.layers = config.hidden_size, config.num_hidden_layers
@@ -161,7 +117,7 @@ class BertEncoder:
 
     def write(self, model: Bert, folder: Path) -> None:
         """Write ``model`` into ``folder`` with this encoder's settings; sentence-transformers loads it too."""
-        for path in [path for path in self.folder.rglob("*.json") if path.name != TWO_SIDED]:
+        for path in self.folder.rglob("*.json"):
             copied = folder / path.relative_to(self.folder)
             copied.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copied)
@@ -184,7 +140,7 @@ class BertEncoder:
     def _bulk(self) -> Any:
         """The model for passages, of which there are many: in 8-bit integers where that is fastest."""
         if self._bulk_model is None:
-            from memptm.encoders.precision import bulk_precision
+            from memptm.encoders.precision import CLOSE, PROBE, bulk_precision
 
             self._bulk_model, _ = self._load()
             if bulk_precision() == "int8":
@@ -237,44 +193,6 @@ class SentenceTransformersEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self._model.tokenizer(list(texts), truncation=False)["input_ids"]]
-
-
-def batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Indices grouped by length, longest first, each group at most ``BATCH_TOKENS`` when padded."""
-    groups: list[list[int]] = []
-    widest = 0
-    for n in sorted(range(len(lengths)), key=lambda n: -lengths[n]):
-        if not groups or widest * (len(groups[-1]) + 1) > BATCH_TOKENS:
-            groups.append([])
-            widest = -(-lengths[n] // PAD_TO) * PAD_TO
-        groups[-1].append(n)
-    return groups
-
-
-def pooled(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """(b, c) unit vectors of (b, t, c) states: their mean where ``mask`` (b, t) is True, or the first ("cls")."""
-    import torch
-
-    one = hidden[:, 0] if pooling == "cls" else (hidden * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
-    return torch.nn.functional.normalize(one, dim=-1)
-
-
-def padded(rows: Sequence[Sequence[int]], *, to: int = PAD_TO) -> tuple[Tensor, Tensor]:
-    """Token ids (rows, tokens), and a mask of the same shape that is False where a row has ended.
-
-    Several rows are padded to a multiple of ``to`` tokens.
-    """
-    import torch
-
-    length = max(map(len, rows))
-    if len(rows) > 1:
-        length = -(-length // to) * to
-    ids = torch.zeros(len(rows), length, dtype=torch.long)
-    mask = torch.zeros(len(rows), length, dtype=torch.bool)
-    for n, row in enumerate(rows):
-        ids[n, : len(row)] = torch.tensor(row)
-        mask[n, : len(row)] = True
-    return ids, mask
 
 
 def fingerprint(folder: Path) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from memptm.encoders.adapted import without_memory
 from memptm.encoders.base import Encoder, Keys, ReadsDocuments
-from memptm.encoders.sentence import TWO_SIDED, BertEncoder, bert_pooling, load_encoder
+from memptm.encoders.sentence import BertEncoder, bert_pooling
 from memptm.errors import InputError, ModelMissing
 from memptm.progress import Progress, silent
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from memptm.encoders.bert import Bert
 
 
+TWO_SIDED = "two_sided.json"  # {"passages": name, "fingerprint"}, in the folder of the BERT that reads questions
+
+
 class TwoSidedEncoder:
     """Questions by the weights in ``folder``, passages by the encoder that its two_sided.json names.
 
+    Args:
+        name: what the user called it.
+        folder: with the BERT that reads questions.
+        passages: the encoder that makes the keys of passages.
+        known: the fingerprint that it had when the questions' was trained beside it.
     Attributes:
         fingerprint: the passages' encoder's, for it made the keys.
-
     Raises:
         ModelMissing: the folder is damaged, or the passages' encoder is not the one it was trained with.
     """
 
-    def __init__(self, name: str, folder: Path) -> None:
-        try:
-            settings = json.loads((folder / TWO_SIDED).read_text(encoding="utf-8"))
-            passages, known = str(settings["passages"]), str(settings["fingerprint"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelMissing(f"{folder / TWO_SIDED} cannot be read ({error}). Train the encoder again.") from error
+    def __init__(self, name: str, folder: Path, passages: Encoder, known: str) -> None:
         pooling = bert_pooling(folder)
         if pooling is None:
             raise ModelMissing(f"{folder} holds no BERT that reads questions. Train the encoder again.")
-        self.name = name
-        self.passages: Encoder = load_encoder(passages)
-        self.questions = BertEncoder(name, folder, pooling)
-        if self.passages.fingerprint != known:
-            raise ModelMissing(f"{name} was trained beside another {passages}. Put that one back, or train again.")
+        if passages.fingerprint != known:
+            raise ModelMissing(f"{name} was trained beside another {passages.name}. Put that one back, or train again.")
+        self.name, self.passages, self.questions = name, passages, BertEncoder(name, folder, pooling)
         self.dimension, self.max_tokens = self.passages.dimension, self.passages.max_tokens
         self.fingerprint = self.passages.fingerprint
         reads = self.passages if isinstance(self.passages, ReadsDocuments) else None
@@ -63,6 +63,19 @@ class TwoSidedEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self.passages.count_tokens(texts)
+
+
+def passages_of(folder: Path) -> tuple[str, str]:
+    """Name and fingerprint of the encoder of passages that ``folder`` names.
+
+    Raises:
+        ModelMissing: its TWO_SIDED cannot be read.
+    """
+    try:
+        settings = json.loads((folder / TWO_SIDED).read_text(encoding="utf-8"))
+        return str(settings["passages"]), str(settings["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelMissing(f"{folder / TWO_SIDED} cannot be read ({error}). Train the encoder again.") from error
 
 
 def sides(encoder: Encoder) -> tuple[BertEncoder, BertEncoder]:

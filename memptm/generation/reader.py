@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from memptm.generation.windows import Window, Windower
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "reader"
-BATCH_TOKENS = 1024  # of windows that go through the model at once; see encoders/sentence.py
+BATCH_TOKENS = 1024  # of windows that go through the model at once; see encoders/batching.py
 SPANS_KEPT = 24  # of a window; the others count in the normaliser alone
 ANSWERS_SHOWN = 5
 _ARTICLE = re.compile(r"^(a|an|the) ", re.IGNORECASE)

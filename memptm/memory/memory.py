@@ -443,6 +443,6 @@ def check_encoder(path: Path, manifest: Manifest, encoder: Encoder) -> None:
 
 
 def _load_encoder(name: str | None) -> Encoder:
-    from memptm.encoders import load_encoder
+    from memptm.encoders.load import load_encoder
 
     return load_encoder(name)

@@ -33,7 +33,7 @@ def load_judge(name: str | None = None) -> Judge:
     if name is None and (SHIPPED / "model.safetensors").is_file():
         return _trained(SHIPPED)
     if name in (None, "embedding"):
-        from memptm.encoders import load_encoder
+        from memptm.encoders.load import load_encoder
 
         return EmbeddingJudge(load_encoder())
     if name == "bm25":

@@ -20,9 +20,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from memptm.encoders.batching import batches, padded
 from memptm.encoders.low_rank import add_low_rank, merge_low_rank
-from memptm.encoders.precision import bfloat16_is_faster, bulk_precision
-from memptm.encoders.sentence import PROBE, batches, padded
+from memptm.encoders.precision import PROBE, bfloat16_is_faster, bulk_precision
 from memptm.errors import ModelMissing
 from memptm.generation.config import ReaderConfig
 from memptm.generation.reader import SHIPPED as SHIPPED_READER

@@ -25,18 +25,6 @@ FREQUENCIES = 32  # of the sinusoids of a distance
 LONGEST = 10_000.0  # tokens; the wavelength of the slowest sinusoid is 2π times this
 
 
-@dataclass(frozen=True, kw_only=True)
-class MemorySizes:
-    """Attributes:
-    layers: the topmost ones, that have a memory. passages: that each reads back; 0: a passage reads itself again instead (the
-        control of what memory is worth). rank: of the updates.
-    """
-
-    layers: int = 2
-    passages: int = 2
-    rank: int = 16
-
-
 @dataclass(frozen=True)
 class Before:
     """Slots of the passages before each of n passages; all (n, m + 1), the last slot for nothing.

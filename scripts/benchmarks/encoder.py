@@ -16,10 +16,11 @@ import click
 import numpy as np
 import torch
 
-from memptm.encoders import Encoder, load_encoder
 from memptm.encoders.adapted import without_memory
-from memptm.encoders.base import Keys, ReadsDocuments
-from memptm.encoders.sentence import BASE, BertEncoder, padded
+from memptm.encoders.base import Encoder, Keys, ReadsDocuments
+from memptm.encoders.batching import padded
+from memptm.encoders.load import BASE, load_encoder
+from memptm.encoders.sentence import BertEncoder
 from memptm.evaluation.metrics import bootstrap
 from memptm.memory.encode import unit
 from memptm.types import Json

@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 from memptm.encoders.base import Encoder, Keys, Past, Recurrent
-from memptm.encoders.sentence import DEFAULT
+from memptm.encoders.load import DEFAULT
 from memptm.evaluation.metrics import bootstrap, f1
 from memptm.generation.generator import Generator
 from memptm.generation.reader import Reader

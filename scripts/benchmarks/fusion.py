@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 from memptm import Document, Memory
-from memptm.encoders.sentence import DEFAULT
+from memptm.encoders.load import DEFAULT
 from memptm.training.data.splits import by_passage
 from memptm.types import Hit
 from scripts.data import held_out

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import torch
 from torch import Tensor
 
-from memptm.encoders import load_encoder
+from memptm.encoders.load import load_encoder
 from memptm.encoders.recurrent import RecurrentEncoder
 from memptm.encoders.recurrent_bert import Piece
 from scripts.benchmarks.encoder import TASKS, Task

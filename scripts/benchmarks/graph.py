@@ -26,7 +26,7 @@ import click
 import numpy as np
 
 from memptm import reasoning
-from memptm.encoders import load_encoder
+from memptm.encoders.load import load_encoder
 from memptm.evaluation.hotpot import score
 from memptm.evaluation.metrics import bootstrap, exact_match, f1
 from memptm.generation.reader import SHIPPED as SHIPPED_READER

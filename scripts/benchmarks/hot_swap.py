@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from memptm.encoders.sentence import BASE
+from memptm.encoders.load import BASE
 from memptm.memory.memory import Memory
 from memptm.pipeline import QA
 from memptm.types import Document

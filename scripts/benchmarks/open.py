@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from memptm.encoders.sentence import DEFAULT
+from memptm.encoders.load import DEFAULT
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.pipeline import QA

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 
 from memptm.documents.split import split
 from memptm.encoders.bert import Bert
-from memptm.encoders.sentence import BASE, BertEncoder, load_encoder
+from memptm.encoders.load import BASE, load_encoder
+from memptm.encoders.sentence import BertEncoder
 from memptm.evaluation.metrics import contains_answer
 from memptm.generation.windows import load_tokenizer
 from memptm.memory.memory import Memory

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import click
 
-from memptm.encoders import load_encoder
+from memptm.encoders.load import load_encoder
 from memptm.evaluation.metrics import bootstrap, exact_match, f1
 from memptm.generation.reader import Reader, Reading, marginalise
 from memptm.generation.windows import Windower

@@ -107,7 +107,7 @@ def build(path: Path, texts: list[str], keys: Keys, encoder: Encoder) -> float:
 def search(path: Path, questions: list[str], mode: Mode, send: Any) -> None:
     """In a process of its own: search times without encoding, what memory they took, and the FAISS kind."""
     from memptm import Memory
-    from memptm.encoders import load_encoder
+    from memptm.encoders.load import load_encoder
 
     real = load_encoder(None)
     queries = dict(zip(questions, real.encode_questions(questions), strict=True))
@@ -204,7 +204,7 @@ def measure_kinds(runs: Runs, keys: Keys, queries: Keys) -> None:
 @click.option("--questions", required=True, type=click.Path(exists=True, path_type=Path), help='JSONL with "question".')
 @click.option("--out", default=RESULTS, type=click.Path(path_type=Path), help="Where the logs go.")
 def main(corpus: Path, questions: Path, out: Path) -> None:
-    from memptm.encoders import load_encoder
+    from memptm.encoders.load import load_encoder
 
     encoder = load_encoder(None)
     texts, asked = rows(corpus, "text", REAL), rows(questions, "question", QUESTIONS)

@@ -14,8 +14,8 @@ from pathlib import Path
 import click
 import numpy as np
 
+from memptm.encoders.load import BASE
 from memptm.encoders.precision import bulk_precision
-from memptm.encoders.sentence import BASE
 from memptm.memory.memory import Memory
 from memptm.models import resolve
 from memptm.types import Document, Json

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from memptm.documents.sentences import sentences_across_lines
-from memptm.encoders.sentence import BASE
+from memptm.encoders.load import BASE
 from memptm.memory.memory import Memory
 from memptm.training.data.examples import occurrences
 from memptm.training.data.splits import held_out_passage

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from memptm.encoders import Encoder
+from memptm.encoders.base import Encoder
 from memptm.memory.in_memory import Shelf
 from memptm.types import Json, Passage
 from scripts.data.held_out import rows

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from memptm.encoders import load_encoder
+from memptm.encoders.load import load_encoder
 from memptm.evaluation.metrics import bootstrap, contains_answer, exact_match, f1
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode

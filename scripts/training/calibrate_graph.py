@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from memptm.encoders import load_encoder
+from memptm.encoders.load import load_encoder
 from memptm.evaluation.metrics import f1
 from memptm.generation.reader import Reader
 from memptm.memory.in_memory import Shelf

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from memptm.encoders import load_encoder
+from memptm.encoders.load import load_encoder
 from memptm.generation.reader import Reader, Reading, answer_key, log_sum, marginalise
 from memptm.training.data.examples import Example, occurrences
 from memptm.training.data.negatives import mine

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from memptm.encoders import load_encoder
 from memptm.encoders.base import key_text
+from memptm.encoders.load import load_encoder
 from memptm.generation.reader import Reader
 from memptm.memory.in_memory import Shelf
 from memptm.reasoning.router import FEATURES, SHIPPED, features

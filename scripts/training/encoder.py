@@ -14,10 +14,8 @@ from pathlib import Path
 import click
 from safetensors.torch import load_file, save_file
 
-from memptm.encoders.adapted import ADAPTER
-from memptm.encoders.sentence import SETTINGS
+from memptm.encoders.adapted import ADAPTER, SETTINGS, MemorySizes
 from memptm.training.recipes.encoder import Recipe, train_encoder
-from memptm.working.passages import MemorySizes
 from scripts.data.encoder import make
 
 ADAPT_STEPS, MEMORY_STEPS = 120, 120

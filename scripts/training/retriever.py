@@ -13,8 +13,7 @@ from pathlib import Path
 
 import click
 
-from memptm.encoders import load_encoder
-from memptm.encoders.sentence import BASE
+from memptm.encoders.load import BASE, load_encoder
 from memptm.memory.memory import Memory
 from memptm.memory.rekey import rekey
 from memptm.memory.search import Mode

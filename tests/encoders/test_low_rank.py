@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from memptm.encoders.adapted import save_adapter
+from memptm.encoders.load import load_encoder
 from memptm.encoders.low_rank import LowRank, add_low_rank, low_rank, merge, merge_low_rank
-from memptm.encoders.sentence import load_encoder
 from memptm.errors import ModelMissing
 from tests.encoders import tiny
 

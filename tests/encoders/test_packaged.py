@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from memptm import Document, Memory
+from memptm.encoders.load import load_encoder
 from memptm.encoders.recurrent import RecurrentEncoder
-from memptm.encoders.sentence import load_encoder
 from memptm.types import Block
 
 TALK = [

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memptm.encoders import precision
-from memptm.encoders.bert import Bert, BertConfig
+from memptm.encoders.adapted import MemorySizes
+from memptm.encoders.batching import padded, pooled
+from memptm.encoders.bert import Bert
+from memptm.encoders.bert_config import BertConfig
+from memptm.encoders.load import load_encoder
 from memptm.encoders.precision import Choice
 from memptm.encoders.recurrent_bert import Piece, RecurrentBert
-from memptm.encoders.sentence import load_encoder, padded, pooled
-from memptm.working.passages import MemorySizes
 from tests.encoders.tiny_recurrent import recurrent
 
 CONFIG = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24)

@@ -7,8 +7,9 @@ import socket
 import numpy as np
 import pytest
 
-from memptm.encoders import load_encoder
-from memptm.encoders.sentence import BASE, BertEncoder, SentenceTransformersEncoder, batches, fingerprint
+from memptm.encoders.batching import batches
+from memptm.encoders.load import BASE, load_encoder
+from memptm.encoders.sentence import BertEncoder, SentenceTransformersEncoder, fingerprint
 from memptm.errors import ModelMissing
 from memptm.models import packaged_path
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from memptm import Document, Memory
-from memptm.encoders import load_encoder
 from memptm.encoders.bert import Bert
+from memptm.encoders.load import load_encoder
 from memptm.encoders.sentence import SentenceTransformersEncoder
 from memptm.encoders.two_sided import TwoSidedEncoder, memory_left, save_questions
 from memptm.errors import EncoderMismatch, ModelMissing

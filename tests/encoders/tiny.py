@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
-from memptm.encoders.bert import Bert, BertConfig
-from memptm.encoders.sentence import BASE, BertEncoder, load_encoder
+from memptm.encoders.bert import Bert
+from memptm.encoders.bert_config import BertConfig
+from memptm.encoders.load import BASE, load_encoder
+from memptm.encoders.sentence import BertEncoder
 
 WIDTH = 32
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import torch
 
-from memptm.encoders.adapted import save_memory
+from memptm.encoders.adapted import MemorySizes, save_memory
+from memptm.encoders.load import load_encoder
 from memptm.encoders.recurrent import RecurrentEncoder
 from memptm.encoders.recurrent_bert import RecurrentBert
-from memptm.encoders.sentence import load_encoder
-from memptm.working.passages import MemorySizes
 from tests.encoders.tiny import encoder
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memptm import Document, Memory
-from memptm.encoders.sentence import load_encoder
+from memptm.encoders.load import load_encoder
 from memptm.errors import EncoderMismatch
 from memptm.memory.encode import Texts, unit
 from memptm.memory.rekey import rekey

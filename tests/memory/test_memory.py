@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from toy import Toy
 
 from memptm import Document, Memory
-from memptm.encoders.sentence import BASE
+from memptm.encoders.load import BASE
 from memptm.errors import BadIndex, EncoderMismatch, IndexMissing, InputError
 from memptm.models import packaged_path
 

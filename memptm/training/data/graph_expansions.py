@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memptm.encoders import Encoder
-from memptm.encoders.base import Keys, key_text
+from memptm.encoders.base import Encoder, Keys, key_text
 from memptm.evaluation.metrics import exact_match, f1
 from memptm.memory.in_memory import Shelf
 from memptm.reasoning.findings import Findings

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memptm.encoders import Encoder, load_encoder
+from memptm.encoders.base import Encoder
+from memptm.encoders.load import load_encoder
 from memptm.memory.encode import digest
 from memptm.progress import Progress, silent
 from memptm.training.data.examples import Example, occurrences

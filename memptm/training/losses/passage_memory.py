@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from memptm.encoders.batching import batches, padded, pooled
 from memptm.encoders.recurrent_bert import Piece, RecurrentBert
-from memptm.encoders.sentence import batches, padded, pooled
 from memptm.types import Json
 
 PAD_TO = 32  # tokens; oneDNN keeps a kernel for each length it meets

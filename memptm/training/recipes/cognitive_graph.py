@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from memptm.documents.sentences import sentences
-from memptm.encoders import Encoder, load_encoder
+from memptm.encoders.base import Encoder
+from memptm.encoders.load import load_encoder
 from memptm.errors import InputError
 from memptm.generation.spans import FROZEN, span_loss
 from memptm.generation.windows import Window, collate

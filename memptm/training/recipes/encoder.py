@@ -23,11 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memptm.encoders.adapted import ADAPTER, rebase, save_adapter, save_memory
+from memptm.encoders.adapted import ADAPTER, MemorySizes, rebase, save_adapter, save_memory
 from memptm.encoders.base import Encoder, Keys, key_text
+from memptm.encoders.load import load_encoder
 from memptm.encoders.low_rank import low_rank
 from memptm.encoders.recurrent_bert import RecurrentBert
-from memptm.encoders.sentence import BertEncoder, load_encoder
+from memptm.encoders.sentence import BertEncoder
 from memptm.encoders.two_sided import memory_left, one_side
 from memptm.errors import InputError
 from memptm.memory.encode import Texts
@@ -46,7 +47,6 @@ from memptm.training.runtime.refresh import Versions
 from memptm.training.runtime.telemetry import Telemetry
 from memptm.training.runtime.tower import Tower, load_trained
 from memptm.types import Json
-from memptm.working.passages import MemorySizes
 
 Phase = Literal["adapt", "memory"]
 PHASES: tuple[Phase, ...] = ("adapt", "memory")

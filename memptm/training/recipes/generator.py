@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from memptm.encoders import Encoder
+from memptm.encoders.base import Encoder
 from memptm.errors import InputError
 from memptm.evaluation.metrics import exact_match, f1
 from memptm.generation.decoding import Ids

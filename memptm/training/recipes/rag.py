@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from memptm.encoders.base import key_text
-from memptm.encoders.sentence import load_encoder
+from memptm.encoders.load import load_encoder
 from memptm.encoders.two_sided import save_questions, sides
 from memptm.errors import InputError
 from memptm.generation.generator import ADAPTER, Generator

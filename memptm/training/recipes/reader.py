@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memptm.encoders import Encoder
+from memptm.encoders.base import Encoder
 from memptm.encoders.bert import Bert
 from memptm.errors import InputError
 from memptm.generation.config import ReaderConfig

@@ -23,8 +23,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from memptm.encoders import Encoder, load_encoder
-from memptm.encoders.sentence import batches
+from memptm.encoders.base import Encoder
+from memptm.encoders.batching import batches
+from memptm.encoders.load import load_encoder
 from memptm.errors import InputError
 from memptm.generation.reader import Reader
 from memptm.progress import Event, Progress, silent

@@ -177,7 +177,7 @@ class Versions:
 
 def refresh(parent: int, run: Path, encoder: Path, texts: Path, parts: Path, out: Path) -> None:
     """Embed ``texts`` with the encoder in a folder and publish the keys; ends early when process ``parent`` is gone."""
-    from memptm.encoders import load_encoder
+    from memptm.encoders.load import load_encoder
     from memptm.memory.rekey import KeyCache, Stopped
     from memptm.training.runtime.arithmetic import settle
 

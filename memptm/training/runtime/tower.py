@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from memptm.encoders.batching import batches, padded, pooled
 from memptm.encoders.bert import Bert
+from memptm.encoders.load import load_encoder
 from memptm.encoders.low_rank import add_low_rank
-from memptm.encoders.sentence import BertEncoder, batches, load_encoder, padded, pooled
+from memptm.encoders.sentence import BertEncoder
 
 PAD_TO = 32  # tokens; oneDNN keeps a kernel for each length it meets
 

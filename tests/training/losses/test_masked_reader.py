@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memptm.encoders.sentence import BASE
+from memptm.encoders.load import BASE
 from memptm.generation.windows import load_tokenizer
 from memptm.models import resolve
 from memptm.training.losses.masked_reader import SENTENCE_TOKENS, SPAN_TOKENS, Cloze, Clozer, MaskedReader

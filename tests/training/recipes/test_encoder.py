@@ -9,15 +9,15 @@ import torch
 from safetensors.torch import load_file
 
 from memptm import QA, Document, Memory
+from memptm.encoders.adapted import MemorySizes
 from memptm.encoders.base import key_text
+from memptm.encoders.load import BASE, load_encoder
 from memptm.encoders.recurrent import RecurrentEncoder
 from memptm.encoders.recurrent_bert import RecurrentBert
-from memptm.encoders.sentence import BASE, load_encoder
 from memptm.errors import InputError, ModelMissing
 from memptm.training.losses.passage_memory import FollowUp, PassageLesson, Stretch, by_tokens, stretches
 from memptm.training.recipes.encoder import Recipe, train_encoder
 from memptm.types import Block
-from memptm.working.passages import MemorySizes
 from tests.encoders.tiny import encoder as tiny
 from tests.encoders.tiny_recurrent import recurrent
 from tests.memory.toy import Toy

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from memptm import QA, Document, Memory
-from memptm.encoders.sentence import load_encoder
+from memptm.encoders.load import load_encoder
 from memptm.errors import InputError
 from memptm.generation.reader import SHIPPED, Reader, marginalise
 from memptm.generation.spans import SpanScorer
