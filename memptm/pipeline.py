@@ -362,16 +362,16 @@ class QA:
     def _nearest(self, question: str, documents: Sequence[Document]) -> tuple[list[Passage], list[float]]:
         """The passages of ``documents`` nearest to the question, best first, and log p(z | x) over them."""
         from memptm.documents.split import split
-        from memptm.encoders.base import key_text
+        from memptm.encoders.base import embedding_text
         from memptm.encoders.load import load_encoder
 
         encoder = load_encoder(None)
 
         def fits(passage: Passage) -> bool:
-            return encoder.count_tokens([key_text(passage)])[0] <= encoder.max_tokens
+            return encoder.count_tokens([embedding_text(passage)])[0] <= encoder.max_tokens
 
         passages = [passage for document in documents for passage in split(document, fits=fits)]
-        keys = encoder.encode_passages([key_text(passage) for passage in passages])
+        keys = encoder.encode_passages([embedding_text(passage) for passage in passages])
         similarity = keys @ encoder.encode_questions([question])[0]
         best = similarity.argsort(kind="stable")[::-1][:IN_HAND]
         return [passages[n] for n in best], self.reader.log_prior([float(similarity[n]) for n in best])

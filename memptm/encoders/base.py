@@ -85,7 +85,7 @@ class Recurrent(Encoder, Protocol):
         ...
 
 
-def key_text(passage: Passage) -> str:
+def embedding_text(passage: Passage) -> str:
     """What the encoder reads for a passage: the words around it (title, headings, table header), then its text."""
     around = [passage.title, *passage.headings, passage.context]
     lines = [part for n, part in enumerate(around) if part and part not in around[:n] and part not in passage.text]

@@ -58,7 +58,7 @@ class Layer(nn.Module):
         normed: Tensor = self.output_norm(hidden + self._drop(fed))
         return normed
 
-    def halve(self) -> Layer:
+    def to_bfloat16(self) -> Layer:
         """Put the linear maps in bfloat16."""
         for part in self.children():
             if isinstance(part, nn.Linear):
@@ -116,13 +116,13 @@ class Bert(nn.Module):
         for part in (self.words, self.positions, self.segments):
             part.requires_grad_(False)
 
-    def halve(self) -> Bert:
+    def to_bfloat16(self) -> Bert:
         """Put the linear layers in bfloat16 (the stream, norms and embeddings stay float32); for inference."""
         for layer in self._own_layers():
-            layer.halve()
+            layer.to_bfloat16()
         return self
 
-    def lay_out(self) -> Bert:
+    def pack_weights(self) -> Bert:
         """Store the linear maps' weights by input, not by output; for inference, the results are the same.
 
         For the few tokens of a question the usual layout is packed anew at every call, in half the time that it takes.

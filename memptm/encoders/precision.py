@@ -90,7 +90,7 @@ def _bulk_winner() -> Precision:
         spread = torch.arange(CONFIG.hidden_size, dtype=torch.float32)
         lanes["int8"] = layer.quantised(Scratch(), {"qkv": spread, "up": spread})
     if _bfloat16_wins():
-        lanes["bfloat16"] = Layer(CONFIG, 0.0).eval().halve()
+        lanes["bfloat16"] = Layer(CONFIG, 0.0).eval().to_bfloat16()
     hidden = torch.ones(4, TOKENS // 4, CONFIG.hidden_size)
     return _fastest({name: partial(lane, hidden, None) for name, lane in lanes.items()})
 

@@ -146,7 +146,7 @@ class RecurrentEncoder:
 
             made = RecurrentBert(self.alone.model(bulk=bulk), self._sizes, pooling=self.alone.pooling).eval()
             made.load_paths(tensors_of(self._folder / MEMORY))
-            self._models[bulk] = made.fitted()
+            self._models[bulk] = made.match_dtype()
         return self._models[bulk]
 
 

@@ -20,7 +20,7 @@ from memptm.encoders.batching import batches, padded, pooled
 from memptm.encoders.bert import Bert, Layer
 from memptm.encoders.int8 import Int8Layer
 from memptm.errors import ModelMissing
-from memptm.working.passages import Before, Kept, PassageMemory
+from memptm.working.passages import Before, MemoryProjection, PassageMemory
 
 SLOTS = 16  # attention is a third faster over a multiple of it
 
@@ -57,7 +57,7 @@ class RecurrentBert(nn.Module):
     """A BERT with a PassageMemory beside the attention of its topmost layers.
 
     Args:
-        bert: of which nothing is changed. sizes: of the memory; its paths are new, gates shut.
+        bert: of which nothing is changed. sizes: of the memory; its paths are new, gates zero-initialised.
     """
 
     def __init__(self, bert: Bert, sizes: MemorySizes, *, pooling: str) -> None:
@@ -93,11 +93,11 @@ class RecurrentBert(nn.Module):
     def _layers(self) -> list[Layer | Int8Layer]:
         return [layer for layer in self.bert.layers if isinstance(layer, Layer | Int8Layer)]
 
-    def fitted(self) -> RecurrentBert:
+    def match_dtype(self) -> RecurrentBert:
         """The paths in the arithmetic of the bert; for inference."""
         if self._layers[0].qkv.weight.dtype == torch.bfloat16:
             for path in (*self.memories("read"), *self.memories("ask")):
-                path.halve()
+                path.to_bfloat16()
         return self
 
     def forward(self, pieces: Sequence[Piece], *, kind: str = "read") -> tuple[Tensor, list[Past | None]]:
@@ -118,7 +118,7 @@ class RecurrentBert(nn.Module):
         kept = []
         for number, (layer, path) in enumerate(zip(self._layers[below:], memories, strict=True)):
             memory, own = self._projected(layer, hidden, layout, number)
-            read = path.keep(memory, layout.longest)
+            read = path.project_memory(memory, layout.longest)
             hidden = [
                 layer.finish(states, _attended(path, states, qkv, read, bucket))
                 for states, qkv, bucket in zip(hidden, own, layout.buckets, strict=True)
@@ -231,7 +231,7 @@ def _before(found: Sequence[Sequence[_Span]]) -> Before | None:
     return Before(*(torch.from_numpy(one) for one in (places, tokens, passages)))
 
 
-def _attended(path: PassageMemory, hidden: Tensor, qkv: Tensor, kept: Kept, bucket: _Bucket) -> Tensor:
+def _attended(path: PassageMemory, hidden: Tensor, qkv: Tensor, kept: MemoryProjection, bucket: _Bucket) -> Tensor:
     """A layer's own attention and what it reads of the passages before, (b, heads, t, d_head)."""
     query, key, value = qkv.permute(2, 0, 3, 1, 4)
     attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=bucket.visible)

@@ -134,7 +134,7 @@ class BertEncoder:
             tokenizer.no_truncation()
             tokenizer.encode_special_tokens = True
             model = self.bert()
-            self._loaded = (model.halve() if bfloat16_is_faster() else model.lay_out(), tokenizer)
+            self._loaded = (model.to_bfloat16() if bfloat16_is_faster() else model.pack_weights(), tokenizer)
         return self._loaded
 
     def _bulk(self) -> Any:

@@ -78,7 +78,7 @@ def passages_of(folder: Path) -> tuple[str, str]:
         raise ModelMissing(f"{folder / TWO_SIDED} cannot be read ({error}). Train the encoder again.") from error
 
 
-def sides(encoder: Encoder) -> tuple[BertEncoder, BertEncoder]:
+def query_and_passage_encoders(encoder: Encoder) -> tuple[BertEncoder, BertEncoder]:
     """(questions, passages): the two encoders in one, the same one twice if it has a single side; without their memory.
 
     Raises:
@@ -107,13 +107,13 @@ def memory_left(encoder: Encoder) -> str:
     return f"The memory of {keys.name} is not carried over: the new encoder reads each passage by itself."
 
 
-def one_side(encoder: Encoder) -> BertEncoder:
+def shared_encoder(encoder: Encoder) -> BertEncoder:
     """An encoder that reads questions and passages alike.
 
     Raises:
         InputError: it has two sides, or cannot be trained here.
     """
-    questions, passages = sides(encoder)
+    questions, passages = query_and_passage_encoders(encoder)
     if questions is not passages:
         raise InputError("The index is opened with an encoder of two sides. Open it with the one that keyed it.")
     return questions
@@ -121,7 +121,7 @@ def one_side(encoder: Encoder) -> BertEncoder:
 
 def save_questions(model: Bert, encoder: Encoder, folder: Path) -> None:
     """Write ``model`` as the side that reads questions, beside ``encoder``'s passages; sentence-transformers loads it too."""
-    questions, _ = sides(encoder)
+    questions, _ = query_and_passage_encoders(encoder)
     questions.write(model, folder)
     settings = {"passages": keyed(encoder).name, "fingerprint": keyed(encoder).fingerprint}
     (folder / TWO_SIDED).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

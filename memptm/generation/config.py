@@ -8,6 +8,8 @@ from pathlib import Path
 
 from memptm.errors import ModelMissing
 
+RENAMED = {"witness_bias": "null_prior_bias"}  # keys of files that were written before → today's
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderConfig:
@@ -19,7 +21,7 @@ class ReaderConfig:
         window: tokens read at once. stride: tokens that neighbouring windows share.
         prior_temperature: p(z | x) = softmax(cosine / temperature).
         read_bias, open_bias, temperature: calibration, fitted on held-out questions (see Reader).
-        witness_bias: as open_bias, where a generator answers, which knows more than it read: so it is stricter.
+        null_prior_bias: as open_bias, where a generator answers, which knows more than it read: so it is stricter.
     """
 
     base: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -31,14 +33,15 @@ class ReaderConfig:
     temperature: float = 1.0
     read_bias: float = 0.0
     open_bias: float = 0.0
-    witness_bias: float = 0.0
+    null_prior_bias: float = 0.0
 
     @classmethod
     def read(cls, path: Path) -> ReaderConfig:
         """Raises ModelMissing where the file is missing, not JSON, or has unknown keys."""
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{RENAMED.get(name, name): value for name, value in settings.items()})
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ModelMissing(
                 f"{path} is not a reader's config.json: {error}. Give a folder made by memptm train reader."
             ) from error

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memptm.encoders.base import Keys, key_text
+from memptm.encoders.base import Keys, embedding_text
 from memptm.errors import InputError
 from memptm.generation.decoding import Ids, LanguageModel
 from memptm.generation.generator import Generator
@@ -110,7 +110,7 @@ def build_tokens(memory: Memory, generator: Generator, out: Path, *, progress: P
     Returns:
         {"tokens", "passages", "model", "bytes"}.
     """
-    texts = [generator.writer.text_ids(key_text(passage)) for passage in memory.passages()]
+    texts = [generator.writer.text_ids(embedding_text(passage)) for passage in memory.passages()]
     pairs = (
         (states, followed) for states, followed, _ in read_states(generator.language_model, texts, progress=progress)
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from memptm.encoders.base import key_text
+from memptm.encoders.base import embedding_text
 from memptm.errors import InputError
 from memptm.types import Passage
 
@@ -133,7 +133,7 @@ class PromptWriter:
         return ids
 
     def _all(self, passages: Sequence[Passage], room: int) -> Ids:
-        parts = [[*self._ours("Passage:\n"), *self.text_ids(key_text(one)), *self.gap] for one in passages]
+        parts = [[*self._ours("Passage:\n"), *self.text_ids(embedding_text(one)), *self.gap] for one in passages]
         if sum(map(len, parts)) > room:
             parts.reverse()
         return [one for part in parts for one in part]
@@ -144,11 +144,11 @@ class PromptWriter:
         label = self._ours("Passage:\n")
         for passage in passages:
             left = room - len(body) - len(label) - len(self.gap)
-            ids = self.text_ids(key_text(passage))
+            ids = self.text_ids(embedding_text(passage))
             if len(ids) > left:
                 shorter = self._shorten(passage, left)
                 if shorter is not None:
-                    body += [*label, *self.text_ids(key_text(shorter)), *self.gap]
+                    body += [*label, *self.text_ids(embedding_text(shorter)), *self.gap]
                     read.append(shorter)
                 break  # those after it are less likely still
             body += [*label, *ids, *self.gap]
@@ -157,13 +157,13 @@ class PromptWriter:
 
     def _shorten(self, passage: Passage, room: int) -> Passage | None:
         """The passage cut at the end to at most ``room`` tokens, after a whole sentence where that leaves half or more."""
-        around = len(self.text_ids(key_text(replace(passage, text=""))))
+        around = len(self.text_ids(embedding_text(replace(passage, text=""))))
         if room - around < SHORTEST:
             return None
         low, high = 0, len(passage.text)
         while low < high:  # the longest text that fits
             middle = (low + high + 1) // 2
-            fits = len(self.text_ids(key_text(replace(passage, text=passage.text[:middle])))) <= room
+            fits = len(self.text_ids(embedding_text(replace(passage, text=passage.text[:middle])))) <= room
             low, high = (middle, high) if fits else (low, middle - 1)
         ends = [match.end() for match in SENTENCE_END.finditer(passage.text, 0, low)]
         if ends and 2 * ends[-1] >= low:

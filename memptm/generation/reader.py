@@ -82,7 +82,7 @@ class Reader:
 
         model = SpanScorer.load(self.folder)
         if bfloat16_is_faster():
-            model.trunk.halve()
+            model.trunk.to_bfloat16()
         return model
 
     @cached_property
@@ -139,7 +139,7 @@ class Reader:
     ) -> list[float]:
         """log p(null | x) / (1 − p(null | x)) of each question: that none of its passages answers, for a generator to hear."""
         return [
-            -answered_log_odds(prior, reading, self.config.witness_bias)
+            -answered_log_odds(prior, reading, self.config.null_prior_bias)
             for prior, reading in zip(log_priors, self.read(questions, passages), strict=True)
         ]
 
@@ -148,7 +148,7 @@ class Reader:
         rows = [(n, m) for n, group in enumerate(passages) for m in range(len(group))]
         windows = self.windower.windows(
             [questions[n] for n, _ in rows],
-            [around(passages[n][m]) for n, m in rows],
+            [context_header(passages[n][m]) for n, m in rows],
             [passages[n][m].text for n, m in rows],
         )
         spans: list[list[Span]] = [[] for _ in questions]
@@ -264,7 +264,7 @@ def _evidence(
     return tuple(sorted(evidence, key=lambda one: (-one.posterior, -one.prior)))
 
 
-def around(passage: Passage) -> str:
+def context_header(passage: Passage) -> str:
     """What the reader sees before a passage's text: title, headings, table header."""
     parts = [passage.title, *passage.headings, passage.context]
     return ". ".join(

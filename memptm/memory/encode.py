@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from memptm.encoders.base import Encoder, Keys, ReadsDocuments, key_text
+from memptm.encoders.base import Encoder, Keys, ReadsDocuments, embedding_text
 from memptm.errors import MemptmError
 from memptm.progress import Progress, silent
 from memptm.types import Passage
@@ -26,7 +26,7 @@ class Texts:
 
     def __init__(self, passages: Sequence[Passage], encoder: Callable[[], Encoder]) -> None:
         self._encoder = encoder
-        self.texts = [key_text(passage) for passage in passages]
+        self.texts = [embedding_text(passage) for passage in passages]
         self.documents: list[range] = []
         self._reaches: list[int] = []  # of each document
         start = 0

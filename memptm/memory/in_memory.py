@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import overload
 
-from memptm.encoders.base import Encoder, Keys, key_text
+from memptm.encoders.base import Encoder, Keys, embedding_text
 from memptm.memory.encode import unit
 from memptm.memory.lexical import bm25, fuse, terms
 from memptm.memory.search import Mode
@@ -72,11 +72,11 @@ class Shelf:
 
     @cached_property
     def _keys(self) -> Keys:
-        return unit(self.encoder.encode_passages([key_text(one) for one in self.passages]))
+        return unit(self.encoder.encode_passages([embedding_text(one) for one in self.passages]))
 
     @cached_property
     def _counts(self) -> list[Counter[str]]:
-        return [Counter(terms(key_text(one))) for one in self.passages]
+        return [Counter(terms(embedding_text(one))) for one in self.passages]
 
     def _bm25(self, question: str) -> dict[int, float]:
         """Number → score, of the passages that share a term with the question."""

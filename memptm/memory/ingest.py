@@ -17,7 +17,7 @@ import numpy as np
 from memptm.documents.find import Refusal, find
 from memptm.documents.load import Refused, load
 from memptm.documents.split import split
-from memptm.encoders.base import Encoder, Keys, key_text
+from memptm.encoders.base import Encoder, Keys, embedding_text
 from memptm.errors import InputError
 from memptm.memory import folder as folder
 from memptm.memory.encode import Texts, digest
@@ -244,7 +244,7 @@ class Ingest:
 
     def _fits(self, passage: Passage) -> bool:
         encoder = self.encoder()
-        return encoder.count_tokens([key_text(passage)])[0] <= encoder.max_tokens
+        return encoder.count_tokens([embedding_text(passage)])[0] <= encoder.max_tokens
 
     def _flush(self) -> None:
         """Encode and store what waits, in one commit."""

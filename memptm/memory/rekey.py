@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from memptm.encoders.base import Encoder, Keys, ReadsDocuments, key_text
+from memptm.encoders.base import Encoder, Keys, ReadsDocuments, embedding_text
 from memptm.errors import InputError
 from memptm.memory.encode import Texts, digest, unit
 from memptm.memory.folder import Home
@@ -124,7 +124,7 @@ def rekey(
     def encode(passages: Sequence[Passage]) -> Keys:
         if isinstance(encoder, ReadsDocuments):
             return kept.document_keys(passages, encoder, progress=progress)
-        return kept.keys([key_text(passage) for passage in passages], encoder, progress=progress)
+        return kept.keys([embedding_text(passage) for passage in passages], encoder, progress=progress)
 
     shutil.rmtree(half, ignore_errors=True)
     with Memory.open(half, create=True, encoder=encoder) as made:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from memptm.documents.sentences import sentence_at, sentences
 from memptm.encoders.base import Encoder
-from memptm.generation.reader import Reader, Span, around
+from memptm.generation.reader import Reader, Span, context_header
 from memptm.memory.titles import Titles, name_key
 from memptm.reasoning.graph import Identity
 from memptm.reasoning.names import names
@@ -133,7 +133,7 @@ class ClueReader(Reader):
 
     def with_clues(self, page: Look) -> Passage:
         """The passage as the reader is to see it: what led to it stands before the text."""
-        whole = around(page.passage)
+        whole = context_header(page.passage)
         title, _ = self._begun(whole, self.plain.windower.context_tokens)
         if not page.clues and title == whole:
             return page.passage

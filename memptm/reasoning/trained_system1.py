@@ -164,7 +164,7 @@ class Pointers:
         """The weights in ``folder``, bfloat16 products where they are faster."""
         model = PointerNet.load(folder)
         if bfloat16_is_faster():
-            model.scorer.trunk.halve()
+            model.scorer.trunk.to_bfloat16()
         return cls(model)
 
     def look(self, question: str, pages: Sequence[Look]) -> list[Sight]:

@@ -122,7 +122,7 @@ class TrainedJudge:
         scorer = load_scorer(self.folder, self.config)
         merge_low_rank(scorer.trunk)
         if bfloat16_is_faster():
-            scorer.trunk.halve()
+            scorer.trunk.to_bfloat16()
         return scorer.eval()
 
     @cached_property

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from tokenizers import Tokenizer
 
-from memptm.generation.reader import Reader, Reading, Span, answer_key, around, log_sum, marginalise
+from memptm.generation.reader import Reader, Reading, Span, answer_key, context_header, log_sum, marginalise
 from memptm.progress import Progress, silent
 from memptm.selection.block_scorers import LexicalJudge
 from memptm.selection.blocks import MOST_TOKENS, Tokens, split_blocks
@@ -177,7 +177,7 @@ def room(reader: Reader, question: str, passages: Sequence[Passage]) -> int:
 
 def title_of(passage: Passage) -> str:
     """What is written before a passage's blocks: title, headings, table header."""
-    return around(replace(passage, text=""))
+    return context_header(replace(passage, text=""))
 
 
 def tokens_of(tokenizer: Tokenizer) -> Tokens:

@@ -164,7 +164,7 @@ class Memorizing(nn.Module):
         own = documents == torch.tensor(memory.documents, device=documents.device).unsqueeze(1)
         there = there & own[:, None, :, None]
         scores = torch.einsum("bhid,bhikd->bhik", unit, keys) * self.sharpness.exp()[:, None, None]
-        # A query without neighbours reads zeros, and its gate is shut.
+        # A query without neighbours reads zeros, and its gate is 0.
         weights = scores.masked_fill(~there, -1e4).softmax(dim=-1)
         read = torch.einsum("bhik,bhikd->bhid", weights, values)
         gate = self.gate.sigmoid()[:, None, None] * there.any(dim=-1, keepdim=True)

@@ -43,7 +43,7 @@ class Nearest(nn.Module):
         own = documents == torch.tensor(memory.documents, device=documents.device).unsqueeze(1)
         there = there & own.repeat(1, heads // memory.heads)[:, None, :, None]
         scores = torch.einsum("bgid,bgikd->bgik", grouped.float(), keys.float()) * width**-0.5
-        # A query without neighbours reads zeros, and its gate is shut.
+        # A query without neighbours reads zeros, and its gate is 0.
         weights = scores.masked_fill(~there, -1e4).softmax(dim=-1)
         read = torch.einsum("bgik,bgikd->bgid", weights.to(values), values).view(batch, heads, count, width)
         some = there.any(dim=-1).view(batch, heads, count, 1)

@@ -40,7 +40,7 @@ class Before:
 
 
 @dataclass(frozen=True)
-class Kept:
+class MemoryProjection:
     """What a layer knows of all slots and all distances, found once for all that read them.
 
     Attributes:
@@ -81,12 +81,12 @@ class PassageMemory(nn.Module):
         nn.init.zeros_(self.gate.bias)
         nn.init.zeros_(self.back.weight)
 
-    def forward(self, hidden: Tensor, query: Tensor, kept: Kept, before: Before) -> Tensor:
+    def forward(self, hidden: Tensor, query: Tensor, kept: MemoryProjection, before: Before) -> Tensor:
         """What is added to a layer's own attention, (n, heads, t, d_head).
 
         Args:
             hidden: (n, t, width), the layer's input. query: (n, heads, t, d_head), its own.
-            kept: by ``keep``. before: what is read of it.
+            kept: by ``project_memory``. before: what is read of it.
         """
         kind, (n, heads, length, size) = query.dtype, query.shape
         hidden = hidden.to(kind)
@@ -107,16 +107,16 @@ class PassageMemory(nn.Module):
         made: Tensor = (gate * read).transpose(1, 2)
         return made
 
-    def keep(self, states: Tensor, longest: int) -> Kept:
+    def project_memory(self, states: Tensor, longest: int) -> MemoryProjection:
         """What passages read by ``forward``. ``states``: (2, slots, heads, d_head), keys and values; ``longest``: the largest d."""
         keys, values = states
         table = self.distance(sinusoids(longest + 1).to(self.distance.weight.dtype))
         far = self._split((self.back.weight[:, None] + table).flatten(0, 1))
         distance = (far * self.distance_bias).sum(-1)
         content = (keys * self.content_bias.to(keys.dtype)).sum(-1)
-        return Kept(keys, values, content, far.to(keys.dtype), distance.to(keys.dtype), longest + 1)
+        return MemoryProjection(keys, values, content, far.to(keys.dtype), distance.to(keys.dtype), longest + 1)
 
-    def halve(self) -> PassageMemory:
+    def to_bfloat16(self) -> PassageMemory:
         """Put what is multiplied with states in bfloat16 (distances stay as they are); for inference."""
         for part in (self.query_down, self.query_up, self.mix_down, self.mix_up, self.gate):
             part.to(torch.bfloat16)

@@ -4,7 +4,7 @@ The right outcome of a question is any span that says a gold answer, or, where w
 Questions with their own passage and, for every second one, with a wrong passage that looks right fix temperature and
 read_bias; questions asked of the index fix the prior's temperature. open_bias is then the one with the most right
 outcomes where four questions of five are about the index: by likelihood, half of them outside it, it came out at −2.5,
-and the reader kept silent on a third of what it could answer. The likeliest one is kept as witness_bias.
+and the reader kept silent on a third of what it could answer. The likeliest one is kept as null_prior_bias.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def main(data: Path, questions: Path, folder: Path, index: Path, limit: int) -> 
     )
     decided = fit_decision(inside, outside_it, fitted[1])
     click.echo(f"most right outcomes: bias {decided}")
-    config = replace(reader.config, open_bias=decided, witness_bias=fitted[2])
+    config = replace(reader.config, open_bias=decided, null_prior_bias=fitted[2])
     (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
 
 

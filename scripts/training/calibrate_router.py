@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from memptm.encoders.base import key_text
+from memptm.encoders.base import embedding_text
 from memptm.encoders.load import load_encoder
 from memptm.generation.reader import Reader
 from memptm.memory.in_memory import Shelf
@@ -45,7 +45,7 @@ def single_hop(data: Path, count: int, chance: random.Random) -> list[tuple[str,
             Passage(id=str(n), document=str(n), text=text, start=0, end=len(text), title=title)
             for n, (text, title) in enumerate(titles.items())
         ]
-        keys = encoder.encode_passages([key_text(one) for one in passages])
+        keys = encoder.encode_passages([embedding_text(one) for one in passages])
         aside = [row["question"] for row in every if row["answers"] and calibration_passage(row["context"])]
         chosen = chance.sample(aside, count // 2)
         for question, near in zip(chosen, encoder.encode_questions(chosen) @ keys.T, strict=True):

@@ -54,7 +54,7 @@ def test_bfloat16_products_keep_the_stream_in_float32(pair, batch):
     _, ours, folder = pair
     ids, mask, segments = batch
     with torch.inference_mode():
-        halved = Bert.load(folder).halve()(ids, mask, segments)
+        halved = Bert.load(folder).to_bfloat16()(ids, mask, segments)
         exact = ours(ids, mask, segments)
     assert halved.dtype == torch.float32
     assert torch.cosine_similarity(halved[mask], exact[mask], dim=-1).min() > 0.999
@@ -109,4 +109,4 @@ def test_weights_stored_by_input_give_the_same_states(pair, batch):
     _, ours, folder = pair
     ids, mask, segments = batch
     with torch.inference_mode():
-        torch.testing.assert_close(Bert.load(folder).lay_out()(ids, mask, segments), ours(ids, mask, segments))
+        torch.testing.assert_close(Bert.load(folder).pack_weights()(ids, mask, segments), ours(ids, mask, segments))

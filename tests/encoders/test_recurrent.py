@@ -1,4 +1,4 @@
-"""The recurrent encoder: nothing changes while its gates are shut, and a stream gives the keys that the whole document gives."""
+"""The recurrent encoder: nothing changes while its gates are zero-initialised, and a stream gives the keys that the whole document gives."""
 
 import json
 from contextlib import contextmanager

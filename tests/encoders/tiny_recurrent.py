@@ -1,4 +1,4 @@
-"""A small random recurrent encoder, gates open."""
+"""A small random recurrent encoder whose gates are not zero."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """The reader's probabilities are the formula's; its spans point at the words they claim."""
 
+import json
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from memptm.encoders.bert import Bert
 from memptm.errors import ModelMissing
 from memptm.generation.config import ReaderConfig
-from memptm.generation.reader import Reader, Reading, Span, answer_key, around, marginalise
+from memptm.generation.reader import Reader, Reading, Span, answer_key, context_header, marginalise
 from memptm.generation.spans import SpanScorer, span_loss
 from memptm.generation.windows import Windower, collate, load_tokenizer
 from memptm.models import packaged_path, resolve
@@ -33,6 +34,12 @@ def untrained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader")
     SpanScorer(ReaderConfig(window=64, stride=16, span_tokens=6, read_bias=2.0), Bert.load(resolve(BASE))).save(folder)
     return Reader.load(folder)
+
+
+def test_settings_of_a_reader_saved_under_a_name_of_before_are_read(tmp_path):
+    for name in ("witness_bias", "null_prior_bias"):
+        (tmp_path / "config.json").write_text(json.dumps({"window": 96, name: -1.25}))
+        assert ReaderConfig.read(tmp_path / "config.json") == ReaderConfig(window=96, null_prior_bias=-1.25)
 
 
 # The marginal
@@ -225,7 +232,7 @@ def test_the_prior_is_a_softmax_of_cosines(untrained):
 
 def test_title_headings_and_header_are_read_once():
     one = passage("Fern grows.", title="Fern", headings=("Plants", "Plants"), context="Item | Price")
-    assert around(one) == "Plants. Item | Price"
+    assert context_header(one) == "Plants. Item | Price"
 
 
 @pytest.mark.parametrize("content", ["{}", "nonsense", '{"unknown": 1}'])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from memptm import Document, Memory
-from memptm.encoders.base import key_text
+from memptm.encoders.base import embedding_text
 from memptm.errors import BadIndex, InputError
 from memptm.memory import rekey as module
 from memptm.memory.rekey import KeyCache, Stopped, rekey
@@ -30,7 +30,7 @@ def test_the_new_index_holds_the_same_passages_in_the_same_order_under_the_new_k
     assert passages == memory.keys()[0]
     lengths = np.linalg.norm(keys, axis=1)
     assert np.allclose(lengths, 1, atol=1e-5)
-    alone = OTHER.encode_passages([key_text(passage) for passage in passages]) / 3
+    alone = OTHER.encode_passages([embedding_text(passage) for passage in passages]) / 3
     assert np.allclose(keys, alone, atol=1e-5)
     assert made.manifest.encoder == "other"
     assert made.manifest.fingerprint == "other-1"
@@ -86,7 +86,7 @@ def test_what_changes_while_it_encodes_is_not_mixed_in(memory, tmp_path, monkeyp
     monkeypatch.setattr(slow, "encode_passages", meanwhile)
     passages, keys = rekey(memory, tmp_path / "new", slow).keys()
     assert passages == before
-    assert np.allclose(keys, OTHER.encode_passages([key_text(passage) for passage in before]) / 3, atol=1e-5)
+    assert np.allclose(keys, OTHER.encode_passages([embedding_text(passage) for passage in before]) / 3, atol=1e-5)
     assert len(memory) == len(before)
 
 

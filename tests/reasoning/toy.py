@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from memptm.documents.sentences import sentence_at, sentences
-from memptm.encoders.base import key_text
+from memptm.encoders.base import embedding_text
 from memptm.generation.reader import Span, log_sum
 from memptm.memory.in_memory import Shelf
 from memptm.memory.titles import name_key
@@ -48,7 +48,7 @@ def passage(title, text, *, headings=()):
 def shelf(*pairs):
     passages = [passage(title, text) for title, text in pairs]
     encoder = Toy()
-    return Shelf(passages, encoder, encoder.encode_passages([key_text(one) for one in passages]))
+    return Shelf(passages, encoder, encoder.encode_passages([embedding_text(one) for one in passages]))
 
 
 def walk(memory, question, *, k=1, system1=None, **budget):

@@ -31,7 +31,7 @@ def given():
 
 
 def read(part, hidden, query, memory, before):
-    return part(hidden, query, part.keep(memory, int(before.tokens.max())), before)
+    return part(hidden, query, part.project_memory(memory, int(before.tokens.max())), before)
 
 
 def naive(part, hidden, query, memory, before):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memptm.encoders.base import Encoder, Keys, key_text
+from memptm.encoders.base import Encoder, Keys, embedding_text
 from memptm.evaluation.metrics import exact_match, f1
 from memptm.memory.in_memory import Shelf
 from memptm.reasoning.findings import Findings
@@ -65,7 +65,7 @@ class Both:
         passages = [page.passage for page in graph.pages if page.passage.text.strip()]
         keys = self._keys.get(row)
         if keys is None:
-            keys = self.encoder.encode_passages([key_text(one) for one in passages])
+            keys = self.encoder.encode_passages([embedding_text(one) for one in passages])
             if self.system1.recipe.both > 1:  # else no question comes again
                 self._keys[row] = keys
         linker = Linker(Shelf(passages, self.encoder, keys), graph.question)

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memptm.encoders.base import key_text
-from memptm.generation.reader import around
+from memptm.encoders.base import embedding_text
+from memptm.generation.reader import context_header
 from memptm.generation.spans import SpanScorer
 from memptm.generation.windows import Windower, collate
 from memptm.training.data.examples import Example, occurrences
@@ -53,7 +53,7 @@ class JointLesson:
         self.examples, self.passages, self.keys = examples, passages, keys
         self.k, self.learning_rates = k, learning_rates
         self._asked = tower.encoder.token_ids([example.question for example in examples])
-        self._keyed = tower.encoder.token_ids([key_text(passage) for passage in passages])
+        self._keyed = tower.encoder.token_ids([embedding_text(passage) for passage in passages])
         self._before = tower.before()
 
     def groups(self) -> list[dict[str, Any]]:
@@ -94,7 +94,9 @@ class JointLesson:
     def loss(self, example: Example, passages: Sequence[Passage], log_prior: Tensor) -> tuple[Tensor, bool]:
         """−log p(y|x) of one question over (k,) passages, and whether one of them holds its answer."""
         windows = self.windower.windows(
-            [example.question] * len(passages), [around(one) for one in passages], [one.text for one in passages]
+            [example.question] * len(passages),
+            [context_header(one) for one in passages],
+            [one.text for one in passages],
         )
         places = [occurrences(example.answers, one.text) for one in passages]
         ids, mask, segments, body = collate(windows)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from memptm.documents.sentences import sentences_across_lines
-from memptm.encoders.base import key_text
+from memptm.encoders.base import embedding_text
 from memptm.errors import InputError
 from memptm.training.data.examples import Example
 from memptm.training.data.targets import NO_TARGET, Target
@@ -65,7 +65,7 @@ def inverse_cloze(passages: Sequence[Passage], *, epochs: int, seed: int) -> lis
                 rest = replace(passage, text=f"{passage.text[:start].rstrip()} {passage.text[end:].lstrip()}".strip())
             right = (n, *(one for one in copies[passage.text] if one != n))
             doubtful = tuple(one for one in holders[query] if one not in right)
-            pairs.append(Pair(query, key_text(rest), right, doubtful))
+            pairs.append(Pair(query, embedding_text(rest), right, doubtful))
     return pairs
 
 

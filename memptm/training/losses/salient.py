@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from memptm.encoders.base import key_text
+from memptm.encoders.base import embedding_text
 from memptm.training.data.candidates import Candidates
 from memptm.training.data.masks import Blank
 from memptm.training.losses.masked_reader import Cloze, Clozer, MaskedReader
@@ -59,7 +59,7 @@ class MaskedLesson:
         chance = random.Random(f"blanks-{seed}")
         made = [(blank, clozer.cloze(*_cut(blank, passages, chance))) for blank in blanks]
         self.rows: list[tuple[Blank, Cloze]] = [(blank, cloze) for blank, cloze in made if cloze is not None]
-        self._keyed = tower.encoder.token_ids([key_text(passage) for passage in passages])
+        self._keyed = tower.encoder.token_ids([embedding_text(passage) for passage in passages])
         self._bodies = clozer.bodies([passage.text for passage in passages])
         self._before = tower.before()
 

@@ -39,7 +39,7 @@ from memptm.reasoning.trained_system1 import (
 )
 from memptm.training.data.gold_graphs import GoldGraph, GoldPage, read_gold
 from memptm.training.recipes.reader import gold_spans
-from memptm.training.runtime.arithmetic import device, quick_products, settle
+from memptm.training.runtime.arithmetic import device, pin_precision, quick_products
 from memptm.training.runtime.loop import fit, shuffled
 from memptm.types import Json
 from memptm.working.files import fingerprint
@@ -103,7 +103,7 @@ def train_graph(
         raise InputError(
             f"None of the rows has its supporting facts in its context{first}. A graph is learned from those."
         )
-    settle(out)
+    pin_precision(out)
     torch.manual_seed(recipe.seed)
     system1 = PointerLesson(gold.graphs, recipe, start)
     settings = {

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from memptm.encoders.adapted import ADAPTER, MemorySizes, rebase, save_adapter, save_memory
-from memptm.encoders.base import Encoder, Keys, key_text
+from memptm.encoders.base import Encoder, Keys, embedding_text
 from memptm.encoders.load import load_encoder
 from memptm.encoders.low_rank import low_rank
 from memptm.encoders.recurrent_bert import RecurrentBert
 from memptm.encoders.sentence import BertEncoder
-from memptm.encoders.two_sided import memory_left, one_side
+from memptm.encoders.two_sided import memory_left, shared_encoder
 from memptm.errors import InputError
 from memptm.memory.encode import Texts
 from memptm.memory.folder import Home
@@ -40,7 +40,7 @@ from memptm.training.data.examples import Example, Turns, answered_examples, rea
 from memptm.training.data.targets import Target, find_targets
 from memptm.training.losses.pairs import SHOWN, PairLesson, question_pairs
 from memptm.training.losses.passage_memory import FollowUp, PassageLesson, by_tokens, stretches
-from memptm.training.runtime.arithmetic import settle
+from memptm.training.runtime.arithmetic import pin_precision
 from memptm.training.runtime.evaluate import compare, rows_with_answers
 from memptm.training.runtime.loop import fit, shuffled
 from memptm.training.runtime.refresh import Versions
@@ -117,12 +117,12 @@ def train_encoder(
     """
     recipe, began = recipe or Recipe(), time.monotonic()
     tested = rows_with_answers(held_out)
-    base = one_side(memory.encoder)
+    base = shared_encoder(memory.encoder)
     examples = answered_examples(data) if data else []
     phases = [phase for phase in PHASES if phase in recipe.phases and (examples or phase != "adapt")]
     if not phases:
         raise InputError("Adapting needs questions. Give DATA.jsonl, or choose phase memory.")
-    settle(out)
+    pin_precision(out)
     run = _Run(memory, base, out, recipe, examples, read_follow_ups(follow_ups), progress)
     told: dict[str, Json] = {}
     if "adapt" in phases:
@@ -163,7 +163,7 @@ class _Run:
         self._stand_alone = memory.encoder is base  # the index's keys; else they know what came before
         if len(self.passages) < 2:
             raise InputError(f"The index holds {len(self.passages)} passages; training needs more. Add documents.")
-        self.texts = [key_text(passage) for passage in self.passages]
+        self.texts = [embedding_text(passage) for passage in self.passages]
         self.encoder: BertEncoder = base
         self._remembers = False
 

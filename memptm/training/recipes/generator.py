@@ -29,7 +29,7 @@ from memptm.progress import Event, Progress, silent
 from memptm.training.data.examples import Example, read_examples
 from memptm.training.data.negatives import mine_once
 from memptm.training.runtime.adapter import save_adapter, with_lora
-from memptm.training.runtime.arithmetic import quick_products, settle
+from memptm.training.runtime.arithmetic import pin_precision, quick_products
 from memptm.training.runtime.checkpoint import Log, interrupts, latest, restore, store
 from memptm.training.runtime.schedule import warm_cosine
 from memptm.types import Json, Passage
@@ -109,7 +109,7 @@ def train_generator(
         raise InputError(
             f"No row has an answer of at most {LONGEST_ANSWER} words, or none. Give rows with short answers."
         )
-    settle(out)
+    pin_precision(out)
     torch.manual_seed(recipe.seed)
     model, tokenizer = load_base(base, progress=progress)
     adapted = with_lora(model, base=base, rank=recipe.rank, layers=recipe.layers)

@@ -22,7 +22,7 @@ from memptm.errors import InputError
 from memptm.memory.memory import Memory
 from memptm.progress import Event, Progress, silent
 from memptm.training.data.corpus import Kind, Streams, encoded, make_vocabulary, read_texts
-from memptm.training.runtime.arithmetic import device, quick_products, settle
+from memptm.training.runtime.arithmetic import device, pin_precision, quick_products
 from memptm.training.runtime.checkpoint import latest
 from memptm.training.runtime.loop import fit
 from memptm.types import Json, Passage
@@ -128,7 +128,7 @@ def train_language_model(
     if not goes_on:
         out.mkdir(parents=True, exist_ok=True)
         vocabulary.save(str(out / VOCABULARY))
-    settle(out)
+    pin_precision(out)
     torch.manual_seed(recipe.seed)
     known = vocabulary.get_vocab_size()
     cutoffs = tuple(one for one in recipe.model.cutoffs if one < known)  # the text may have fewer words than asked for

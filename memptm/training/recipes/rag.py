@@ -16,9 +16,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from memptm.encoders.base import key_text
+from memptm.encoders.base import embedding_text
 from memptm.encoders.load import load_encoder
-from memptm.encoders.two_sided import save_questions, sides
+from memptm.encoders.two_sided import query_and_passage_encoders, save_questions
 from memptm.errors import InputError
 from memptm.generation.generator import ADAPTER, Generator
 from memptm.generation.marginal import token_log_likelihood
@@ -30,7 +30,7 @@ from memptm.training.data.targets import NO_TARGET, Target, find_targets
 from memptm.training.losses.passage_likelihood import NULL, Judge
 from memptm.training.losses.retriever import contrast, marginal, perplexity_distillation
 from memptm.training.runtime.adapter import save_adapter, trainable
-from memptm.training.runtime.arithmetic import settle
+from memptm.training.runtime.arithmetic import pin_precision
 from memptm.training.runtime.evaluate import compare, rows_with_answers
 from memptm.training.runtime.loop import fit, shuffled
 from memptm.training.runtime.telemetry import retrieval_numbers
@@ -112,8 +112,8 @@ def train_rag(
         raise InputError(
             f"The index holds {len(passages)} passages; training with k = {recipe.k} needs more. Add documents, or lower -k."
         )
-    settle(out)
-    questions_encoder, _ = sides(memory.encoder)
+    pin_precision(out)
+    questions_encoder, _ = query_and_passage_encoders(memory.encoder)
     torch.manual_seed(recipe.seed)
     frozen = questions_encoder.encode_questions([row.question for row in answered])
     targets = find_targets(answered, passages, keys, frozen)
@@ -145,7 +145,7 @@ def train_rag(
             **asdict(recipe),
             "losses": list(recipe.losses),
             "save_every": None,
-            "index": digest(*map(key_text, passages)),
+            "index": digest(*map(embedding_text, passages)),
             "data": digest(*map(repr, examples)),
             "encoder": memory.encoder.fingerprint,
             "generator": None if judge is None else judge.name,

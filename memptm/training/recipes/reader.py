@@ -28,7 +28,7 @@ from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
 from memptm.training.data.examples import Example, occurrences, read_examples
 from memptm.training.data.negatives import mine_once
-from memptm.training.runtime.arithmetic import device, quick_products, settle
+from memptm.training.runtime.arithmetic import device, pin_precision, quick_products
 from memptm.training.runtime.checkpoint import Average, Log, interrupts, latest, restore, store
 from memptm.types import Json
 
@@ -88,7 +88,7 @@ def train_reader(
     usable = [e for e in examples if not e.answers or occurrences(e.answers, e.context)]
     if not any(e.answers for e in usable):
         raise InputError("None of the rows has an answer that stands in its context. A span reader learns from those.")
-    settle(out)
+    pin_precision(out)
     torch.manual_seed(recipe.seed)
     model = _model(start, config or ReaderConfig(), recipe)
     passages, nearest = mine_once(usable, encoder, out, progress=progress)

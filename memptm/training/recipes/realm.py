@@ -24,10 +24,10 @@ from typing import Literal
 import torch
 
 from memptm.documents.entities import entities
-from memptm.encoders.base import key_text
+from memptm.encoders.base import embedding_text
 from memptm.encoders.bert import Bert
 from memptm.encoders.sentence import BertEncoder
-from memptm.encoders.two_sided import memory_left, one_side
+from memptm.encoders.two_sided import memory_left, shared_encoder
 from memptm.errors import InputError
 from memptm.memory.encode import digest
 from memptm.memory.folder import Home
@@ -38,7 +38,7 @@ from memptm.training.data.examples import Example, answered_examples
 from memptm.training.data.masks import Masks, find_blanks
 from memptm.training.data.targets import find_targets
 from memptm.training.losses.pairs import SHOWN, Pair, PairLesson, inverse_cloze, question_pairs
-from memptm.training.runtime.arithmetic import settle
+from memptm.training.runtime.arithmetic import pin_precision
 from memptm.training.runtime.checkpoint import CHECKPOINT
 from memptm.training.runtime.evaluate import compare, rows_with_answers
 from memptm.training.runtime.loop import Lesson, fit, shuffled
@@ -117,7 +117,7 @@ def train_realm(
     """
     recipe, began = recipe or Recipe(), time.monotonic()
     tested = rows_with_answers(held_out)
-    encoder = one_side(memory.encoder)
+    encoder = shared_encoder(memory.encoder)
     examples = answered_examples(data) if data else []
     phases = [phase for phase in PHASES if phase in recipe.phases and (data or phase not in ON_QUESTIONS)]
     if not phases:
@@ -125,7 +125,7 @@ def train_realm(
     found = Home(out / "index").manifest()
     if found is not None and not (out / phases[-1] / DONE).is_file():
         raise InputError(f"{out / 'index'} is there from another run. Move it away, or give another folder.")
-    settle(out)
+    pin_precision(out)
     run = _Run(memory, encoder, out, recipe, examples, reader, progress)
     if "masked" in phases:  # asked before the phases that come first are trained
         _enough_documents(run.passages, recipe)
@@ -171,7 +171,7 @@ class _Run:
                 f"The index holds {len(self.passages)} passages; training with k = {recipe.k} needs more. "
                 "Add documents, or lower -k."
             )
-        self.texts = [key_text(passage) for passage in self.passages]
+        self.texts = [embedding_text(passage) for passage in self.passages]
         self.cache = KeyCache(out / "keys")
 
     def phase(self, phase: Phase) -> Json:

@@ -48,7 +48,7 @@ from memptm.selection.select import compete, ranked
 from memptm.training.data.examples import occurrences
 from memptm.training.data.interventions import Loss, SpanLoss, intervene
 from memptm.training.data.long_texts import LongExample, is_relevant, read_long
-from memptm.training.runtime.arithmetic import device, settle
+from memptm.training.runtime.arithmetic import device, pin_precision
 from memptm.training.runtime.loop import fit, shuffled
 from memptm.types import Json
 
@@ -134,7 +134,7 @@ def train_recall(
         raise InputError(
             "No row says what of its text is relevant. Give supporting facts, or answers that stand in the text."
         )
-    settle(out)
+    pin_precision(out)
     config = JudgeConfig(reader=reader, fingerprint=reader_fingerprint(reader_folder(reader)), rank=recipe.rank)
     packer = Packer(reader_tokenizer(reader))
     blocked = cut(usable, packer, progress=progress)

@@ -26,7 +26,7 @@ def quick_products() -> torch.autocast:
     return torch.autocast(kind, torch.bfloat16, enabled=faster)
 
 
-def settle(folder: Path) -> None:
+def pin_precision(folder: Path) -> None:
     """Compute as the run in ``folder`` began to; one that begins writes down how."""
     path = folder / FILE
     if path.is_file():

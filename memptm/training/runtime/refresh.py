@@ -179,9 +179,9 @@ def refresh(parent: int, run: Path, encoder: Path, texts: Path, parts: Path, out
     """Embed ``texts`` with the encoder in a folder and publish the keys; ends early when process ``parent`` is gone."""
     from memptm.encoders.load import load_encoder
     from memptm.memory.rekey import KeyCache, Stopped
-    from memptm.training.runtime.arithmetic import settle
+    from memptm.training.runtime.arithmetic import pin_precision
 
-    settle(run)
+    pin_precision(run)
 
     cache = KeyCache(parts)
     passages = json.loads(texts.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from memptm import QA, Document, Memory
 from memptm.encoders.adapted import MemorySizes
-from memptm.encoders.base import key_text
+from memptm.encoders.base import embedding_text
 from memptm.encoders.load import BASE, load_encoder
 from memptm.encoders.recurrent import RecurrentEncoder
 from memptm.encoders.recurrent_bert import RecurrentBert
@@ -156,7 +156,7 @@ def test_a_memory_learns_from_keys_that_stand_alone_whatever_the_index_holds(rem
     told = train_encoder([], remembering, tmp_path, recipe=RECIPE)
     assert "note" not in told  # another memory takes the place of the one that was
     passages, first = remembering.keys()
-    alone = remembering.encoder.alone.encode_passages([key_text(passage) for passage in passages])
+    alone = remembering.encoder.alone.encode_passages([embedding_text(passage) for passage in passages])
     used = taken[0].abs().sum(1) > 0
     assert used.any()
     assert np.allclose(taken[0][used], alone[used], atol=1e-5)
@@ -255,7 +255,7 @@ def test_the_target_is_the_mean_of_the_key_alone_and_in_context(memory):
         cosine = (alone * targets)[1:].sum(1).mean()
         shares = (alone[1:] @ targets.t() / 0.1).log_softmax(1)[[0, 1], [1, 2]].mean()
         question = (alone[:1] @ alone.t() / 0.1).log_softmax(1)[0, 2]
-    follow = FollowUp(rows[:2], alone[0])  # gates of questions are shut, too
+    follow = FollowUp(rows[:2], alone[0])  # the gates of questions are zero-initialised, too
     lesson = PassageLesson(
         model,
         rows,
@@ -269,7 +269,7 @@ def test_the_target_is_the_mean_of_the_key_alone_and_in_context(memory):
         learning_rate=1.0,
         seed=0,
     )
-    told = lesson.learn(1, [0])  # gates are shut: the keys are the keys alone
+    told = lesson.learn(1, [0])  # gates are zero-initialised: the keys are the keys alone
     assert told["cosine"] == pytest.approx(float(cosine), abs=1e-5)
     assert told["alone"] == pytest.approx(float(cosine), abs=1e-5)
     assert told["follow"] == pytest.approx(float(alone[1] @ alone[0]), abs=1e-5)

@@ -6,7 +6,7 @@ import pytest
 
 from memptm.encoders import precision
 from memptm.encoders.precision import Choice
-from memptm.training.runtime.arithmetic import FILE, settle
+from memptm.training.runtime.arithmetic import FILE, pin_precision
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,7 @@ def _raced(monkeypatch):
 
 
 def test_a_run_that_begins_writes_down_what_is_fastest(tmp_path):
-    settle(tmp_path / "run")
+    pin_precision(tmp_path / "run")
     found = json.loads((tmp_path / "run" / FILE).read_text(encoding="utf-8"))
     assert Choice(**found) == precision.choice()
 
@@ -23,5 +23,5 @@ def test_a_run_that_begins_writes_down_what_is_fastest(tmp_path):
 @pytest.mark.parametrize("began", [Choice(bfloat16=True, bulk="bfloat16"), Choice(bfloat16=False, bulk="int8")])
 def test_one_that_goes_on_computes_as_it_began(tmp_path, began):
     (tmp_path / FILE).write_text(json.dumps(vars(began)), encoding="utf-8")
-    settle(tmp_path)
+    pin_precision(tmp_path)
     assert (precision.bfloat16_is_faster(), precision.bulk_precision()) == (began.bfloat16, began.bulk)
