@@ -49,9 +49,9 @@ class QA:
         recall: fill the reader's window with the best blocks of many passages (MemRecall), not with whole passages; not
             with "graph" or "auto".
         judge: of MemRecall: "embedding", "bm25", a folder made by memptm train recall, or a Judge; None is the default.
-        nodes: how many pages method "graph" may read for a question; None is its default.
+        pages: how many pages method "graph" may read for a question; None is its default.
     Raises:
-        InputError: there is no such method, or a budget of no nodes.
+        InputError: there is no such method, or fewer than one page.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class QA:
         generator: Generator | str | None = None,
         recall: bool = False,
         judge: Judge | str | None = None,
-        nodes: int | None = None,
+        pages: int | None = None,
     ) -> None:
         if method not in METHODS:
             raise InputError(f"There is no method {method!r}. Methods: {', '.join(METHODS)}.")
-        if nodes is not None and nodes < 1:
-            raise InputError(f"A budget of {nodes} nodes leaves nothing to read; give at least 1.")
-        self.memory, self.method, self.mode, self.nodes = memory, method, mode, nodes
+        if pages is not None and pages < 1:
+            raise InputError(f"With at most {pages} pages there is nothing to read; give at least 1.")
+        self.memory, self.method, self.mode, self.pages = memory, method, mode, pages
         self._reader, self._generator = reader, generator
         self.recall, self.judge = recall, judge
         self._judge: Judge | None = None
@@ -256,17 +256,17 @@ class QA:
 
     def _walker(self, memory: Memory) -> CogQA:
         from memptm.reasoning.cogqa import CogQA
-        from memptm.reasoning.frontier import NODES
+        from memptm.reasoning.frontier import PAGES
 
         if self._cogqa is None:
             self._cogqa = CogQA(memory, self.reader)
         self._cogqa.memory, self._cogqa.mode = memory, self.mode  # as they are now, they may have been changed
-        self._cogqa.nodes = self.nodes or NODES
+        self._cogqa.pages = self.pages or PAGES
         return self._cogqa
 
     def _walk(self, memory: Memory, question: str, reading: str, *, k: int, where: str | None) -> Answer:
         """The graph's answer; ``reading`` ends with the question."""
-        return self._walker(memory).answer(question, k=k, where=where, said=reading.removesuffix(question))
+        return self._walker(memory).answer(question, k=k, where=where, lead=reading.removesuffix(question))
 
     def _route(
         self, memory: Memory, question: str, reading: str, hits: Sequence[Hit], *, k: int, where: str | None

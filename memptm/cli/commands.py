@@ -132,7 +132,7 @@ def search(
 @recall_option
 @judge_option
 @session_option
-@graphs.budget_option
+@graphs.pages_option
 @graphs.show_graph_option
 @json_option
 def query(
@@ -149,19 +149,19 @@ def query(
     recall: bool,
     judge: str | None,
     session: Path | None,
-    budget: int | None,
+    pages: int | None,
     show_graph: Path | None,
     as_json: bool,
 ) -> Result:
     """Answer QUESTION from the index, with the passages that say so."""
     question = check_question(question)
-    graphs.check(method, budget, show_graph)
+    graphs.check(method, pages, show_graph)
     check_models(method, generator=generator, judge=judge, recall=recall)
     if tokens is not None and method in SPANS:
         raise InputError("--tokens changes what a generator writes. Give --method generate with it.")
     qa = qa_of(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
     qa.recall, qa.judge = recall, judge
-    qa.nodes = budget
+    qa.pages = pages
     note = ""
     if tokens is not None:
         from memptm.generation.knn import attach

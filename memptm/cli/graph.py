@@ -22,8 +22,14 @@ Result = dict[str, Any] | None
 Function = TypeVar("Function", bound=Callable[..., Any])
 METHODS = ("graph", "auto")
 
-budget_option = click.option(
-    "--budget", metavar="N", type=whole(), help="Pages that --method graph may read; 12 if not given."
+pages_option = click.option(
+    "--pages",
+    "--nodes",
+    "--budget",
+    "pages",
+    metavar="N",
+    type=whole(),
+    help="Pages that --method graph may read; 12 if not given.",
 )
 show_graph_option = click.option(
     "--show-graph",
@@ -33,9 +39,9 @@ show_graph_option = click.option(
 )
 
 
-def check(method: str, budget: int | None, show: Path | None) -> None:
+def check(method: str, pages: int | None, show: Path | None) -> None:
     """Raise InputError where an option of the graph is given to another method, or a file that cannot be drawn."""
-    for option, given in (("--budget", budget), ("--show-graph", show)):
+    for option, given in (("--pages", pages), ("--show-graph", show)):
         if given is not None and method not in METHODS:
             raise InputError(f"{option} is of the cognitive graph. Give --method graph with it.")
     if show is not None:

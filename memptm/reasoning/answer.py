@@ -1,4 +1,4 @@
-"""From what a walk found to an answer, its probability, its evidence and the graph that explains it."""
+"""From what was found to an answer, its probability, its evidence and the graph that explains it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BIAS = 0.5  # added to every log odds without training: a reader of single passa
 TRAINED_BIAS = -0.5  # with it (scripts/training/calibrate_graph.py)
 SHOWN = 0.01  # share below which a possible answer is no node of the graph
 NOTHING_READ = "There was no passage to read."
-NO_NAME = "The question names nothing that the index knows: the walk began at the passages nearest to it."
+NO_NAME = "The question names nothing that the index knows: the search began at the passages nearest to it."
 NO_EDGE = "No name led from one passage to another: this is answered from the passages alone."
 NO_VERDICT = "This seems to ask for yes or no, which was not decided: the answer is what the passages say of it."
 SUPPORTS = 0.5  # probability from which a sentence of the path supports, where System 1 learned what supports
@@ -51,7 +51,7 @@ def conclude(
         bias: added to every log odds; None: BIAS or TRAINED_BIAS. trained: System 1 is, so that sentences have probabilities of
             supporting.
     """
-    question = findings.trip.question
+    question = findings.result.question
     if bias is None:
         bias = TRAINED_BIAS if trained else BIAS
     if not findings.places:
@@ -79,7 +79,7 @@ def _null(findings: Findings, reading: Reading, bias: float) -> float:
 
     0 where yes or no is asked: no span says either, and a reader learned to be silent there, whatever it reads.
     """
-    if findings.trip.form == "yes-no":
+    if findings.result.form == "yes-no":
         return 0.0
     return math.exp(-log_sum([0.0, answered_log_odds(findings.log_prior, reading, bias)]))
 
@@ -106,12 +106,12 @@ def _chosen(findings: Findings, verdict: Verdict, answer: Answer, null: float) -
 
 
 def _note(findings: Findings, *, undecided: bool) -> str:
-    notes = [] if any(visit.named for visit in findings.pages) else [NO_NAME]
+    notes = [] if any(node.named for node in findings.pages) else [NO_NAME]
     if not findings.edges:
         notes.append(NO_EDGE)
-    if undecided and findings.trip.form == "yes-no":
+    if undecided and findings.result.form == "yes-no":
         notes.append(NO_VERDICT)
-    if findings.trip.stopped == "seconds":
+    if findings.result.stopped == "seconds":
         notes.append(f"The time was up after {len(findings.pages)} pages.")
     return " ".join(notes)
 
@@ -122,10 +122,10 @@ def _graph(findings: Findings, answer: Answer, trained: bool) -> CognitiveGraph:
     odds = {answer_key(one.text): one.probability for one in answer.answers}
     number: dict[str, int] = {}
     told = None if answer.text is None else answer_key(answer.text)
-    said = _places_of(findings, told) if told is not None else []
+    stands_at = _places_of(findings, told) if told is not None else []
     wanted = [(found.key, found.text, found.place, (found.span.start, found.span.end)) for found in findings.answers]
-    if told is not None and answer.text is not None and said:
-        place, span = said[0]
+    if told is not None and answer.text is not None and stands_at:
+        place, span = stands_at[0]
         wanted.insert(0, (told, answer.text, place, span))
     for key, text, place, span in wanted:
         if key not in number:
@@ -144,14 +144,14 @@ def _graph(findings: Findings, answer: Answer, trained: bool) -> CognitiveGraph:
             edges[pair] = (clue,)
     at = number.get(told) if told is not None else None
     path: tuple[int, ...] = ()
-    if at is not None and said:
-        path = (*_beside(findings, findings.path_to(findings.places[said[0][0]].page)), at)
+    if at is not None and stands_at:
+        path = (*_beside(findings, findings.path_to(findings.places[stands_at[0][0]].page)), at)
     return _made(findings, nodes, edges, at, path, trained)
 
 
 def _beside(findings: Findings, path: tuple[int, ...]) -> tuple[int, ...]:
     """The path, and before it the other of the two things a question names: what it says is a condition on the answer."""
-    named = [visit.id for visit in findings.pages if visit.named and visit.page.kind in ("title", "heading")]
+    named = [node.id for node in findings.pages if node.named and node.page.kind in ("title", "heading")]
     other = [page for page in named if page not in path]
     return (*other, *path) if len(named) == 2 and len(other) == 1 else path
 
@@ -172,11 +172,11 @@ def _graph_of_choice(findings: Findings, answer: Answer, compared: Sequence[int]
 def _pages(findings: Findings) -> tuple[list[Node], dict[tuple[int, int], tuple[Clue, ...]]]:
     nodes = [
         Node(
-            id=visit.id, kind=visit.page.kind, name=visit.page.name,
-            passages=tuple(passage.id for passage in visit.page.passages),
-            start=visit.start, visits=visit.visits, score=float(share),
+            id=node.id, kind=node.page.kind, name=node.page.name,
+            passages=tuple(passage.id for passage in node.page.passages),
+            seed_score=node.seed_score, visits=node.visits, score=float(share),
         )
-        for visit, share in zip(findings.pages, findings.shares, strict=True)
+        for node, share in zip(findings.pages, findings.shares, strict=True)
     ]  # fmt: skip
     return nodes, dict(findings.edges)
 
@@ -193,12 +193,12 @@ def _made(
     if trained:
         for place in findings.places:
             if place.page in path:
-                for number, p in enumerate(place.sight.support):
+                for number, p in enumerate(place.reading.support):
                     if p >= SUPPORTS:
                         clue = place.clue(number, p)
                         support.setdefault(clue.place, clue)
     graph = CognitiveGraph(
-        question=findings.trip.question, nodes=tuple(nodes), answer=answer, path=path, support=tuple(support.values()),
+        question=findings.result.question, nodes=tuple(nodes), answer=answer, path=path, support=tuple(support.values()),
         edges=tuple(Edge(source=s, target=t, clues=clues) for (s, t), clues in edges.items()),
     )  # fmt: skip
     graph.check()
@@ -229,7 +229,7 @@ def _best_sentence(findings: Findings, page: int) -> Clue | None:
         (score, place, number)
         for place in findings.places
         if place.page == page
-        for number, score in enumerate(place.sight.support)
+        for number, score in enumerate(place.reading.support)
     ]
     if not places:
         return None

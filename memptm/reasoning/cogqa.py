@@ -1,6 +1,7 @@
-"""CogQA over a memory: a walk, System 2 over what it found, an answer with the graph that explains it.
+"""CogQA over a memory: System 1 expands a graph, System 2 judges it, and the answer comes with the graph that explains it.
 
-Source: Ding et al. 2019 (arXiv 1905.05460). Ours: links by retrieval, PageRank where no System 2 was trained, budgets.
+Source: Ding et al. 2019 (arXiv 1905.05460). Ours: links by retrieval, PageRank where no System 2 was trained,
+limits of pages and of time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.reasoning.answer import Verdict, conclude
 from memptm.reasoning.findings import Findings
-from memptm.reasoning.frontier import NODES, Frontier
+from memptm.reasoning.frontier import PAGES, Frontier
 from memptm.reasoning.linker import Linker
 from memptm.reasoning.system1 import System1, Untrained
 from memptm.types import Answer
@@ -32,9 +33,10 @@ class CogQA:
     """Answers questions over several hops.
 
     Args:
-        memory: what is walked over. reader: finds spans; and the untrained System 1's sense of an answer.
+        memory: where pages are read and names are looked up.
+        reader: finds spans; where no System 1 was trained, it says what answers.
         weights: a folder made by memptm train graph; None: the shipped one where there is one, else no training at all.
-        nodes, seconds: budget of a question, see ``Frontier``.
+        pages, seconds: limits of a question, see ``Frontier``.
     """
 
     def __init__(
@@ -43,13 +45,13 @@ class CogQA:
         reader: Reader,
         *,
         weights: Path | None = None,
-        nodes: int = NODES,
+        pages: int = PAGES,
         seconds: float | None = None,
         mode: Mode = "hybrid",
     ) -> None:
         self.memory, self.reader, self.mode = memory, reader, mode
         self.weights = weights or (SHIPPED if (SHIPPED / "config.json").is_file() else None)
-        self.nodes, self.seconds = nodes, seconds
+        self.pages, self.seconds = pages, seconds
 
     @cached_property
     def systems(self) -> tuple[System1 | None, System2 | None]:
@@ -62,25 +64,25 @@ class CogQA:
         pointers = Pointers.load(self.weights)
         return pointers, System2.load(self.weights, width=pointers.width)
 
-    def walk(self, question: str, *, k: int = 5, where: str | None = None, said: str = "") -> Findings:
+    def expand(self, question: str, *, k: int = 5, where: str | None = None, lead: str = "") -> Findings:
         """What the question leads to, begun at what it names and at the ``k`` nearest passages."""
-        linker = Linker(self.memory, question, mode=self.mode, where=where, said=said)
+        linker = Linker(self.memory, question, mode=self.mode, where=where, lead=lead)
         system1 = self.systems[0] or Untrained(self.reader, self.memory.encoder, linker.titles)
-        trip = Frontier(linker, system1, nodes=self.nodes, seconds=self.seconds).walk(k)
-        return Findings(trip)
+        result = Frontier(linker, system1, pages=self.pages, seconds=self.seconds).expand(k)
+        return Findings(result)
 
-    def answer(self, question: str, *, k: int = 5, where: str | None = None, said: str = "") -> Answer:
+    def answer(self, question: str, *, k: int = 5, where: str | None = None, lead: str = "") -> Answer:
         """The answer; ``Answer.graph`` explains it.
 
         Args:
-            said: what is read before the question, the last answer of a conversation.
+            lead: what is read before the question, the last answer of a conversation.
         Raises:
-            InputError: a budget below one node, or a filter that cannot be read.
+            InputError: less than one page to read, or a filter that cannot be read.
         """
-        findings = self.walk(question, k=k, where=where, said=said)
+        findings = self.expand(question, k=k, where=where, lead=lead)
         return conclude(findings, self.verdict(findings), trained=self.systems[0] is not None)
 
     def verdict(self, findings: Findings) -> Verdict | None:
-        """What System 2 says of a walk; None where it was not trained, or nothing was read."""
+        """What System 2 says of what was found; None where it was not trained, or nothing was read."""
         system2 = self.systems[1]
         return system2.judge(findings) if system2 is not None and findings.places else None

@@ -1,6 +1,6 @@
 """Draws a cognitive graph: SVG by hand, HTML around it, PNG by matplotlib. Documents' text is escaped, never interpreted.
 
-Pages stand in columns by their distance from where the walk began, answers in the last; the path is drawn in another
+Pages stand in columns by their distance from where the search began, answers in the last; the path is drawn in another
 colour, and its clues are written out below, numbered as on their edges.
 """
 
@@ -120,9 +120,11 @@ def layout(graph: CognitiveGraph) -> Layout:
 
 
 def _columns(graph: CognitiveGraph) -> list[list[Node]]:
-    """Pages by their distance from where the walk began, then answers; within a column near to those that lead there."""
+    """Pages by their distance from where the search began, then answers; within a column near to those that lead there."""
     led_to = {edge.target for edge in graph.edges}
-    begins = [node.id for node in sorted(graph.pages, key=lambda node: (-node.start, node.id)) if node.id not in led_to]
+    begins = [
+        node.id for node in sorted(graph.pages, key=lambda node: (-node.seed_score, node.id)) if node.id not in led_to
+    ]
     depth = dict.fromkeys(begins or [node.id for node in graph.pages][:1], 0)
     if graph.path:
         depth.setdefault(graph.path[0], 0)
@@ -130,7 +132,7 @@ def _columns(graph: CognitiveGraph) -> list[list[Node]]:
         if graph.nodes[step[1]].kind != "answer":
             depth[step[1]] = depth[step[0]] + 1 if graph.edge(*step) else 0
     _spread(graph, depth)
-    for node in sorted(graph.pages, key=lambda node: (-node.start, node.id)):
+    for node in sorted(graph.pages, key=lambda node: (-node.seed_score, node.id)):
         if node.id not in depth:  # in a circle that nothing leads into
             depth[node.id] = 0
             _spread(graph, depth)
@@ -282,13 +284,13 @@ def _colours(node: Node, on_path: bool) -> tuple[str, str]:
         return (FILL["answer"], ANSWER) if on_path else (FILL["other"], ANSWER)
     if on_path:
         return FILL["path"], PATH
-    return (FILL["begin"], BEGIN) if node.start > 0 else (FILL["other"], PALE)
+    return (FILL["begin"], BEGIN) if node.seed_score > 0 else (FILL["other"], PALE)
 
 
 def _caption(node: Node) -> str:
     if node.kind == "answer":
         return f"answer, p {node.score:.2f}"
-    begins = "begins here, " if node.start > 0 else ""
+    begins = "begins here, " if node.seed_score > 0 else ""
     return f"{node.kind}, {begins}share {node.score:.2f}"
 
 

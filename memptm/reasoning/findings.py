@@ -1,4 +1,4 @@
-"""What a walk found, ready to be weighed: edges, each page's share, and which spans may answer."""
+"""What the expansion found, ready to be weighed: edges, each page's share, and which spans may answer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from memptm.documents.sentences import sentence_at
 from memptm.generation.reader import Reading, Span, answer_key
-from memptm.reasoning.frontier import Trip, Visit
+from memptm.reasoning.frontier import FrontierNode, SearchResult
 from memptm.reasoning.graph import Clue, Identity
 from memptm.reasoning.pagerank import pagerank
-from memptm.reasoning.system1 import Sight, identity
+from memptm.reasoning.system1 import PageReading, identity
 from memptm.types import Passage
 
 
@@ -24,16 +24,16 @@ class Place:
 
     page: int
     passage: Passage
-    sight: Sight
+    reading: PageReading
 
     def sentence(self, start: int, score: float) -> Clue | None:
         """The sentence that character ``start`` is in."""
-        number = sentence_at(list(self.sight.sentences), start)
+        number = sentence_at(list(self.reading.sentences), start)
         return None if number is None else self.clue(number, score)
 
     def clue(self, number: int, score: float) -> Clue:
         """Sentence ``number`` as a clue."""
-        start, end = self.sight.sentences[number]
+        start, end = self.reading.sentences[number]
         return Clue(
             text=self.passage.text[start:end], passage=self.passage.id, sentence=number, start=start, end=end,
             score=min(max(score, 0.0), 1.0), origin=identity(self.passage),
@@ -52,46 +52,46 @@ class Found:
 
 @dataclass(frozen=True)
 class Findings:
-    """A walk and what follows from it without a model. ``weighed``: whether pages differ by PageRank."""
+    """The pages that were read and what follows from them without a model. ``weighed``: whether pages differ by PageRank."""
 
-    trip: Trip
+    result: SearchResult
     weighed: bool = True
 
     @property
-    def pages(self) -> tuple[Visit, ...]:
+    def pages(self) -> tuple[FrontierNode, ...]:
         """The pages that were read."""
-        return self.trip.visits
+        return self.result.nodes
 
     @cached_property
     def places(self) -> tuple[Place, ...]:
         """Every passage that was read, once, under the first page that read it."""
         found: dict[Identity, Place] = {}
-        for visit in self.pages:
-            for passage, sight in zip(visit.page.passages, visit.sights, strict=True):
-                found.setdefault(identity(passage), Place(visit.id, passage, sight))
+        for node in self.pages:
+            for passage, reading in zip(node.page.passages, node.readings, strict=True):
+                found.setdefault(identity(passage), Place(node.id, passage, reading))
         return tuple(found.values())
 
     @cached_property
     def edges(self) -> dict[tuple[int, int], tuple[Clue, ...]]:
         """(page, page) → the clues that led from one to the other; never from a page to itself."""
         edges: dict[tuple[int, int], tuple[Clue, ...]] = {}
-        for visit in self.pages:
-            for source, clue in visit.clues:
-                if source != visit.id:
-                    edges[source, visit.id] = (*edges.get((source, visit.id), ()), clue)
+        for node in self.pages:
+            for source, clue in node.clues:
+                if source != node.id:
+                    edges[source, node.id] = (*edges.get((source, node.id), ()), clue)
         return edges
 
     def flat(self) -> Findings:
-        """The same walk with equal shares for all pages: what System 1 says by itself."""
-        return Findings(self.trip, weighed=False)
+        """The same pages with equal shares for all pages: what System 1 says by itself."""
+        return Findings(self.result, weighed=False)
 
     @cached_property
     def shares(self) -> NDArray[np.float64]:
         """(pages,) PageRank of each, begun where the question begins."""
         if not self.weighed:
             return np.full(len(self.pages), 1 / max(len(self.pages), 1))
-        start = np.array([visit.start for visit in self.pages], np.float64)
-        return pagerank({pair: sum(clue.score for clue in clues) for pair, clues in self.edges.items()}, start)
+        seeds = np.array([node.seed_score for node in self.pages], np.float64)
+        return pagerank({pair: sum(clue.score for clue in clues) for pair, clues in self.edges.items()}, seeds)
 
     @cached_property
     def log_prior(self) -> list[float]:
@@ -107,9 +107,9 @@ class Findings:
         spans = [
             Span(n, span.start, span.end, span.log_odds)
             for n, place in enumerate(self.places)
-            for span in place.sight.spans
+            for span in place.reading.spans
         ]
-        return Reading(tuple(spans), tuple(place.sight.log_mass for place in self.places))
+        return Reading(tuple(spans), tuple(place.reading.log_mass for place in self.places))
 
     @cached_property
     def answers(self) -> tuple[Found, ...]:
@@ -135,7 +135,7 @@ class Findings:
         return Reading(tuple(spans), tuple(math.log(max(mass, 1e-300)) for mass in masses))
 
     def path_to(self, page: int, *, longest: int = 4) -> tuple[int, ...]:
-        """Pages from where the walk began to ``page``: at each step back, the strongest way in.
+        """Pages from where the search began to ``page``: at each step back, the strongest way in.
 
         It ends at a page that the question names, or one that nothing led to.
         """

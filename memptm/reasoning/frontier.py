@@ -1,9 +1,11 @@
-"""The frontier: pages are read in batches, the best first, and what System 1 sees there leads to the next ones.
+"""The frontier: pages are read in batches, the best first, and the names System 1 finds there lead to the next pages.
 
-Source: CogQA (Ding et al. 2019), algorithm 1. Two of its traps are closed here: a page that gains a clue is read again
-with all its clues even if it was waiting already; and where no page led anywhere, no threshold is lowered that could
-outlast its question: every sight has the hops below its threshold beside those above. Ours: where no name leads on and
-nothing that was read answers, the next nearest passages are read.
+Two traps of the original are closed here. A page that gains a clue is read again with all its clues, even if it was
+waiting already. Where no page led anywhere, names below the threshold are followed, and no threshold is lowered that
+could outlast its question: every reading holds them beside those above it. Ours: where no name leads on and nothing that
+was read answers, the next nearest passages are read.
+
+Source: CogQA (Ding et al. 2019, arXiv 1905.05460), algorithm 1.
 """
 
 from __future__ import annotations
@@ -18,68 +20,79 @@ from memptm.errors import InputError
 from memptm.reasoning.graph import Clue, Identity
 from memptm.reasoning.linker import TRUST, Linker, Page, Wanted
 from memptm.reasoning.question_form import Form, question_form
-from memptm.reasoning.system1 import Hop, Look, Sight, System1, identity
+from memptm.reasoning.system1 import Hop, PageInput, PageReading, System1, identity
 from memptm.types import Passage
 
 BATCH = 6  # pages read together
-READINGS = 3  # times the budget that pages are read in all, readings with further clues included
+READINGS = 3  # times the number of pages allowed that pages are read in all, readings with further clues included
 MOST_CLUES = 4  # that are read with a page, the strongest
-RETRIEVED = 0.8  # priority of the best passage retrieved, where a page that the question names has 1
+RETRIEVED = 0.8  # seed score of the best passage retrieved, where a page that the question names has 1
 ANSWERED = 2.0  # log odds that a page answers, above which no further passages are looked for
-NODES = 12  # a question, unless told otherwise
+PAGES = 12  # read for a question, unless told otherwise
 
 
 @dataclass
-class Visit:
-    """A page on the frontier or read.
+class FrontierNode:
+    """A page that waits to be read or was read.
 
     Attributes:
-        start: where the walk begins; 0 for a page that was only led to. names: its names in the question.
-        clues: (id of the page it came from, clue), in order of arrival. sights: one a passage, of the last reading.
+        id: number in order of arrival.
+        page: its name and passages.
+        seed_score: how surely the question itself leads here, from 0 to 1; 0 for a page that only a clue led to.
+        names: its names in the question, as (start, end) characters.
+        clues: (id of the page it came from, clue), in order of arrival.
+        readings: of its last reading, one a passage.
+        visits: how often it was read.
         waiting: to be read, for the first time or again.
+        priority: of those that wait, the highest is read first.
     """
 
     id: int
     page: Page
-    start: float = 0.0
+    seed_score: float = 0.0
     names: list[tuple[int, int]] = field(default_factory=list)
     clues: list[tuple[int, Clue]] = field(default_factory=list)
-    sights: tuple[Sight, ...] = ()
+    readings: tuple[PageReading, ...] = ()
     visits: int = 0
     waiting: bool = True
     priority: float = 0.0
 
     @property
     def named(self) -> tuple[int, int] | None:
-        """The first of its names in the question, if there."""
+        """The first of its names in the question; None if the question does not name it."""
         return self.names[0] if self.names else None
 
-    def looks(self) -> list[Look]:
-        """What is to be read: each passage with the clues, one a sentence."""
-        told = self.told()
-        texts, scores = tuple(clue.text for clue in told), tuple(clue.score for clue in told)
-        return [Look(passage, texts, scores) for passage in self.page.passages]
+    def inputs(self) -> list[PageInput]:
+        """What System 1 reads: each passage with the strongest clues."""
+        clues = self.strongest_clues()
+        texts, scores = tuple(clue.text for clue in clues), tuple(clue.score for clue in clues)
+        return [PageInput(passage, texts, scores) for passage in self.page.passages]
 
-    def told(self) -> list[Clue]:
-        """The strongest clues, in order of arrival."""
+    def strongest_clues(self) -> list[Clue]:
+        """At most ``MOST_CLUES`` of them, one a sentence, in order of arrival."""
         distinct = {clue.place: clue for _, clue in self.clues}
         best = sorted(distinct, key=lambda place: -distinct[place].score)[:MOST_CLUES]
         return [clue for place, clue in distinct.items() if place in best]
 
 
 @dataclass(frozen=True)
-class Trip:
-    """What came of a question: the pages that were read, in order of arrival, and why it ended.
+class SearchResult:
+    """What a question led to.
 
     Attributes:
-        named: characters of ``question`` that are names. begins: where in it the question itself begins.
+        question: as it was read, with its lead (what stands before it in a conversation).
+        nodes: the pages that were read, in order of arrival, numbered from 0.
+        named: (start, end) characters of ``question`` that are names.
+        readings: how often pages were read in all.
+        stopped: what ended the search: "" (nothing was left), "pages" or "seconds".
+        begins: the character of ``question`` at which the question itself begins, behind its lead.
     """
 
     question: str
-    visits: tuple[Visit, ...]
+    nodes: tuple[FrontierNode, ...]
     named: tuple[tuple[int, int], ...]
     readings: int
-    stopped: str  # "" (nothing left), "nodes" or "seconds"
+    stopped: str
     begins: int = 0
 
     @cached_property
@@ -89,41 +102,43 @@ class Trip:
 
 
 class Frontier:
-    """One question's walk over a memory.
+    """One question's search through a memory.
 
     Args:
-        linker: of the question. system1: reads the pages.
-        nodes: most pages that are read. seconds: after which no further batch is begun; None: no such limit.
+        linker: of the question.
+        system1: reads the pages.
+        pages: most pages that are read.
+        seconds: after which no further batch is begun; None: no such limit.
     Raises:
-        InputError: a budget of less than one node, or of no time.
+        InputError: less than one page, or no time.
     """
 
-    def __init__(self, linker: Linker, system1: System1, *, nodes: int = NODES, seconds: float | None = None) -> None:
-        if nodes < 1:
-            raise InputError(f"A budget of {nodes} nodes leaves nothing to read; give at least 1.")
+    def __init__(self, linker: Linker, system1: System1, *, pages: int = PAGES, seconds: float | None = None) -> None:
+        if pages < 1:
+            raise InputError(f"With at most {pages} pages there is nothing to read; give at least 1.")
         if seconds is not None and seconds <= 0:
-            raise InputError(f"A budget of {seconds:g} seconds leaves no time to read; give more than 0.")
-        self.linker, self.system1, self.nodes, self.seconds = linker, system1, nodes, seconds
+            raise InputError(f"In {seconds:g} seconds there is no time to read; give more than 0.")
+        self.linker, self.system1, self.pages, self.seconds = linker, system1, pages, seconds
         self._named: list[tuple[int, int]] = []
-        self._visits: list[Visit] = []
-        self._owner: dict[Identity, int] = {}  # passage's identity → page
-        self._reserve: list[tuple[Page, float]] = []  # retrieved beyond the first ones, each with its start
+        self._nodes: list[FrontierNode] = []
+        self._owner: dict[Identity, int] = {}  # passage's identity → node
+        self._reserve: list[tuple[Page, float]] = []  # retrieved beyond the first ones, each with its seed score
         self._readings = 0
 
-    def walk(self, k: int) -> Trip:
-        """Begin at the pages the question names and at the ``k`` passages nearest to it, and read on.
+    def expand(self, k: int) -> SearchResult:
+        """Begin at the pages the question names and at the ``k`` passages nearest to it, and read on from there.
 
-        Where no name leads on and nothing answers, at the next nearest passages as well.
+        Where no name leads on and nothing answers, go on from the next nearest passages as well.
         """
         began = time.monotonic()
         self._named = self.linker.named()
         self._begin(k)
-        stopped, faintly = "", False
+        stopped, lowered = "", False
         while True:
             batch = self._next()
-            if not (batch or faintly or any(visit.clues for visit in self._visits)):
-                faintly = True
-                self._lead_on(self._visits, faintly=True)
+            if not (batch or lowered or any(node.clues for node in self._nodes)):
+                lowered = True
+                self._follow_hops(self._nodes, below_threshold=True)
                 batch = self._next()
             batch = batch or self._from_reserve()
             if not batch:
@@ -131,13 +146,13 @@ class Frontier:
             if self._readings and self._late(began):
                 stopped = "seconds"
                 break
-            if self._readings + len(batch) > READINGS * self.nodes:
+            if self._readings + len(batch) > READINGS * self.pages:
                 break
             self._read(batch)
-        read = tuple(visit for visit in self._visits if visit.visits)
-        if not stopped and any(visit.waiting and not visit.visits for visit in self._visits):
-            stopped = "nodes"
-        return Trip(
+        read = tuple(node for node in self._nodes if node.visits)
+        if not stopped and any(node.waiting and not node.visits for node in self._nodes):
+            stopped = "pages"
+        return SearchResult(
             self.linker.question, _renumbered(read), tuple(self._named), self._readings, stopped, self.linker.begins
         )
 
@@ -148,100 +163,101 @@ class Frontier:
         wanted = [Wanted(self.linker.question[start:end]) for start, end in self._named]
         for span, page in zip(self._named, self.linker.link(wanted, search=False), strict=True):
             if page is not None:
-                visit = self._visit(page)
-                visit.names.append(span)
-                visit.start = max(visit.start, TRUST[page.kind])
-        found = self.linker.retrieved(max(k, self.nodes))
+                node = self._node_of(page)
+                node.names.append(span)
+                node.seed_score = max(node.seed_score, TRUST[page.kind])
+        found = self.linker.retrieved(max(k, self.pages))
         best = max((score for _, score in found), default=0.0)
-        starts = [(page, RETRIEVED * max(score, 0.0) / best if best > 0 else RETRIEVED) for page, score in found]
-        for page, start in starts[:k]:
-            visit = self._visit(page)
-            visit.start = max(visit.start, start)
-        self._reserve = starts[k:]
-        for visit in self._visits:
-            visit.priority = visit.start
+        seeds = [(page, RETRIEVED * max(score, 0.0) / best if best > 0 else RETRIEVED) for page, score in found]
+        for page, score in seeds[:k]:
+            node = self._node_of(page)
+            node.seed_score = max(node.seed_score, score)
+        self._reserve = seeds[k:]
+        for node in self._nodes:
+            node.priority = node.seed_score
 
-    def _visit(self, page: Page) -> Visit:
-        """The page's visit: one that holds its first passage already, with the others too now, else a new one."""
+    def _node_of(self, page: Page) -> FrontierNode:
+        """The page's node: one that holds its first passage already, with the others too now, else a new one."""
         number = self._owner.get(identity(page.passages[0]))
         if number is None:
-            number = len(self._visits)
-            self._visits.append(Visit(number, page))
-        visit = self._visits[number]
+            number = len(self._nodes)
+            self._nodes.append(FrontierNode(number, page))
+        node = self._nodes[number]
         new = tuple(one for one in page.passages if identity(one) not in self._owner)
         for passage in new:
             self._owner[identity(passage)] = number
-        if visit.page is not page and new:
-            visit.page, visit.waiting = replace(page, passages=(*visit.page.passages, *new)), True
-        return visit
+        if node.page is not page and new:
+            node.page, node.waiting = replace(page, passages=(*node.page.passages, *new)), True
+        return node
 
     @property
     def _room(self) -> int:
-        """How many further pages the budget allows."""
-        return self.nodes - sum(visit.visits > 0 for visit in self._visits)
+        """How many further pages may be read."""
+        return self.pages - sum(node.visits > 0 for node in self._nodes)
 
     @property
     def _answered(self) -> bool:
         """Whether a page answers; or, where no span does, both things that a question compares were read."""
         if question_form(self.linker.question, self._named, self.linker.begins) != "span":
-            read = [visit for visit in self._visits if visit.named and visit.visits and visit.page.kind != "entity"]
+            read = [node for node in self._nodes if node.named and node.visits and node.page.kind != "entity"]
             return len(read) > 1
-        return any(sight.log_mass > ANSWERED for visit in self._visits for sight in visit.sights)
+        return any(reading.log_mass > ANSWERED for node in self._nodes for reading in node.readings)
 
-    def _from_reserve(self) -> list[Visit]:
+    def _from_reserve(self) -> list[FrontierNode]:
         """The next nearest passages that no name led to; none where what was read answers."""
         if self._answered:
             return []
-        batch: list[Visit] = []
+        batch: list[FrontierNode] = []
         while self._reserve and len(batch) < min(self._room, BATCH):
-            page, start = self._reserve.pop(0)
+            page, score = self._reserve.pop(0)
             if identity(page.passages[0]) not in self._owner:
-                visit = self._visit(page)
-                visit.start = visit.priority = start
-                batch.append(visit)
+                node = self._node_of(page)
+                node.seed_score = node.priority = score
+                batch.append(node)
         return batch
 
-    def _next(self) -> list[Visit]:
-        """The best that wait, as many as the budget and a batch allow; a page read before is always within the budget."""
+    def _next(self) -> list[FrontierNode]:
+        """The best that wait, as many as may be read and a batch allows; a page read before counts for nothing."""
         room = self._room
-        batch: list[Visit] = []
-        for visit in sorted((v for v in self._visits if v.waiting), key=lambda v: (-v.priority, v.id)):
-            if visit.visits or room > 0:
-                room -= not visit.visits
-                batch.append(visit)
+        batch: list[FrontierNode] = []
+        for node in sorted((one for one in self._nodes if one.waiting), key=lambda one: (-one.priority, one.id)):
+            if node.visits or room > 0:
+                room -= not node.visits
+                batch.append(node)
             if len(batch) == BATCH:
                 break
         return batch
 
-    def _read(self, batch: Sequence[Visit]) -> None:
-        looks = [look for visit in batch for look in visit.looks()]
-        sights = iter(self.system1.look(self.linker.question, looks))
-        for visit in batch:
-            visit.sights = tuple(next(sights) for _ in visit.page.passages)
-            visit.visits, visit.waiting = visit.visits + 1, False
+    def _read(self, batch: Sequence[FrontierNode]) -> None:
+        inputs = [one for node in batch for one in node.inputs()]
+        readings = iter(self.system1.read_pages(self.linker.question, inputs))
+        for node in batch:
+            node.readings = tuple(next(readings) for _ in node.page.passages)
+            node.visits, node.waiting = node.visits + 1, False
             self._readings += 1
-        self._lead_on(batch)
+        self._follow_hops(batch)
 
-    def _lead_on(self, visits: Sequence[Visit], *, faintly: bool = False) -> None:
-        """To the pages that hops of ``visits`` name. ``faintly``: hops below their page's threshold as well."""
-        hops: list[tuple[Visit, Passage, Sight, Hop]] = []
-        for visit in visits:
-            for passage, sight in zip(visit.page.passages, visit.sights, strict=False):  # none if it was not read
-                hops += [(visit, passage, sight, hop) for hop in (sight.faint if faintly else sight.hops)]
+    def _follow_hops(self, nodes: Sequence[FrontierNode], *, below_threshold: bool = False) -> None:
+        """Add the pages that hops of ``nodes`` name. ``below_threshold``: hops below their page's threshold as well."""
+        hops: list[tuple[FrontierNode, Passage, PageReading, Hop]] = []
+        for node in nodes:
+            for passage, reading in zip(node.page.passages, node.readings, strict=False):  # none if it was not read
+                found = reading.below_threshold if below_threshold else reading.hops
+                hops += [(node, passage, reading, hop) for hop in found]
         wanted = [
-            Wanted(passage.text[hop.start : hop.end], frozenset(identity(one) for one in visit.page.passages))
-            for visit, passage, _, hop in hops
+            Wanted(passage.text[hop.start : hop.end], frozenset(identity(one) for one in node.page.passages))
+            for node, passage, _, hop in hops
         ]
-        for (visit, passage, sight, hop), page in zip(hops, self.linker.link(wanted), strict=True):
+        for (node, passage, reading, hop), page in zip(hops, self.linker.link(wanted), strict=True):
             if page is not None:
-                self._follow(visit, passage, sight, hop, page)
+                self._follow(node, passage, reading, hop, page)
 
-    def _follow(self, source: Visit, passage: Passage, sight: Sight, hop: Hop, page: Page) -> None:
-        target = self._visit(page)
-        number = sentence_at(list(sight.sentences), hop.start)
+    def _follow(self, source: FrontierNode, passage: Passage, reading: PageReading, hop: Hop, page: Page) -> None:
+        target = self._node_of(page)
+        number = sentence_at(list(reading.sentences), hop.start)
         if target is source or number is None:
             return
-        start, end = sight.sentences[number]
+        start, end = reading.sentences[number]
         clue = Clue(
             text=passage.text[start:end], passage=passage.id, sentence=number, start=start, end=end,
             score=hop.score * TRUST[page.kind], origin=identity(passage),
@@ -255,12 +271,15 @@ class Frontier:
         target.priority = max(target.priority, source.priority * clue.score)
 
 
-def _renumbered(read: tuple[Visit, ...]) -> tuple[Visit, ...]:
-    """Numbered from 0, with the passages that were read; clues come from reading, so none from pages that are left out."""
-    number = {visit.id: n for n, visit in enumerate(read)}
-    for visit in read:
-        visit.page = replace(visit.page, passages=visit.page.passages[: len(visit.sights)])
-        visit.clues = [(number[source], clue) for source, clue in visit.clues]
-    for visit in read:
-        visit.id = number[visit.id]
+def _renumbered(read: tuple[FrontierNode, ...]) -> tuple[FrontierNode, ...]:
+    """Numbered from 0, with the passages that were read.
+
+    Clues come from reading, so none comes from a page that is left out.
+    """
+    number = {node.id: n for n, node in enumerate(read)}
+    for node in read:
+        node.page = replace(node.page, passages=node.page.passages[: len(node.readings)])
+        node.clues = [(number[source], clue) for source, clue in node.clues]
+    for node in read:
+        node.id = number[node.id]
     return read

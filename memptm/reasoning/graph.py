@@ -56,7 +56,7 @@ class Node:
         id: its place in ``CognitiveGraph.nodes``.
         kind: "title", "heading" or "entity" (what ``name`` is), "passage" (found by search, and without a name), "answer".
         passages: ids of the passages that were read for it; of an answer, the passage it stands in.
-        start: where the walk begins: 0 but for what the question names or what was retrieved for it.
+        seed_score: how surely the question itself leads there; 0 for what only a clue led to. In JSON it is "start".
         visits: how often it was read; of an answer 0.
         score: System 2's; of a page its share of PageRank, of an answer its probability.
         span: of an answer, characters of its passage's text.
@@ -66,7 +66,7 @@ class Node:
     kind: str
     name: str
     passages: tuple[str, ...]
-    start: float = 0.0
+    seed_score: float = 0.0
     visits: int = 0
     score: float = 0.0
     span: tuple[int, int] | None = None
@@ -92,7 +92,7 @@ class CognitiveGraph:
 
     Attributes:
         answer: id of the answer's node; None where nothing, or nothing that stands in a passage, was answered.
-        path: ids from where the walk began to the answer, the answer last; empty without one. For a comparison the
+        path: ids from where the search began to the answer, the answer last; empty without one. For a comparison the
             things compared come one after the other.
         support: the sentences that say so: the clues along the path and where the answer stands.
     """
@@ -120,7 +120,7 @@ class CognitiveGraph:
             "nodes": [
                 {
                     "id": node.id, "kind": node.kind, "name": node.name, "passages": list(node.passages),
-                    "start": node.start, "visits": node.visits, "score": node.score,
+                    "start": node.seed_score, "visits": node.visits, "score": node.score,
                     "span": list(node.span) if node.span else None,
                 }
                 for node in self.nodes
@@ -142,10 +142,7 @@ class CognitiveGraph:
             InputError: it is no such object, an edge leaves the graph, or a node leads to itself.
         """
         try:
-            nodes = tuple(
-                Node(**{**node, "passages": tuple(node["passages"]), "span": node["span"] and tuple(node["span"])})
-                for node in made["nodes"]
-            )
+            nodes = tuple(_node(node) for node in made["nodes"])
             edges = tuple(
                 Edge(source=e["source"], target=e["target"], clues=tuple(Clue(**clue) for clue in e["clues"]))
                 for e in made["edges"]
@@ -185,6 +182,13 @@ class CognitiveGraph:
         return made
 
 
+def _node(row: Mapping[str, Any]) -> Node:
+    """A node as ``to_json`` writes it."""
+    fields = {name: value for name, value in row.items() if name != "start"}
+    span = row["span"] and tuple(row["span"])
+    return Node(**{**fields, "seed_score": row["start"], "passages": tuple(row["passages"]), "span": span})
+
+
 def _check_types(graph: CognitiveGraph) -> None:
     """Raise InputError where a field is not of its type: JSON may hold anything."""
     clues = [*(clue for edge in graph.edges for clue in edge.clues), *graph.support]
@@ -194,7 +198,7 @@ def _check_types(graph: CognitiveGraph) -> None:
     for node in graph.nodes:
         texts += [node.kind, node.name, *node.passages]
         whole += [node.id, node.visits, *(node.span or ())]
-        numbers += [node.start, node.score]
+        numbers += [node.seed_score, node.score]
     for edge in graph.edges:
         whole += [edge.source, edge.target]
     for clue in clues:

@@ -51,22 +51,22 @@ class Linker:
     """Looks names up in one version of a memory, for one question.
 
     Args:
-        said: what is read before the question, the last answer of a conversation.
+        lead: what is read before the question: the last answer of a conversation.
     Attributes:
         question: as it is read. begins: where in it the question itself begins.
     """
 
     def __init__(
-        self, memory: Memory | Shelf, question: str, *, mode: Mode = "hybrid", where: str | None = None, said: str = ""
+        self, memory: Memory | Shelf, question: str, *, mode: Mode = "hybrid", where: str | None = None, lead: str = ""
     ) -> None:
-        self.memory, self.question, self.mode, self.where = memory, said + question, mode, where
-        self.begins = len(said)
+        self.memory, self.question, self.mode, self.where = memory, lead + question, mode, where
+        self.begins = len(lead)
         self.titles = memory.titles(where=where)
         self._known: dict[Key, Page | None] = {}
         self._called: dict[str, list[Passage]] = {}
 
     def named(self) -> list[tuple[int, int]]:
-        """Characters of the question that are names; none reaches from what was said into it."""
+        """Characters of the question that are names; none reaches from the lead into it."""
         before, within = names([self.question[: self.begins], self.question[self.begins :]], self.titles)
         return [*before, *((start + self.begins, end + self.begins) for start, end in within)]
 

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from memptm.generation.windows import Windower
 
 TOP_HOPS = 3
-LOWERED = 0.15  # of a page's threshold, for hops that are faint
+LOWERED = 0.15  # of a page's threshold, for hops below it
 SLACK = 0.05  # of a page's threshold: of 70 gold hops 67 stand in sentences less than this below the mean
 CLUE_TOKENS = 64  # of a clue that is read again on the next page
 CLUES_TOKENS = 160  # of all clues of a page
 
 
 @dataclass(frozen=True)
-class Look:
+class PageInput:
     """A passage to read, with the sentences that led to it. ``scores``: of each, how much it says; () where that is unknown."""
 
     passage: Passage
@@ -68,18 +68,18 @@ class Hop:
 
 
 @dataclass(frozen=True)
-class Sight:
+class PageReading:
     """What was seen in a passage.
 
     Attributes:
-        hops: the best few, best first, each within a sentence. faint: the best few if the page's threshold were lower.
+        hops: the best few, best first, each within a sentence. below_threshold: the best few if the page's threshold were lower.
         spans, log_mass: what may answer, as the reader's.
         sentences: (start, end) of each. support: how much each matters, from 0 to 1.
         meaning: the page's semantic vector given question and clues; None where System 1 has none.
     """
 
     hops: tuple[Hop, ...]
-    faint: tuple[Hop, ...]
+    below_threshold: tuple[Hop, ...]
     spans: tuple[Span, ...]
     log_mass: float
     sentences: tuple[tuple[int, int], ...]
@@ -92,7 +92,7 @@ class System1(Protocol):
 
     trained: bool
 
-    def look(self, question: str, pages: Sequence[Look]) -> list[Sight]:
+    def read_pages(self, question: str, pages: Sequence[PageInput]) -> list[PageReading]:
         """Read ``pages``; the same whatever else is in the batch, and whatever was asked before."""
         ...
 
@@ -131,16 +131,16 @@ class ClueReader(Reader):
         """In tokens."""
         return min(CLUES_TOKENS, self.plain.windower.window // 3)
 
-    def with_clues(self, page: Look) -> Passage:
+    def with_clues(self, page: PageInput) -> Passage:
         """The passage as the reader is to see it: what led to it stands before the text."""
         whole = context_header(page.passage)
         title, _ = self._begun(whole, self.plain.windower.context_tokens)
         if not page.clues and title == whole:
             return page.passage
-        told = [self._begun(clue, min(CLUE_TOKENS, self.room_for_clues)) for clue in page.clues]
-        kept = page.fitting([size for _, size in told], self.room_for_clues)
-        said = " ".join(told[n][0] for n in kept)
-        context = f"{title.rstrip('.')}. {said}" if title and said else title or said
+        cut = [self._begun(clue, min(CLUE_TOKENS, self.room_for_clues)) for clue in page.clues]
+        kept = page.fitting([size for _, size in cut], self.room_for_clues)
+        clues = " ".join(cut[n][0] for n in kept)
+        context = f"{title.rstrip('.')}. {clues}" if title and clues else title or clues
         return replace(page.passage, title="", headings=(), context=context)
 
     def _begun(self, text: str, tokens: int) -> tuple[str, int]:
@@ -161,26 +161,26 @@ class Untrained:
         self.reader, self.encoder, self.titles = ClueReader(reader), encoder, titles
         self._known: dict[tuple[str, Identity], _Known] = {}  # question, passage: what no clue changes
 
-    def look(self, question: str, pages: Sequence[Look]) -> list[Sight]:
+    def read_pages(self, question: str, pages: Sequence[PageInput]) -> list[PageReading]:
         """See ``System1.look``."""
         if not pages:
             return []
         readings = self.reader.read([question] * len(pages), [[self.reader.with_clues(page)] for page in pages])
         self._get_to_know(question, [page.passage for page in pages])
-        sights = []
+        page_readings = []
         for page, reading in zip(pages, readings, strict=True):
             known = self._known[question, identity(page.passage)]
-            sights.append(
-                Sight(
+            page_readings.append(
+                PageReading(
                     hops=_hops(page.passage, known, name_key(question)),
-                    faint=_hops(page.passage, known, name_key(question), lowered=LOWERED),
+                    below_threshold=_hops(page.passage, known, name_key(question), lowered=LOWERED),
                     spans=reading.spans,
                     log_mass=reading.log_mass[0],
                     sentences=known.sentences,
                     support=known.nearness,
                 )
             )
-        return sights
+        return page_readings
 
     def _get_to_know(self, question: str, passages: Sequence[Passage]) -> None:
         new = list({identity(one): one for one in passages if (question, identity(one)) not in self._known}.values())
@@ -230,7 +230,7 @@ def _hops(passage: Passage, known: _Known, question: str, *, lowered: float = 0.
         key, number = name_key(passage.text[start:end]), sentence_at(places, start)
         if number is None or end > places[number][1] or nearness[number] < threshold:
             continue
-        if key in own or _says(question, key):  # its own page; or known from the question, where the walk began
+        if key in own or _says(question, key):  # its own page; or known from the question, where the search began
             continue
         hops.append(Hop(start, end, nearness[number]))
     return best_hops(passage.text, hops)

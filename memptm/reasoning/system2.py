@@ -33,7 +33,7 @@ FILE = "system2.safetensors"
 
 @dataclass(frozen=True)
 class Board:
-    """A walk as the network sees it: pages first, then possible answers.
+    """What was found, as the network sees it: pages first, then possible answers.
 
     Attributes:
         meaning: (nodes, width of System 1): of a page its own, of an answer that of the page it stands on.
@@ -55,9 +55,11 @@ class Board:
 
 
 def board(findings: Findings) -> Board:
-    """The walk of a System 1 that gives pages a meaning."""
+    """What a System 1 found that gives pages a meaning."""
     pages = findings.pages
-    meanings = [np.mean([sight.meaning for sight in v.sights if sight.meaning is not None], axis=0) for v in pages]
+    meanings = [
+        np.mean([reading.meaning for reading in v.readings if reading.meaning is not None], axis=0) for v in pages
+    ]
     groups: dict[str, list[int]] = {}
     for n, found in enumerate(findings.answers):
         groups.setdefault(found.key, []).append(n)
@@ -81,9 +83,9 @@ def board(findings: Findings) -> Board:
 
 def comparison(findings: Findings) -> tuple[Form, tuple[int, ...], tuple[str, ...]]:
     """What the question asks for; the two pages it compares, in its order; what it calls them."""
-    question, named = findings.trip.question, findings.trip.named
-    page = {span: visit.id for visit in findings.pages for span in visit.names}
-    form, chosen = findings.trip.form, compared(question, named, findings.trip.begins)
+    question, named = findings.result.question, findings.result.named
+    page = {span: node.id for node in findings.pages for span in node.names}
+    form, chosen = findings.result.form, compared(question, named, findings.result.begins)
     wanted = (
         [named[n] for n in chosen] if chosen else sorted(named, key=lambda span: not _has_a_name(findings, page, span))
     )
@@ -104,19 +106,19 @@ def _has_a_name(findings: Findings, page: dict[tuple[int, int], int], span: tupl
 def numbers_of(findings: Findings, groups: dict[str, list[int]]) -> list[list[float]]:
     """What is known of each node without a model: scaled to about −1 to 1."""
     rows = []
-    for visit in findings.pages:
-        places = [place for place in findings.places if place.page == visit.id]
-        mass = max((place.sight.log_mass for place in places), default=0.0)
-        support = max((max(place.sight.support, default=0.0) for place in places), default=0.0)
-        share = math.log(max(float(findings.shares[visit.id]), 1e-6)) / 5
+    for node in findings.pages:
+        places = [place for place in findings.places if place.page == node.id]
+        mass = max((place.reading.log_mass for place in places), default=0.0)
+        support = max((max(place.reading.support, default=0.0) for place in places), default=0.0)
+        share = math.log(max(float(findings.shares[node.id]), 1e-6)) / 5
         rows.append(
             [
                 0.0,
                 _squashed(mass),
                 share,
-                visit.start,
-                float(visit.named is not None),
-                len(visit.clues) / 3,
+                node.seed_score,
+                float(node.named is not None),
+                len(node.clues) / 3,
                 support,
                 0,
                 0,
@@ -128,12 +130,12 @@ def numbers_of(findings: Findings, groups: dict[str, list[int]]) -> list[list[fl
         best = max(answers, key=lambda one: one.span.log_odds + findings.log_prior[one.place])
         place = findings.places[best.place]
         clue = place.sentence(best.span.start, 0.0)
-        support = place.sight.support[clue.sentence] if clue else 0.0
+        support = place.reading.support[clue.sentence] if clue else 0.0
         share = math.log(max(float(findings.shares[place.page]), 1e-6)) / 5
-        asked = float(best.key in answer_key(findings.trip.question))
+        asked = float(best.key in answer_key(findings.result.question))
         rows.append(
             [
-                1.0, _squashed(best.span.log_odds), share, findings.pages[place.page].start,
+                1.0, _squashed(best.span.log_odds), share, findings.pages[place.page].seed_score,
                 float(findings.pages[place.page].named is not None), len(findings.pages[place.page].clues) / 3, support,
                 len(answers) / 3, len(best.text.split()) / 8, asked,
             ]
@@ -190,7 +192,7 @@ def column_normalised(adjacency: Tensor) -> Tensor:
 
 
 class System2:
-    """The trained network, as a judge of walks."""
+    """The trained network, as a judge of what was found."""
 
     def __init__(self, network: GraphNetwork) -> None:
         self.network = network.eval()
@@ -214,7 +216,7 @@ class System2:
         return cls(network)
 
     def judge(self, findings: Findings) -> Verdict:
-        """Its verdict on a walk."""
+        """Its verdict on what was found."""
         made = board(findings)
         with torch.inference_mode():
             x = self.network(made.meaning, made.numbers, made.adjacency)

@@ -30,12 +30,12 @@ from memptm.generation.spans import SpanScorer, load_learned, save_learned
 from memptm.generation.windows import Window, Windower, collate, load_tokenizer
 from memptm.memory.titles import name_key
 from memptm.models import resolve
-from memptm.reasoning.system1 import CLUE_TOKENS, CLUES_TOKENS, Hop, Look, Sight, best_hops
+from memptm.reasoning.system1 import CLUE_TOKENS, CLUES_TOKENS, Hop, PageInput, PageReading, best_hops
 
 HOP_TOKENS = 16  # of a hop's name, at most
 TITLE_TOKENS = 32
 LATE = 2  # layers from the last whose [CLS] state is the page's meaning (of 6; the original: 4 of 12)
-LOWERED = 3.0  # logits by which a page's threshold goes down for hops that are faint
+LOWERED = 3.0  # logits by which a page's threshold goes down for hops below it
 BATCH_TOKENS = 1536
 FILE = "system1.safetensors"
 TRUNK = "scorer.trunk."  # what the names of its BERT's weights begin with
@@ -126,26 +126,26 @@ class PointerNet(nn.Module):
 class Pages(Windower):
     """Cuts pages into windows: [CLS] question [SEP] clue … [SEP] title. text [SEP]."""
 
-    def pages(self, question: Sequence[str], looks: Sequence[Look]) -> list[Window]:
+    def pages(self, question: Sequence[str], inputs: Sequence[PageInput]) -> list[Window]:
         """All windows of all pages, in order; ``Window.row`` says whose."""
         asked = [self._question(one) for one in self._encode(question)]
-        titles = [one.ids[:TITLE_TOKENS] for one in self._encode([_titled(look) for look in looks])]
+        titles = [one.ids[:TITLE_TOKENS] for one in self._encode([_titled(page_input) for page_input in inputs])]
         found = []
-        for row, (look, body) in enumerate(
-            zip(looks, self._encode([look.passage.text for look in looks]), strict=True)
+        for row, (page_input, body) in enumerate(
+            zip(inputs, self._encode([page_input.passage.text for page_input in inputs]), strict=True)
         ):
-            told = [[*clue.ids[:CLUE_TOKENS], self.sep] for clue in self._encode(look.clues)]
-            kept = look.fitting([len(clue) for clue in told], min(CLUES_TOKENS, self.window // 2))
-            context = [*(token for n in kept for token in told[n]), *titles[row]]
+            clues = [[*clue.ids[:CLUE_TOKENS], self.sep] for clue in self._encode(page_input.clues)]
+            kept = page_input.fitting([len(clue) for clue in clues], min(CLUES_TOKENS, self.window // 2))
+            context = [*(token for n in kept for token in clues[n]), *titles[row]]
             found.extend(self._cut(row, [self.cls, *asked[row], self.sep], context, body))
         return found
 
 
-def _titled(look: Look) -> str:
-    passage = look.passage
+def _titled(page_input: PageInput) -> str:
+    passage = page_input.passage
     parts = [passage.title, *passage.headings, passage.context]
-    said = ". ".join(part for n, part in enumerate(parts) if part and part not in parts[:n])
-    return f"{said}." if said else ""
+    context = ". ".join(part for n, part in enumerate(parts) if part and part not in parts[:n])
+    return f"{context}." if context else ""
 
 
 class Pointers:
@@ -167,26 +167,28 @@ class Pointers:
             model.scorer.trunk.to_bfloat16()
         return cls(model)
 
-    def look(self, question: str, pages: Sequence[Look]) -> list[Sight]:
+    def read_pages(self, question: str, pages: Sequence[PageInput]) -> list[PageReading]:
         """See ``System1.look``."""
         windows = self.windower.pages([question] * len(pages), pages)
         places = [sentences(page.passage.text) for page in pages]
-        parts: list[list[Sight]] = [[] for _ in pages]
+        parts: list[list[PageReading]] = [[] for _ in pages]
         for batch in batches(windows):
             ids, mask, segments, body = collate(batch)
             with torch.inference_mode():
                 made = self.model(ids, mask, segments, body)
             for n, window in enumerate(batch):
                 page = pages[window.row]
-                parts[window.row].append(self._sight(page, places[window.row], window, made, n))
-        return [_joined(some, look, found) for some, look, found in zip(parts, pages, places, strict=True)]
+                parts[window.row].append(self._page_reading(page, places[window.row], window, made, n))
+        return [_joined(some, page_input, found) for some, page_input, found in zip(parts, pages, places, strict=True)]
 
-    def _sight(self, page: Look, places: list[tuple[int, int]], window: Window, made: Pointed, n: int) -> Sight:
+    def _page_reading(
+        self, page: PageInput, places: list[tuple[int, int]], window: Window, made: Pointed, n: int
+    ) -> PageReading:
         odds = (made.spans[n] - made.null[n]) / self.config.temperature
         spans, mass = best_spans(window, odds)
-        return Sight(
+        return PageReading(
             hops=decode_hops(page, places, window, made.hop_start[n], made.hop_end[n]),
-            faint=decode_hops(page, places, window, made.hop_start[n], made.hop_end[n], lowered=LOWERED),
+            below_threshold=decode_hops(page, places, window, made.hop_start[n], made.hop_end[n], lowered=LOWERED),
             spans=tuple(Span(0, start, end, value) for start, end, value in spans),
             log_mass=mass,
             sentences=tuple(places),
@@ -196,7 +198,7 @@ class Pointers:
 
 
 def decode_hops(
-    page: Look,
+    page: PageInput,
     places: list[tuple[int, int]],
     window: Window,
     start: Tensor,
@@ -251,14 +253,14 @@ def sentence_support(window: Window, logits: Tensor, places: Sequence[tuple[int,
     return torch.stack(scores) if scores else logits.new_zeros(0)
 
 
-def _joined(parts: Sequence[Sight], look: Look, places: Sequence[tuple[int, int]]) -> Sight:
+def _joined(parts: Sequence[PageReading], page_input: PageInput, places: Sequence[tuple[int, int]]) -> PageReading:
     """The windows of one passage as one sight: the best hops, all spans, each sentence's best score."""
     if len(parts) == 1:
         return parts[0]
     return replace(
         parts[0],
-        hops=best_hops(look.passage.text, [hop for part in parts for hop in part.hops]),
-        faint=best_hops(look.passage.text, [hop for part in parts for hop in part.faint]),
+        hops=best_hops(page_input.passage.text, [hop for part in parts for hop in part.hops]),
+        below_threshold=best_hops(page_input.passage.text, [hop for part in parts for hop in part.below_threshold]),
         spans=tuple(span for part in parts for span in part.spans),
         log_mass=log_sum([part.log_mass for part in parts]),
         support=tuple(max(part.support[n] for part in parts) for n in range(len(places))),

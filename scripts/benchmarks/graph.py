@@ -7,7 +7,7 @@ method "auto" costs on questions that one passage answers.
                     and on SQuAD's questions over that index, where nothing answers them and silence is right
 
 In the first two parts a method must answer, as HotpotQA asks: the null answer is left out. "System 1, each page once" is
-the trained System 1 without a walk: what training alone gives. The shipped reader, which all of them begin with, has read
+the trained System 1 without expansion: what training alone gives. The shipped reader, which all of them begin with, has read
 the gold paragraphs of hotpotqa_train and multihop_train in training, the sixth that System 1 has not seen among them; of
 hotpotqa_dev nothing was trained on. Intervals: a bootstrap over questions. What is there already is not measured again;
 answers are kept a question a line in --runs, so that a run goes on where it stopped.
@@ -39,7 +39,7 @@ from memptm.reasoning.answer import Verdict, conclude
 from memptm.reasoning.cogqa import CogQA
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.router import SHIPPED as ROUTER
-from memptm.reasoning.system1 import Look, System1
+from memptm.reasoning.system1 import PageInput, System1
 from memptm.training.data.splits import held_out_passage
 from memptm.types import Answer, Document, Json, Passage
 from scripts.data.graph import answers, fact, gold_facts, kind, limited, paragraphs, shelf, test_sets
@@ -80,20 +80,22 @@ class Given:
         self.cogqa.memory = held
         if self.cogqa.systems[0] is not None:
             yield "System 1, each page once", *self._pages(self.cogqa.systems[0], row["question"], held.passages)
-        findings = self.cogqa.walk(row["question"])
+        findings = self.cogqa.expand(row["question"])
         for method, answer in self._graphs(self.cogqa, findings):
             graph = answer.graph
             yield method, answer, {fact(passages[c.passage], c.start) for c in graph.support} if graph else set()
 
     @staticmethod
     def _pages(system1: System1, question: str, passages: Sequence[Passage]) -> tuple[Answer, set[tuple[str, int]]]:
-        sights = system1.look(question, [Look(passage, ()) for passage in passages])
-        spans = tuple(replace(span, passage=n) for n, sight in enumerate(sights) for span in sight.spans)
-        reading = Reading(spans, tuple(sight.log_mass for sight in sights))
+        page_readings = system1.read_pages(question, [PageInput(passage, ()) for passage in passages])
+        spans = tuple(
+            replace(span, passage=n) for n, page_reading in enumerate(page_readings) for span in page_reading.spans
+        )
+        reading = Reading(spans, tuple(page_reading.log_mass for page_reading in page_readings))
         facts = {
             fact(passage, start)
-            for passage, sight in zip(passages, sights, strict=True)
-            for (start, _), p in zip(sight.sentences, sight.support, strict=True)
+            for passage, page_reading in zip(passages, page_readings, strict=True)
+            for (start, _), p in zip(page_reading.sentences, page_reading.support, strict=True)
             if p >= SUPPORTS
         }
         return concluded(question, passages, None, reading), facts
@@ -120,7 +122,7 @@ def label(cogqa: CogQA) -> str:
 
 
 def made_by(cogqa: CogQA) -> str:
-    """What answers depend on, for the names of files that keep them: weights, encoder, and the code of the walk."""
+    """What answers depend on, for the names of files that keep them: weights, encoder, and the code of memptm/reasoning."""
     learned = [] if cogqa.weights is None else sorted(cogqa.weights.glob("*.safetensors"))
     code = sorted(Path(reasoning.__path__[0]).glob("*.py"))
     made = hashlib.sha256(cogqa.memory.encoder.fingerprint.encode())
@@ -164,8 +166,8 @@ def given(data: Path, weights: Path | None, folder: Path, limit: int | None, out
 
     def ask(row: Json) -> Json:
         found: Json = {}
-        for method, answer, told in made.answers(row):
-            found[method] = asdict(score(answer.text, answers(row), told, gold_facts(row))) | {"said": answer.text}
+        for method, answer, facts in made.answers(row):
+            found[method] = asdict(score(answer.text, answers(row), facts, gold_facts(row))) | {"answer": answer.text}
         return found
 
     for name, every in test_sets(data).items():
@@ -213,14 +215,14 @@ def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, ou
     """Write OUT/graph_open.jsonl: of questions whose gold titles are all in the index."""
     memory, reader, results = open_index(data, folder / "index"), Reader.load(), Runs(out / "graph_open.jsonl")
     texts = open_texts(data)
-    cogqa = CogQA(memory, reader, weights=weights, nodes=OPEN_AT)
+    cogqa = CogQA(memory, reader, weights=weights, pages=OPEN_AT)
     named, answered_by = label(cogqa), made_by(cogqa)
 
     def ask(row: Json) -> Json:
         gold = {title for title, _ in row["supporting_facts"]}
         found: Json = {}
         began = time.perf_counter()
-        findings = cogqa.walk(row["question"])
+        findings = cogqa.expand(row["question"])
         answer = conclude(findings, cogqa.verdict(findings), bias=ANSWERS, trained=cogqa.systems[0] is not None)
         seen = {place.passage.title for place in findings.places}
         read = len({(place.passage.document, place.passage.id) for place in findings.places})
@@ -257,7 +259,7 @@ def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, ou
 def _open_line(answer: Answer, row: Json, seen: set[str], gold: set[str], began: float, read: int) -> Json:
     return {
         "both gold": float(gold <= seen), "em": exact_match(answer.text, answers(row)), "f1": f1(answer.text, answers(row)),
-        "passages": read, "seconds": time.perf_counter() - began, "said": answer.text,
+        "passages": read, "seconds": time.perf_counter() - began, "answer": answer.text,
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Fit what the graph adds to every log odds (TRAINED_BIAS in memptm/reasoning/answer.py): when it answers, and when not.
 
-Each question of hotpotqa_dev that comes with its gold paragraphs is walked twice: over its own paragraphs, and over those
+Each question of hotpotqa_dev that comes with its gold paragraphs is searched twice: over its own paragraphs, and over those
 without the gold ones. Right is an answer that shares most words with the right one, and silence where the gold
 paragraphs are missing. As for the reader (calibrate_reader.py), four questions of five are taken to have their answer there.
 """
@@ -31,7 +31,7 @@ SAME = 0.5  # F1 from which an answer is right
 
 
 @dataclass(frozen=True)
-class Walk:
+class Expansion:
     """What was found for a question. ``whole``: with its gold paragraphs."""
 
     row: Json
@@ -40,11 +40,11 @@ class Walk:
     verdict: Verdict | None
 
     def right(self, bias: float) -> bool:
-        said = conclude(self.findings, self.verdict, bias=bias, trained=True).text
-        return f1(said, answers(self.row)) >= SAME if self.whole else said is None
+        answer = conclude(self.findings, self.verdict, bias=bias, trained=True).text
+        return f1(answer, answers(self.row)) >= SAME if self.whole else answer is None
 
 
-def walks(questions: list[Json], weights: Path | None) -> list[Walk]:
+def expansions(questions: list[Json], weights: Path | None) -> list[Expansion]:
     """Two of each question."""
     encoder, made = load_encoder(), []
     cogqa = CogQA(Shelf([], encoder), Reader.load(), weights=weights)
@@ -53,8 +53,8 @@ def walks(questions: list[Json], weights: Path | None) -> list[Walk]:
         for whole in (True, False):
             passages = [one for one in paragraphs(row) if whole or one.title not in gold]
             cogqa.memory = Shelf(passages, encoder)
-            findings = cogqa.walk(row["question"])
-            made.append(Walk(row, whole, findings, cogqa.verdict(findings)))
+            findings = cogqa.expand(row["question"])
+            made.append(Expansion(row, whole, findings, cogqa.verdict(findings)))
         if number % 20 == 0:
             click.echo(f"{number} of {len(questions)}")
     return made
@@ -70,10 +70,10 @@ def walks(questions: list[Json], weights: Path | None) -> list[Walk]:
 def main(data: Path, weights: Path | None, limit: int | None, out: Path) -> None:
     """Write OUT/graph_bias.jsonl, and say which bias is best."""
     questions = limited(test_sets(data)[SET], limit)
-    made, results, worth = walks(questions, weights), Runs(out / "graph_bias.jsonl"), dict[float, float]()
+    made, results, worth = expansions(questions, weights), Runs(out / "graph_bias.jsonl"), dict[float, float]()
     for bias in BIASES:
         there, missing = (
-            100 * float(np.mean([walk.right(bias) for walk in made if walk.whole is whole])) for whole in (True, False)
+            100 * float(np.mean([one.right(bias) for one in made if one.whole is whole])) for whole in (True, False)
         )
         worth[bias] = ANSWERED_THERE * there + (1 - ANSWERED_THERE) * missing
         metrics = {"n": len(questions), "right, gold there %": there, "silent, gold missing %": missing}

@@ -22,7 +22,7 @@ def index(tmp_path_factory):
 @pytest.mark.slow
 def test_query_over_the_graph_prints_the_path_and_draws_it(run_memptm, index, tmp_path):
     drawing = tmp_path / "why.svg"
-    asked = ["query", "Where was Ada Trent born?", "--index", index, "--method", "graph", "--budget", "3"]
+    asked = ["query", "Where was Ada Trent born?", "--index", index, "--method", "graph", "--pages", "3"]
     told = run_memptm(*asked, "--show-graph", drawing)
     assert told.returncode == 0, told.stderr
     assert "Penhollow" in told.stdout

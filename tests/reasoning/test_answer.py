@@ -1,4 +1,4 @@
-"""From a walk to an answer and its graph; the graph as data."""
+"""From what was found to an answer and its graph; the graph as data."""
 
 import json
 
@@ -14,14 +14,14 @@ from memptm.reasoning.graph import CognitiveGraph
 from memptm.types import Passage
 from tests.memory.toy import Toy
 from tests.reasoning.test_frontier import ASKED, CHAIN
-from tests.reasoning.toy import page, shelf, walk
+from tests.reasoning.toy import expand, page, shelf
 
 CHOICE = "Which is older, Cape Morrow or Penhollow?"
 
 
 @pytest.fixture
 def findings():
-    return Findings(walk(shelf(*CHAIN), ASKED))
+    return Findings(expand(shelf(*CHAIN), ASKED))
 
 
 def test_the_answer_comes_with_its_path_and_the_sentences_that_say_so(findings):
@@ -55,7 +55,7 @@ def test_a_verdict_moves_the_odds_of_one_answer(findings):
 
 
 def test_a_choice_between_two_pages_has_both_for_support():
-    findings = Findings(walk(shelf(*CHAIN), CHOICE))
+    findings = Findings(expand(shelf(*CHAIN), CHOICE))
     verdict = Verdict({}, (("Cape Morrow", 0.7), ("Penhollow", 0.3)), (0, 2))
     answer = conclude(findings, verdict, bias=5.0)
     null = 1 - answer.answers[0].probability - answer.answers[1].probability
@@ -70,7 +70,7 @@ def test_a_choice_between_two_pages_has_both_for_support():
 
 
 def test_a_choice_is_silent_where_that_is_likelier_than_either_side():
-    findings = Findings(walk(shelf(*CHAIN), CHOICE))
+    findings = Findings(expand(shelf(*CHAIN), CHOICE))
     verdict = Verdict({}, (("Cape Morrow", 0.7), ("Penhollow", 0.3)), (0, 2))
     answer = conclude(findings, verdict, bias=-3.0)
     silent = conclude(findings, bias=-3.0)
@@ -81,7 +81,7 @@ def test_a_choice_is_silent_where_that_is_likelier_than_either_side():
 
 def test_a_yes_or_no_that_was_not_decided_is_said():
     asked = "Is Cape Morrow older than Penhollow?"
-    findings = Findings(walk(shelf(*CHAIN), asked))
+    findings = Findings(expand(shelf(*CHAIN), asked))
     assert NO_VERDICT in conclude(findings, bias=5.0).note
     decided = conclude(findings, Verdict({}, (("yes", 0.9), ("no", 0.1)), (0, 1)), bias=-9.0)
     assert (decided.text, NO_VERDICT in decided.note) == ("yes", False)
@@ -99,11 +99,11 @@ def test_passages_with_one_id_do_not_lend_each_other_their_clues():
         turn("b.txt", "Birch overlooks Cedar."),
         turn("c.txt", "Cedar was founded in 1900.", "Cedar"),
     ]
-    trip = walk(Shelf(passages, Toy()), "What do alder and birch share?", k=3)
-    cedar = page(trip, "Cedar")
+    result = expand(Shelf(passages, Toy()), "What do alder and birch share?", k=3)
+    cedar = page(result, "Cedar")
     told = {"Alder adjoins Cedar.", "Birch overlooks Cedar."}
-    assert {clue.text for clue in cedar.told()} == told
-    answer = conclude(Findings(trip), bias=5.0)
+    assert {clue.text for clue in cedar.strongest_clues()} == told
+    answer = conclude(Findings(result), bias=5.0)
     assert answer.text == "1900"
     assert {clue.text for edge in answer.graph.edges for clue in edge.clues} >= told
     for one in answer.evidence:
@@ -112,18 +112,18 @@ def test_passages_with_one_id_do_not_lend_each_other_their_clues():
 
 
 def test_what_could_not_be_followed_is_said():
-    lone = conclude(Findings(walk(shelf(("", "it rains a lot here.")), "does it rain?")), bias=0.0)
+    lone = conclude(Findings(expand(shelf(("", "it rains a lot here.")), "does it rain?")), bias=0.0)
     assert NO_NAME in lone.note
     assert NO_EDGE in lone.note
     assert (len(lone.graph.nodes), lone.graph.edges) == (1, ())
-    nothing = conclude(Findings(walk(shelf(), "Who?")), bias=0.0)
+    nothing = conclude(Findings(expand(shelf(), "Who?")), bias=0.0)
     assert (nothing.text, nothing.graph.nodes) == (None, ())
     assert nothing.note
 
 
 def test_a_page_that_repeats_its_title_changes_nothing(findings):  # F87
     said = [(name, text.replace("Ada Trent was", "Ada Trent, that is Ada Trent, was")) for name, text in CHAIN]
-    other = Findings(walk(shelf(*said), ASKED))
+    other = Findings(expand(shelf(*said), ASKED))
     assert other.edges.keys() == findings.edges.keys()
     assert list(other.shares) == pytest.approx(list(findings.shares), abs=0.02)
 
@@ -141,7 +141,7 @@ def test_the_graph_goes_to_json_and_back_and_to_networkx(findings):
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda made: made.pop("nodes"),
+        lambda made: made.pop("pages"),
         lambda made: made["edges"].append({"source": 0, "target": 0, "clues": []}),
         lambda made: made["edges"].append({"source": 0, "target": 99, "clues": []}),
         lambda made: made["nodes"][0].update(kind="planet"),

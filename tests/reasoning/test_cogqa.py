@@ -77,10 +77,10 @@ def test_an_empty_index_says_that_there_was_nothing(tmp_path, qa):
 
 
 def test_a_filter_and_a_budget_hold(memory, qa):
-    answer = CogQA(memory, qa.reader, nodes=1).answer(ASKED, where="title = 'Penhollow'")
+    answer = CogQA(memory, qa.reader, pages=1).answer(ASKED, where="title = 'Penhollow'")
     assert {node.name for node in answer.graph.pages} == {"Penhollow"}
-    with pytest.raises(InputError, match="budget of 0"):
-        QA(memory, method="graph", nodes=0)
+    with pytest.raises(InputError, match="at most 0 pages"):
+        QA(memory, method="graph", pages=0)
 
 
 def test_auto_says_which_method_answered_and_has_no_graph_where_one_passage_was_enough(memory, qa):
@@ -93,10 +93,10 @@ def test_auto_says_which_method_answered_and_has_no_graph_where_one_passage_was_
 
 
 def test_a_follow_up_is_asked_as_it_stands_and_read_after_the_last_answer(memory, qa):
-    findings = CogQA(memory, qa.reader).walk("Was she born in Leeds?", said="Ada Trent. ")
-    assert findings.trip.form == "yes-no"
-    assert findings.trip.question == "Ada Trent. Was she born in Leeds?"
-    assert "Ada Trent" in [visit.page.name for visit in findings.pages if visit.named]
+    findings = CogQA(memory, qa.reader).expand("Was she born in Leeds?", lead="Ada Trent. ")
+    assert findings.result.form == "yes-no"
+    assert findings.result.question == "Ada Trent. Was she born in Leeds?"
+    assert "Ada Trent" in [node.page.name for node in findings.pages if node.named]
     session = Session(memory)
     session.add("Who built the lighthouse?", Answer(question="", text="Ada Trent", probability=1.0, method="reader"))
     answer = QA(memory, method="graph", reader=qa.reader)("Was she born in Leeds?", session=session)
@@ -120,17 +120,17 @@ def test_recall_is_refused_where_it_would_be_ignored(memory, qa, method):
 
 
 def test_a_budget_and_a_mode_that_are_changed_later_hold(memory, qa):
-    changed = QA(memory, method="graph", reader=qa.reader, nodes=1)
+    changed = QA(memory, method="graph", reader=qa.reader, pages=1)
     assert len(changed(ASKED).graph.pages) == 1
-    changed.nodes, changed.mode = 2, "lexical"
+    changed.pages, changed.mode = 2, "lexical"
     answer = changed(ASKED)
     assert len(answer.graph.pages) == 2
-    again = QA(memory, method="graph", reader=qa.reader, nodes=2, mode="lexical")(ASKED)
-    assert [node.start for node in answer.graph.pages] == [node.start for node in again.graph.pages]
+    again = QA(memory, method="graph", reader=qa.reader, pages=2, mode="lexical")(ASKED)
+    assert [node.seed_score for node in answer.graph.pages] == [node.seed_score for node in again.graph.pages]
 
 
 def test_a_memory_that_is_changed_later_is_read(memory, qa, tmp_path):
-    changed = QA(memory, method="graph", reader=qa.reader, nodes=1)
+    changed = QA(memory, method="graph", reader=qa.reader, pages=1)
     changed(ASKED)
     changed.memory = Memory.open(tmp_path / "index", create=True)
     assert changed(ASKED).graph.nodes == ()

@@ -18,7 +18,7 @@ def clue(n, text):
 
 def twenty(name="Page"):
     pages = [
-        Node(id=n, kind="title", name=f"{name} {n}", passages=(f"p{n}",), start=float(n < 3), visits=1, score=0.05)
+        Node(id=n, kind="title", name=f"{name} {n}", passages=(f"p{n}",), seed_score=float(n < 3), visits=1, score=0.05)
         for n in range(17)
     ]
     answers = [

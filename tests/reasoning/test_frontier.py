@@ -1,4 +1,4 @@
-"""The walk: where it begins, what it follows, when it reads a page again, and when it ends."""
+"""The search: where it begins, what it follows, when it reads a page again, and when it ends."""
 
 import time
 from dataclasses import replace
@@ -12,7 +12,7 @@ from memptm.reasoning.frontier import ANSWERED, Frontier
 from memptm.reasoning.linker import Linker
 from memptm.types import Passage
 from tests.memory.toy import Toy
-from tests.reasoning.toy import ByName, page, passage, shelf, walk
+from tests.reasoning.toy import ByName, expand, page, passage, shelf
 
 CHAIN = (
     ("Cape Morrow", "Cape Morrow has a lighthouse. Its engineer was Ada Trent."),
@@ -24,20 +24,20 @@ ASKED = "How old is the town that the engineer of Cape Morrow came from?"
 
 
 def test_it_goes_from_the_page_the_question_names_along_the_names_in_the_pages():
-    trip = walk(shelf(*CHAIN), ASKED)
-    assert next(visit.page.name for visit in trip.visits) == "Cape Morrow"
-    ada, town = page(trip, "Ada Trent"), page(trip, "Penhollow")
+    result = expand(shelf(*CHAIN), ASKED)
+    assert next(node.page.name for node in result.nodes) == "Cape Morrow"
+    ada, town = page(result, "Ada Trent"), page(result, "Penhollow")
     assert [clue.text for _, clue in ada.clues] == ["Its engineer was Ada Trent."]
     assert [clue.text for _, clue in town.clues] == ["Ada Trent was born in Penhollow."]
-    assert page(trip, "Cape Morrow").named == (ASKED.index("Cape"), ASKED.index("Cape") + len("Cape Morrow"))
-    assert Findings(trip).path_to(town.id) == (0, ada.id, town.id)
+    assert page(result, "Cape Morrow").named == (ASKED.index("Cape"), ASKED.index("Cape") + len("Cape Morrow"))
+    assert Findings(result).path_to(town.id) == (0, ada.id, town.id)
 
 
 def test_a_page_that_names_itself_does_not_lead_to_itself():  # F87
-    trip = walk(shelf(*CHAIN), ASKED)
-    assert all(source != target for source, target in Findings(trip).edges)
+    result = expand(shelf(*CHAIN), ASKED)
+    assert all(source != target for source, target in Findings(result).edges)
     lone = Findings(
-        walk(shelf(("Lynx Journal", "Lynx Journal began in 1934. Lynx Journal is old.")), "When did it begin?")
+        expand(shelf(("Lynx Journal", "Lynx Journal began in 1934. Lynx Journal is old.")), "When did it begin?")
     )
     assert lone.edges == {}
 
@@ -47,8 +47,8 @@ def test_a_page_that_waits_already_keeps_its_second_clue():
         ("Alder", "Alder adjoins Cedar."), ("Birch", "Birch overlooks Cedar."), ("Cedar", "Cedar was founded in 1900.")
     )
     system1 = ByName()
-    trip = walk(both, "What do Alder and Birch share?", system1=system1, k=1)
-    cedar = page(trip, "Cedar")
+    result = expand(both, "What do Alder and Birch share?", system1=system1, k=1)
+    cedar = page(result, "Cedar")
     assert [clue.text for _, clue in cedar.clues] == ["Alder adjoins Cedar.", "Birch overlooks Cedar."]
     assert ("Cedar", ("Alder adjoins Cedar.", "Birch overlooks Cedar.")) in system1.read
 
@@ -60,40 +60,40 @@ def test_a_page_that_was_read_is_read_again_with_a_new_clue():
         ("Cedar", "Cedar was founded in 1900."),
     )
     system1 = ByName()
-    trip = walk(far, "What is next to Alder?", system1=system1)
+    result = expand(far, "What is next to Alder?", system1=system1)
     readings = [clues for name, clues in system1.read if name == "Cedar"]
-    assert page(trip, "Cedar").visits == 2
+    assert page(result, "Cedar").visits == 2
     assert set(readings[0]) < set(readings[1])
 
 
 class Half(ByName):
-    """Hops of some pages are faint."""
+    """Hops of some pages are below the threshold."""
 
-    def __init__(self, *faint):
+    def __init__(self, *below_threshold):
         super().__init__()
-        self.faint = faint
+        self.below_threshold = below_threshold
 
-    def _sight(self, page):
-        sight = super()._sight(page)
-        return replace(sight, hops=()) if page.passage.title in self.faint else sight
+    def _page_reading(self, page):
+        reading = super()._page_reading(page)
+        return replace(reading, hops=()) if page.passage.title in self.below_threshold else reading
 
 
-def test_faint_hops_are_followed_once_and_only_where_nothing_led_anywhere():
+def test_hops_below_the_threshold_are_followed_once_and_only_where_nothing_led_anywhere():
     memory, system1 = shelf(*CHAIN), ByName(shy=True)
-    trip = walk(memory, ASKED, system1=system1)
-    assert [clue.text for _, clue in page(trip, "Ada Trent").clues] == ["Its engineer was Ada Trent."]
-    assert page(trip, "Penhollow").clues == []  # faint on a page that was read afterwards
+    result = expand(memory, ASKED, system1=system1)
+    assert [clue.text for _, clue in page(result, "Ada Trent").clues] == ["Its engineer was Ada Trent."]
+    assert page(result, "Penhollow").clues == []  # below the threshold of a page that was read afterwards
     assert len(system1.read) == len({name for name, _ in system1.read})  # nothing is read anew for it
-    assert page(walk(memory, ASKED, system1=Half("Ada Trent")), "Penhollow").clues == []
+    assert page(expand(memory, ASKED, system1=Half("Ada Trent")), "Penhollow").clues == []
 
 
 def test_the_next_nearest_are_read_where_no_name_leads_on_and_never_before_a_page_that_one_led_to():
     apart = shelf(*CHAIN, ("Heron Review", "A magazine about herons."))
-    trip = walk(apart, ASKED, k=1)
+    result = expand(apart, ASKED, k=1)
     chain, others = ("Cape Morrow", "Ada Trent", "Penhollow"), ("Otter Review", "Heron Review")
-    assert {visit.page.name for visit in trip.visits} == {*chain, *others}
-    assert all(0 < page(trip, name).start < 0.8 for name in others)
-    assert {visit.page.name for visit in walk(apart, ASKED, k=1, nodes=3).visits} == set(chain)
+    assert {node.page.name for node in result.nodes} == {*chain, *others}
+    assert all(0 < page(result, name).seed_score < 0.8 for name in others)
+    assert {node.page.name for node in expand(apart, ASKED, k=1, pages=3).nodes} == set(chain)
 
 
 class Opposed(Toy):
@@ -105,16 +105,16 @@ class Opposed(Toy):
 
 def test_passages_that_point_away_from_the_question_start_at_nothing_and_are_read():
     passages = [passage(name, text) for name, text in CHAIN]
-    trip = walk(Shelf(passages, Opposed()), "a magazine about a lighthouse and a town", k=1)
-    assert len(trip.visits) == len(CHAIN)
-    assert min(visit.start for visit in trip.visits) == 0.0
-    assert sum(Findings(trip).shares) == pytest.approx(1.0)
+    result = expand(Shelf(passages, Opposed()), "a magazine about a lighthouse and a town", k=1)
+    assert len(result.nodes) == len(CHAIN)
+    assert min(node.seed_score for node in result.nodes) == 0.0
+    assert sum(Findings(result).shares) == pytest.approx(1.0)
 
 
 def test_the_next_nearest_are_not_read_where_both_things_compared_were():
     apart = shelf(*CHAIN, ("Heron Review", "A magazine about herons."))
     for asked, pages in (("Is Ada Trent from Penhollow?", 2), ("Is Ada Trent from Cornwall?", 5)):
-        assert len(walk(apart, asked, k=1, system1=Half(*(name for name, _ in CHAIN))).visits) == pages
+        assert len(expand(apart, asked, k=1, system1=Half(*(name for name, _ in CHAIN))).nodes) == pages
 
 
 def test_a_name_leads_to_all_passages_of_its_document_where_one_was_found_before():
@@ -125,50 +125,50 @@ def test_a_name_leads_to_all_passages_of_its_document_where_one_was_found_before
     town = [replace(one, id=str(n), start=n * 100, end=n * 100 + len(one.text)) for n, one in enumerate(town)]
     ada = passage("Ada Trent", "Ada Trent was born in Penhollow.")
     memory = Shelf([*town, ada], Toy())
-    trip = walk(memory, "is a town what the home of Ada Trent is?", k=1, nodes=2)
-    assert [place.passage.text for place in Findings(trip).places if place.passage.title == "Penhollow"] == [
+    result = expand(memory, "is a town what the home of Ada Trent is?", k=1, pages=2)
+    assert [place.passage.text for place in Findings(result).places if place.passage.title == "Penhollow"] == [
         "Penhollow is a town.",
         "It dates from 1340.",
     ]
-    assert page(trip, "Penhollow").clues
+    assert page(result, "Penhollow").clues
 
 
 def test_the_next_nearest_are_not_read_where_something_answers():
     class Sure(ByName):
-        def _sight(self, page):
-            sight = super()._sight(page)
-            return replace(sight, log_mass=ANSWERED + 1) if sight.spans else sight
+        def _page_reading(self, page):
+            reading = super()._page_reading(page)
+            return replace(reading, log_mass=ANSWERED + 1) if reading.spans else reading
 
     apart = shelf(*CHAIN, ("Heron Review", "A magazine about herons."))
-    trip = walk(apart, ASKED, k=1, system1=Sure())
-    assert {visit.page.name for visit in trip.visits} == {"Cape Morrow", "Ada Trent", "Penhollow"}
-    assert trip.stopped == ""
+    result = expand(apart, ASKED, k=1, system1=Sure())
+    assert {node.page.name for node in result.nodes} == {"Cape Morrow", "Ada Trent", "Penhollow"}
+    assert result.stopped == ""
 
 
-def test_the_budget_of_nodes_holds_and_the_best_are_read():
-    for nodes in (1, 2, 3):
-        trip = walk(shelf(*CHAIN), ASKED, nodes=nodes, k=4)
-        assert len(trip.visits) == nodes
-        assert trip.stopped == "nodes"
-        assert trip.visits[0].page.name == "Cape Morrow"
-        assert max(visit.id for visit in trip.visits) == nodes - 1
+def test_the_number_of_pages_holds_and_the_best_are_read():
+    for pages in (1, 2, 3):
+        result = expand(shelf(*CHAIN), ASKED, pages=pages, k=4)
+        assert len(result.nodes) == pages
+        assert result.stopped == "pages"
+        assert result.nodes[0].page.name == "Cape Morrow"
+        assert max(node.id for node in result.nodes) == pages - 1
 
 
-def test_a_budget_of_time_still_reads_once():
-    trip = walk(shelf(*CHAIN), ASKED, seconds=1e-9)
-    assert trip.visits
-    assert trip.stopped == "seconds"
+def test_a_limit_of_time_still_reads_once():
+    result = expand(shelf(*CHAIN), ASKED, seconds=1e-9)
+    assert result.nodes
+    assert result.stopped == "seconds"
 
 
-@pytest.mark.parametrize("budget", [{"nodes": 0}, {"nodes": -3}, {"seconds": 0.0}])
-def test_a_budget_of_nothing_is_refused(budget):
-    with pytest.raises(InputError, match="budget"):
-        Frontier(Linker(shelf(*CHAIN), ASKED), ByName(), **budget)
+@pytest.mark.parametrize("limits", [{"pages": 0}, {"pages": -3}, {"seconds": 0.0}])
+def test_a_limit_of_nothing_is_refused(limits):
+    with pytest.raises(InputError, match=r"nothing to read|no time"):
+        Frontier(Linker(shelf(*CHAIN), ASKED), ByName(), **limits)
 
 
-def test_two_walks_are_the_same():
-    one, other = (walk(shelf(*CHAIN), ASKED, k=4) for _ in range(2))
-    assert [(v.page, v.clues, v.visits) for v in one.visits] == [(v.page, v.clues, v.visits) for v in other.visits]
+def test_two_searches_are_the_same():
+    one, other = (expand(shelf(*CHAIN), ASKED, k=4) for _ in range(2))
+    assert [(v.page, v.clues, v.visits) for v in one.nodes] == [(v.page, v.clues, v.visits) for v in other.nodes]
 
 
 @pytest.mark.parametrize("field", ["document", "id", "start"])
@@ -177,13 +177,13 @@ def test_two_passages_that_differ_in_one_thing_alone_are_two(field):
     given = [{"id": "1", "document": "a", "source": "talk.jsonl", "start": 0, "end": 9}] * 2
     given[1] = given[1] | {field: 5 if field == "start" else "2"}
     passages = [Passage(text=text, **one) for text, one in zip(texts, given, strict=True)]
-    trip = walk(Shelf(passages, Toy()), "does it rain?", k=2)
-    assert {place.passage.text for place in Findings(trip).places} == set(texts)
+    result = expand(Shelf(passages, Toy()), "does it rain?", k=2)
+    assert {place.passage.text for place in Findings(result).places} == set(texts)
 
 
 def test_a_page_knows_all_its_names_in_the_question():
     asked = "Is Cape Morrow near Penhollow, and was Cape Morrow lit?"
-    morrow = page(walk(shelf(*CHAIN), asked), "Cape Morrow")
+    morrow = page(expand(shelf(*CHAIN), asked), "Cape Morrow")
     assert morrow.names == [(3, 14), (39, 50)]
     assert morrow.named == (3, 14)
 
@@ -191,23 +191,23 @@ def test_a_page_knows_all_its_names_in_the_question():
 class Slow(ByName):
     """Each batch takes a while."""
 
-    def look(self, question, pages):
+    def read_pages(self, question, pages):
         time.sleep(0.05)
-        return super().look(question, pages)
+        return super().read_pages(question, pages)
 
 
 @pytest.mark.parametrize("shy", [False, True])
-def test_faint_hops_and_the_reserve_are_held_to_the_time_too(shy):
-    trip = walk(shelf(*CHAIN), ASKED, system1=Slow(shy=shy), seconds=0.04)
-    assert {visit.page.name for visit in trip.visits} == {"Cape Morrow", "Penhollow"}
-    assert trip.stopped == "seconds"
+def test_hops_below_the_threshold_and_the_reserve_are_held_to_the_time_too(shy):
+    result = expand(shelf(*CHAIN), ASKED, system1=Slow(shy=shy), seconds=0.04)
+    assert {node.page.name for node in result.nodes} == {"Cape Morrow", "Penhollow"}
+    assert result.stopped == "seconds"
 
 
 def test_passages_without_any_name_are_read_all_the_same():  # F89
-    trip = walk(shelf(("", "it rains a lot here.")), "does it rain?")
-    assert [(visit.page.kind, visit.page.name) for visit in trip.visits] == [("passage", "it rains a lot here.")]
-    assert Findings(trip).edges == {}
+    result = expand(shelf(("", "it rains a lot here.")), "does it rain?")
+    assert [(node.page.kind, node.page.name) for node in result.nodes] == [("passage", "it rains a lot here.")]
+    assert Findings(result).edges == {}
 
 
-def test_nothing_to_read_is_no_walk():
-    assert walk(shelf(), "Who?").visits == ()
+def test_nothing_to_read_is_no_result():
+    assert expand(shelf(), "Who?").nodes == ()

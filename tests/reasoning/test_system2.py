@@ -9,7 +9,7 @@ import torch
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.system2 import NUMBERS, GraphNetwork, System2, board, column_normalised, save_network
 from tests.reasoning.test_frontier import ASKED, CHAIN
-from tests.reasoning.toy import ByName, shelf, walk
+from tests.reasoning.toy import ByName, expand, shelf
 
 MEANING = 12
 
@@ -17,12 +17,12 @@ MEANING = 12
 class Meaning(ByName):
     """Pages have a vector that depends on their text."""
 
-    def look(self, question, pages):
+    def read_pages(self, question, pages):
         from dataclasses import replace
 
-        sights = super().look(question, pages)
+        readings = super().read_pages(question, pages)
         vectors = [np.random.default_rng(len(p.passage.text)).normal(size=MEANING) for p in pages]
-        return [replace(s, meaning=v.astype(np.float32)) for s, v in zip(sights, vectors, strict=True)]
+        return [replace(s, meaning=v.astype(np.float32)) for s, v in zip(readings, vectors, strict=True)]
 
 
 @pytest.fixture
@@ -89,18 +89,18 @@ def test_swapping_the_sides_of_a_comparison_mirrors_the_choice_and_leaves_yes_as
 
 
 def test_untrained_it_moves_nothing():
-    findings = Findings(walk(shelf(*CHAIN), ASKED, system1=Meaning()))
+    findings = Findings(expand(shelf(*CHAIN), ASKED, system1=Meaning()))
     verdict = System2(GraphNetwork(MEANING)).judge(findings)
     assert set(verdict.shift.values()) == {0.0}
 
 
 def test_pages_come_first_then_answers_and_edges_lead_to_them():
-    findings = Findings(walk(shelf(*CHAIN), ASKED, system1=Meaning()))
+    findings = Findings(expand(shelf(*CHAIN), ASKED, system1=Meaning()))
     made = board(findings)
     assert made.pages == len(findings.pages)
     assert made.keys == ("1340",)
     assert made.meaning.shape == (made.pages + 1, MEANING)
-    town = next(visit.id for visit in findings.pages if visit.page.name == "Penhollow")
+    town = next(node.id for node in findings.pages if node.page.name == "Penhollow")
     assert made.adjacency[:, made.pages].nonzero().flatten().tolist() == [town]
     assert (made.adjacency.diagonal() == 0).all()
     assert made.page_of[-1] == town
@@ -118,7 +118,7 @@ def test_pages_come_first_then_answers_and_edges_lead_to_them():
     ],
 )
 def test_comparisons_are_chosen_between_the_two_named(question, said, network):
-    findings = Findings(walk(shelf(*CHAIN), question, system1=Meaning()))
+    findings = Findings(expand(shelf(*CHAIN), question, system1=Meaning()))
     verdict = System2(network.float()).judge(findings)
     assert {text for text, _ in verdict.choice} == said
     assert sum(p for _, p in verdict.choice) == pytest.approx(1.0)
@@ -127,8 +127,8 @@ def test_comparisons_are_chosen_between_the_two_named(question, said, network):
 
 def test_yes_or_no_is_of_the_names_that_have_a_page_of_their_own(network):
     memory = shelf(*CHAIN, ("Lynx Journal", "Lynx Journal is read in Kent."))
-    findings = Findings(walk(memory, "Did Kent know Otter Review and Cape Morrow?", system1=Meaning()))
-    assert "Kent" in [visit.page.name for visit in findings.pages if visit.named]
+    findings = Findings(expand(memory, "Did Kent know Otter Review and Cape Morrow?", system1=Meaning()))
+    assert "Kent" in [node.page.name for node in findings.pages if node.named]
     verdict = System2(network.float()).judge(findings)
     assert [findings.pages[n].page.name for n in verdict.compared] == ["Otter Review", "Cape Morrow"]
 

@@ -11,7 +11,7 @@ from memptm.errors import ModelMissing
 from memptm.generation.config import ReaderConfig
 from memptm.generation.spans import SpanScorer
 from memptm.generation.windows import collate
-from memptm.reasoning.system1 import Look
+from memptm.reasoning.system1 import PageInput
 from memptm.reasoning.trained_system1 import (
     Pages,
     PointerNet,
@@ -38,13 +38,13 @@ def system1():
     return Pointers(PointerNet(SpanScorer(ReaderConfig(window=96, stride=32), bert(layers=3))))
 
 
-def window_of(system1, look):
-    (window,) = system1.windower.pages(["Where was the engineer born?"], [look])
+def window_of(system1, page_input):
+    (window,) = system1.windower.pages(["Where was the engineer born?"], [page_input])
     return window
 
 
 def test_a_window_holds_question_clues_title_and_text_each_behind_its_separator(system1):
-    window = window_of(system1, Look(passage(), ("A lighthouse stands there.", "It is old.")))
+    window = window_of(system1, PageInput(passage(), ("A lighthouse stands there.", "It is old.")))
     tokenizer = system1.windower.tokenizer
     said = [tokenizer.id_to_token(int(one)) for one in window.ids]
     assert said[0] == "[CLS]"
@@ -58,7 +58,7 @@ def test_where_clues_are_too_many_the_weakest_is_left_out_whole(system1):
     clues = tuple(f"{word} " + "heron " * 48 + "end." for word in ("first", "second", "third", "fourth"))
     pages = Pages(system1.windower.tokenizer, window=384, stride=128)
     for scores, kept in (((0.9, 0.1, 0.8, 0.7), ["first", "third", "fourth"]), ((), ["first", "second", "third"])):
-        (window,) = pages.pages(["Who?"], [Look(passage(), clues, scores)])
+        (window,) = pages.pages(["Who?"], [PageInput(passage(), clues, scores)])
         said = [pages.tokenizer.id_to_token(int(one)) for one in window.ids]
         assert [word for word in ("first", "second", "third", "fourth") if word in said] == kept
         assert said.count("end") == len(kept)
@@ -79,26 +79,26 @@ def span(text, whole=TEXT):
 
 
 def test_hops_are_what_starts_above_cls_and_no_more_than_three(system1):
-    look = Look(passage())
-    window = window_of(system1, look)
+    page_input = PageInput(passage())
+    window = window_of(system1, page_input)
     start, end = logits(window, {span("Ada Trent"): 2.0, span("Penhollow"): 1.0, span("rained"): -1.0})
-    hops = decode_hops(look, sentences(TEXT), window, start, end)
+    hops = decode_hops(page_input, sentences(TEXT), window, start, end)
     assert [TEXT[hop.start : hop.end] for hop in hops] == ["Ada Trent", "Penhollow"]
     assert hops[0].score > hops[1].score > 0.5
-    lower = decode_hops(look, sentences(TEXT), window, start, end, lowered=1.5)
+    lower = decode_hops(page_input, sentences(TEXT), window, start, end, lowered=1.5)
     assert [TEXT[hop.start : hop.end] for hop in lower][-1] == "rained"
     many = logits(window, {span(word): 1.0 for word in ("engineer", "Ada", "Trent", "She", "Penhollow")})
-    assert len(decode_hops(look, sentences(TEXT), window, *many)) == 3
+    assert len(decode_hops(page_input, sentences(TEXT), window, *many)) == 3
 
 
 def test_a_hop_ends_in_the_sentence_it_starts_in_and_is_not_the_pages_own_name(system1):
-    look = Look(passage())
-    window = window_of(system1, look)
+    page_input = PageInput(passage())
+    window = window_of(system1, page_input)
     start, end = logits(window, {span("Ada Trent"): 1.0, span("Penhollow"): 3.0})
     start[next(t for t in np.flatnonzero(window.body) if window.offsets[t, 0] == span("Penhollow")[0])] = -5.0
-    (hop,) = decode_hops(look, sentences(TEXT), window, start, end)
+    (hop,) = decode_hops(page_input, sentences(TEXT), window, start, end)
     assert TEXT[hop.start : hop.end] == "Ada Trent"
-    own = Look(passage(title="Ada Trent"))
+    own = PageInput(passage(title="Ada Trent"))
     window = window_of(system1, own)
     assert decode_hops(own, sentences(TEXT), window, *logits(window, {span("Ada Trent"): 1.0})) == ()
 
@@ -109,30 +109,30 @@ def test_a_pointer_into_a_word_means_the_word():
 
 
 def test_a_page_is_seen_the_same_whatever_else_is_in_the_batch(system1):
-    looks = [Look(passage("Rain. " * n + TEXT, f"Page {n}"), ("A clue.",) * (n % 2)) for n in (0, 3, 9, 40)]
-    together = system1.look("Where?", looks)
-    for look, sight in zip(looks, together, strict=True):
-        (alone,) = system1.look("Where?", [look])
-        assert alone.log_mass == pytest.approx(sight.log_mass, abs=1e-4)
-        assert alone.support == pytest.approx(sight.support, abs=1e-4)
-        assert [(hop.start, hop.end) for hop in alone.hops] == [(hop.start, hop.end) for hop in sight.hops]
-        assert alone.meaning == pytest.approx(sight.meaning, abs=1e-4)
-        assert len(sight.sentences) == len(sight.support)
+    inputs = [PageInput(passage("Rain. " * n + TEXT, f"Page {n}"), ("A clue.",) * (n % 2)) for n in (0, 3, 9, 40)]
+    together = system1.read_pages("Where?", inputs)
+    for page_input, reading in zip(inputs, together, strict=True):
+        (alone,) = system1.read_pages("Where?", [page_input])
+        assert alone.log_mass == pytest.approx(reading.log_mass, abs=1e-4)
+        assert alone.support == pytest.approx(reading.support, abs=1e-4)
+        assert [(hop.start, hop.end) for hop in alone.hops] == [(hop.start, hop.end) for hop in reading.hops]
+        assert alone.meaning == pytest.approx(reading.meaning, abs=1e-4)
+        assert len(reading.sentences) == len(reading.support)
 
 
 def test_two_threads_do_not_see_each_others_pages(system1):
-    looks = [Look(passage("Rain. " * n + TEXT, f"Page {n}")) for n in range(1, 13)]
-    alone = [system1.look("Where?", [look])[0].meaning for look in looks]
+    inputs = [PageInput(passage("Rain. " * n + TEXT, f"Page {n}")) for n in range(1, 13)]
+    alone = [system1.read_pages("Where?", [page_input])[0].meaning for page_input in inputs]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda look: system1.look("Where?", [look])[0].meaning, looks * 3))
+        together = list(pool.map(lambda page_input: system1.read_pages("Where?", [page_input])[0].meaning, inputs * 3))
     for n, meaning in enumerate(together):
-        assert meaning == pytest.approx(alone[n % len(looks)], abs=1e-4)
+        assert meaning == pytest.approx(alone[n % len(inputs)], abs=1e-4)
 
 
 def test_every_sentence_of_a_long_page_is_scored(system1):
-    (sight,) = system1.look("Where?", [Look(passage("The heron waits by the pond. " * 60 + TEXT))])
-    assert len(sight.support) == 63
-    assert all(0 < p < 1 for p in sight.support)
+    (reading,) = system1.read_pages("Where?", [PageInput(passage("The heron waits by the pond. " * 60 + TEXT))])
+    assert len(reading.support) == 63
+    assert all(0 < p < 1 for p in reading.support)
 
 
 def test_losses_are_those_of_the_formula(system1):
@@ -149,7 +149,7 @@ def test_losses_are_those_of_the_formula(system1):
 
 
 def test_the_meaning_is_cls_of_a_late_layer_and_support_a_mean_over_tokens(system1):
-    window = window_of(system1, Look(passage()))
+    window = window_of(system1, PageInput(passage()))
     ids, mask, segments, body = collate([window])
     with torch.inference_mode():
         made = system1.model(ids, mask, segments, body)

@@ -12,23 +12,23 @@ from memptm.memory.titles import name_key
 from memptm.reasoning.frontier import Frontier
 from memptm.reasoning.linker import Linker
 from memptm.reasoning.names import capitalised
-from memptm.reasoning.system1 import Hop, Sight
+from memptm.reasoning.system1 import Hop, PageReading
 from memptm.types import Passage
 from tests.memory.toy import Toy
 
 
 class ByName:
-    """``shy``: all hops are faint."""
+    """``shy``: all hops are below the threshold."""
 
     trained = False
 
     def __init__(self, *, shy: bool = False) -> None:
         self.shy, self.read = shy, []
 
-    def look(self, question, pages):
-        return [self._sight(page) for page in pages]
+    def read_pages(self, question, pages):
+        return [self._page_reading(page) for page in pages]
 
-    def _sight(self, page):
+    def _page_reading(self, page):
         text = page.passage.text
         self.read.append((page.passage.title, page.clues))
         places = sentences(text)
@@ -36,7 +36,7 @@ class ByName:
         spans = tuple(Span(0, found.start(), found.end(), 1.0) for found in re.finditer(r"\b\d{4}\b", text))
         hops = tuple([hop for hop in hops if sentence_at(places, hop.start) is not None][:3])
         mass = log_sum([span.log_odds for span in spans]) if spans else -20.0
-        return Sight(() if self.shy else hops, hops, spans, mass, tuple(places), tuple(0.5 for _ in places))
+        return PageReading(() if self.shy else hops, hops, spans, mass, tuple(places), tuple(0.5 for _ in places))
 
 
 def passage(title, text, *, headings=()):
@@ -51,10 +51,10 @@ def shelf(*pairs):
     return Shelf(passages, encoder, encoder.encode_passages([embedding_text(one) for one in passages]))
 
 
-def walk(memory, question, *, k=1, system1=None, **budget):
+def expand(memory, question, *, k=1, system1=None, **limits):
     system1 = system1 or ByName()
-    return Frontier(Linker(memory, question), system1, **budget).walk(k)
+    return Frontier(Linker(memory, question), system1, **limits).expand(k)
 
 
-def page(trip, name):
-    return next((visit for visit in trip.visits if name_key(visit.page.name) == name_key(name)), None)
+def page(result, name):
+    return next((node for node in result.nodes if name_key(node.page.name) == name_key(name)), None)

@@ -1,4 +1,4 @@
-"""The second stage of a cognitive graph's training: System 2 on walks over each question's own paragraphs."""
+"""The second stage of a cognitive graph's training: System 2 on graphs expanded over each question's own paragraphs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memptm.encoders.base import Encoder, Keys, embedding_text
 from memptm.evaluation.metrics import exact_match, f1
 from memptm.memory.in_memory import Shelf
 from memptm.reasoning.findings import Findings
-from memptm.reasoning.frontier import Frontier, Trip
+from memptm.reasoning.frontier import Frontier, SearchResult
 from memptm.reasoning.linker import Linker
 from memptm.reasoning.system2 import Board, GraphNetwork, board
 from memptm.reasoning.trained_system1 import batches
@@ -26,12 +26,12 @@ from memptm.types import Json
 if TYPE_CHECKING:
     from memptm.training.recipes.cognitive_graph import PointerLesson
 
-BEGINNINGS = 3  # pages that a walk begins at beside those the question names
+BEGINNINGS = 3  # pages that a search begins at beside those the question names
 CLOSE = 0.8  # F1 from which a span is as good as the answer
 
 
 class Both:
-    """Both systems' lesson. A walk follows System 1 as it is at that step; the walk itself has no gradient."""
+    """Both systems' lesson. A graph is expanded by System 1 as it is at that step; this has no gradient."""
 
     def __init__(self, system1: PointerLesson, network: GraphNetwork, encoder: Encoder) -> None:
         self.system1, self.network, self.encoder = system1, network, encoder
@@ -47,7 +47,7 @@ class Both:
         ]
 
     def learn(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (Lesson's signature)
-        """Walk each question, then one step on what was found: System 1's losses on the pages read, and System 2's."""
+        """Expand each question's graph, then one step on what was found: System 1's losses on the pages read, and System 2's."""
         totals: dict[str, float] = {}
         for row in rows:
             for name, value in self._question(self.system1.graphs[row], row, 1 / len(rows)).items():
@@ -60,8 +60,8 @@ class Both:
     def restore(self, state: dict[str, Tensor]) -> None:
         """There is nothing beside the models."""
 
-    def walk(self, graph: GoldGraph, row: int) -> Trip:
-        """The walk over the question's own paragraphs."""
+    def expand(self, graph: GoldGraph, row: int) -> SearchResult:
+        """The pages read among the question's own paragraphs."""
         passages = [page.passage for page in graph.pages if page.passage.text.strip()]
         keys = self._keys.get(row)
         if keys is None:
@@ -70,16 +70,16 @@ class Both:
                 self._keys[row] = keys
         linker = Linker(Shelf(passages, self.encoder, keys), graph.question)
         self.system1.net.eval()
-        return Frontier(linker, self.system1.pointers, nodes=self.system1.recipe.nodes).walk(BEGINNINGS)
+        return Frontier(linker, self.system1.pointers, pages=self.system1.recipe.nodes).expand(BEGINNINGS)
 
     def _question(self, graph: GoldGraph, row: int, weight: float) -> dict[str, float]:
-        findings = Findings(self.walk(graph, row))
-        looks = [look for visit in findings.pages for look in visit.looks()]
+        findings = Findings(self.expand(graph, row))
+        inputs = [one for node in findings.pages for one in node.inputs()]
         number = {page.passage.id: page for page in graph.pages}
-        gold = [number[look.passage.id] for look in looks]
+        gold = [number[one.passage.id] for one in inputs]
         self.system1.net.train()
-        windows = self.system1.pointers.windower.pages([graph.question] * len(looks), looks)
-        meanings: list[list[Tensor]] = [[] for _ in looks]
+        windows = self.system1.pointers.windower.pages([graph.question] * len(inputs), inputs)
+        meanings: list[list[Tensor]] = [[] for _ in inputs]
         loss1 = torch.zeros(())
         for part in batches(windows):
             losses, found = self.system1.losses(part, [gold[window.row] for window in part])
@@ -94,10 +94,10 @@ class Both:
         return {"loss": float(loss.detach()), "answered": float(right and loss2 is not None)}
 
     def _board(self, findings: Findings, meanings: Sequence[Tensor]) -> Board:
-        """The walk's board with meanings that have a gradient."""
+        """The board of what was found, with meanings that have a gradient."""
         made = board(findings)
         places = iter(meanings)
-        by_page = [torch.stack([next(places) for _ in visit.page.passages]).mean(0) for visit in findings.pages]
+        by_page = [torch.stack([next(places) for _ in node.page.passages]).mean(0) for node in findings.pages]
         return replace(made, meaning=torch.stack([by_page[n] for n in made.page_of]))
 
     def _loss(self, findings: Findings, made: Board, graph: GoldGraph) -> Tensor | None:

@@ -1,7 +1,7 @@
 """Train a cognitive graph: `memptm train graph`. System 1 first, from the shipped reader; then both together.
 
 System 1 learns on gold graphs (SEEDS.md §2): hops, answers and supporting sentences of the gold pages, with the clues that
-lead to them, and of other pages that they hold none. Then each question is walked over its own paragraphs with what System
+lead to them, and of other pages that they hold none. Then each question's graph is expanded over its own paragraphs with what System
 1 has learned, and System 2 learns to tell the right answer among those found; its gradient reaches System 1 through the
 pages' meanings.
 """
@@ -27,7 +27,7 @@ from memptm.generation.spans import FROZEN, span_loss
 from memptm.generation.windows import Window, collate
 from memptm.memory.encode import digest
 from memptm.progress import Progress, silent
-from memptm.reasoning.system1 import Look
+from memptm.reasoning.system1 import PageInput
 from memptm.reasoning.system2 import GraphNetwork, save_network
 from memptm.reasoning.trained_system1 import (
     PointerNet,
@@ -55,7 +55,7 @@ class Recipe:
         epochs: of System 1 alone. both: of the two together; 0: System 2 is not trained.
         steps: at most, of each stage; None: all. batch: questions a step. negatives: other paragraphs a question and step.
         clues: how often a page is shown with the clues that lead to it; at use it may be found without.
-        nodes: pages of a walk.
+        nodes: most pages read for a question.
     """
 
     epochs: int = 3
@@ -87,7 +87,7 @@ def train_graph(
 
     Args:
         start: a reader's folder to start System 1 from; the shipped one if None. held_out: rows to measure on.
-        encoder: finds where walks begin; the default encoder if None.
+        encoder: finds where a search begins; the default encoder if None.
     Returns:
         {"steps", "questions", "with_path", "skipped", "skipped_rows", "seconds", "loss", "telemetry", "held_out"?}.
     Raises:
@@ -172,10 +172,10 @@ class PointerLesson:
         chosen = [page for row in rows for page in self._pages(step, row)]
         return self.learn_pages(*zip(*chosen, strict=True))
 
-    def learn_pages(self, questions: Sequence[str], looks: Sequence[Look], pages: Sequence[GoldPage]) -> Json:
+    def learn_pages(self, questions: Sequence[str], inputs: Sequence[PageInput], pages: Sequence[GoldPage]) -> Json:
         """Gradients of these pages, part by part so that their states stay in the cache; the losses' means."""
         self.net.train()
-        windows = self.pointers.windower.pages(questions, looks)
+        windows = self.pointers.windower.pages(questions, inputs)
         total = {"loss": 0.0, "hop": 0.0, "answer": 0.0, "support": 0.0}
         for part in batches(windows):
             share = len(part) / len(windows)
@@ -213,7 +213,7 @@ class PointerLesson:
     def restore(self, state: dict[str, Tensor]) -> None:
         """There is nothing beside the model."""
 
-    def _pages(self, step: int, row: int) -> list[tuple[str, Look, GoldPage]]:
+    def _pages(self, step: int, row: int) -> list[tuple[str, PageInput, GoldPage]]:
         """The question's gold pages and some of the others; what is drawn depends on seed, step and row alone."""
         graph, chance = self.graphs[row], random.Random(f"{self.recipe.seed}-{step}-{row}")
         others = [page for page in graph.pages if not page.is_gold]
@@ -223,7 +223,7 @@ class PointerLesson:
         for page in chance.sample(others, min(self.recipe.negatives, len(others))):
             chosen.append(page)
             clues.append(tuple(hints[:1]) if chance.random() < self.recipe.clues / 2 else ())  # a clue proves nothing
-        return [(graph.question, Look(p.passage, told), p) for p, told in zip(chosen, clues, strict=True)]
+        return [(graph.question, PageInput(p.passage, told), p) for p, told in zip(chosen, clues, strict=True)]
 
 
 def token_spans(window: Window, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -248,19 +248,19 @@ def measure(system1: Pointers, graphs: Sequence[GoldGraph]) -> Json:
     hop, quiet, answer = [], [], []
     right = told = facts = 0
     for graph in graphs:
-        looks = [Look(page.passage, page.clues) for page in graph.pages]
-        for page, sight in zip(graph.pages, system1.look(graph.question, looks), strict=True):
+        inputs = [PageInput(page.passage, page.clues) for page in graph.pages]
+        for page, reading in zip(graph.pages, system1.read_pages(graph.question, inputs), strict=True):
             if page.hops:
-                touched = [h for h in sight.hops for s, e in page.hops if h.start < e and h.end > s]
+                touched = [h for h in reading.hops for s, e in page.hops if h.start < e and h.end > s]
                 hop.append(bool(touched))
             else:
-                quiet.append(not sight.hops)
+                quiet.append(not reading.hops)
             if page.answers:
-                best = max(sight.spans, key=lambda span: span.log_odds, default=None)
+                best = max(reading.spans, key=lambda span: span.log_odds, default=None)
                 answer.append(best is not None and (best.start, best.end) in page.answers)
-            said = [p >= 0.5 for p in sight.support]
-            right += sum(one and other for one, other in zip(said, page.support, strict=True))
-            told, facts = told + sum(said), facts + sum(page.support)
+            supported = [p >= 0.5 for p in reading.support]
+            right += sum(one and other for one, other in zip(supported, page.support, strict=True))
+            told, facts = told + sum(supported), facts + sum(page.support)
     return {
         "n": len(graphs), "hop": _share(hop), "quiet": _share(quiet), "answer": _share(answer),
         "support": round(2 * right / max(told + facts, 1), 4),

@@ -179,7 +179,7 @@ def test_a_question_whose_walk_found_nothing_right_teaches_silence_unless_it_is_
     graph = replace(read_gold([data]).graphs[0], answers=(answer,))
     lesson = PointerLesson([graph], RECIPE, reader)
     both = Both(lesson, GraphNetwork(lesson.pointers.width), made)
-    findings = Findings(both.walk(graph, 0))
+    findings = Findings(both.expand(graph, 0))
     loss = both._loss(findings, board(findings), graph)
     assert (loss is not None) == learned
     assert both.learn(0, [0])["answered"] == 0.0
@@ -195,7 +195,7 @@ def test_it_learns_and_a_walk_uses_what_it_learned(data, tiny, tmp_path):
     assert result["held_out"]["hop"] > 0.8
     assert result["held_out"]["support"] > 0.6
     graph = read_gold([data]).graphs[0]
-    cogqa = CogQA(Shelf([page.passage for page in graph.pages], made), Reader.load(reader), weights=tmp_path, nodes=3)
+    cogqa = CogQA(Shelf([page.passage for page in graph.pages], made), Reader.load(reader), weights=tmp_path, pages=3)
     answer = cogqa.answer(graph.question, k=1)
     assert answer.graph.support
     assert cogqa.systems[1] is not None
