@@ -141,7 +141,7 @@ def test_the_graph_goes_to_json_and_back_and_to_networkx(findings):
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda made: made.pop("pages"),
+        lambda made: made.pop("nodes"),
         lambda made: made["edges"].append({"source": 0, "target": 0, "clues": []}),
         lambda made: made["edges"].append({"source": 0, "target": 99, "clues": []}),
         lambda made: made["nodes"][0].update(kind="planet"),

@@ -26,7 +26,7 @@ FOLLOWED = 12  # follow-up questions of a step
 
 
 @dataclass(frozen=True)
-class Stretch:
+class PassageSpan:
     """Passages ``start`` to ``end`` of all the passages, which follow one another in one document."""
 
     start: int
@@ -41,8 +41,8 @@ class FollowUp:
     target: Tensor
 
 
-def stretches(documents: Sequence[Sequence[int]], *, length: int, seed: int) -> list[Stretch]:
-    """Documents cut into stretches of up to ``length`` passages, from a place that the seed draws; single passages left out.
+def passage_spans(documents: Sequence[Sequence[int]], *, length: int, seed: int) -> list[PassageSpan]:
+    """Documents cut into spans of up to ``length`` passages, from a place that the seed draws; single passages left out.
 
     Args:
         documents: the numbers of each document's passages, which rise by one.
@@ -55,13 +55,13 @@ def stretches(documents: Sequence[Sequence[int]], *, length: int, seed: int) -> 
         while at < document[-1]:
             start, end = max(at, first), min(at + length, document[-1] + 1)
             if end - start > 1:
-                found.append(Stretch(start, end))
+                found.append(PassageSpan(start, end))
             at += length
     return found
 
 
-def by_tokens(items: Sequence[Stretch], lengths: Sequence[int], *, tokens: int, seed: int) -> list[list[int]]:
-    """Numbers of stretches, shuffled, in batches of about so many tokens."""
+def by_tokens(items: Sequence[PassageSpan], lengths: Sequence[int], *, tokens: int, seed: int) -> list[list[int]]:
+    """Numbers of spans, shuffled, in batches of about so many tokens."""
     order = list(range(len(items)))
     random.Random(f"batches-{seed}").shuffle(order)
     found: list[list[int]] = [[]]
@@ -91,7 +91,7 @@ class PassageLesson:
         model: RecurrentBert,
         rows: Sequence[Sequence[int]],
         alone: Tensor,
-        items: Sequence[Stretch],
+        items: Sequence[PassageSpan],
         asked: dict[int, Tensor],
         follow_ups: Sequence[FollowUp] = (),
         *,
@@ -170,7 +170,7 @@ class PassageLesson:
         return torch.stack(queries) if queries else torch.empty(0, width), torch.tensor(right, dtype=torch.long)
 
     @torch.no_grad()
-    def _in_context(self, spans: Sequence[Stretch]) -> Tensor:
+    def _in_context(self, spans: Sequence[PassageSpan]) -> Tensor:
         """Keys of the passages with their predecessors' tokens before theirs, as far as the window goes."""
         texts = []
         for span in spans:

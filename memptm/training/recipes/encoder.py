@@ -39,7 +39,7 @@ from memptm.progress import Progress, silent
 from memptm.training.data.examples import Example, Turns, answered_examples, read_follow_ups
 from memptm.training.data.targets import Target, find_targets
 from memptm.training.losses.pairs import SHOWN, PairLesson, question_pairs
-from memptm.training.losses.passage_memory import FollowUp, PassageLesson, by_tokens, stretches
+from memptm.training.losses.passage_memory import FollowUp, PassageLesson, by_tokens, passage_spans
 from memptm.training.runtime.arithmetic import pin_precision
 from memptm.training.runtime.evaluate import compare, rows_with_answers
 from memptm.training.runtime.loop import fit, shuffled
@@ -205,7 +205,7 @@ class _Run:
         recipe, folder, began = self.recipe, self.out / "memory", time.monotonic()
         rows = self.encoder.token_ids(self.texts)
         documents = Texts(self.passages, lambda: self.encoder).documents
-        items = stretches(documents, length=recipe.stretch, seed=recipe.seed)
+        items = passage_spans(documents, length=recipe.stretch, seed=recipe.seed)
         if not items:
             raise InputError(
                 "No document of the index has two passages; there is nothing to remember. Add longer ones."

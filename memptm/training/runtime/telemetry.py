@@ -106,7 +106,7 @@ class Telemetry:
         return ""
 
     def table(self) -> list[Json]:
-        """Means over equal stretches of the run, each under its last step."""
+        """Means over equal parts of the run, each under its last step."""
         count = max(1, math.ceil(len(self.records) / ROWS))
         rows = []
         for start in range(0, len(self.records), count):

@@ -15,7 +15,7 @@ from memptm.encoders.load import BASE, load_encoder
 from memptm.encoders.recurrent import RecurrentEncoder
 from memptm.encoders.recurrent_bert import RecurrentBert
 from memptm.errors import InputError, ModelMissing
-from memptm.training.losses.passage_memory import FollowUp, PassageLesson, Stretch, by_tokens, stretches
+from memptm.training.losses.passage_memory import FollowUp, PassageLesson, PassageSpan, by_tokens, passage_spans
 from memptm.training.recipes.encoder import Recipe, train_encoder
 from memptm.types import Block
 from tests.encoders.tiny import encoder as tiny
@@ -229,7 +229,7 @@ def test_a_damaged_memory_is_refused(made, tmp_path):
 
 def test_stretches_cover_documents_in_order():
     documents = [range(7), range(7, 8), range(8, 11)]
-    found = stretches(documents, length=3, seed=0)
+    found = passage_spans(documents, length=3, seed=0)
     assert all(one.end - one.start > 1 for one in found)
     assert all(any(one.start in document and one.end - 1 in document for document in documents) for one in found)
     batches = by_tokens(found, [10] * 11, tokens=40, seed=0)
@@ -260,7 +260,7 @@ def test_the_target_is_the_mean_of_the_key_alone_and_in_context(memory):
         model,
         rows,
         alone,
-        [Stretch(0, 3)],
+        [PassageSpan(0, 3)],
         asked,
         [follow],
         before=2,
