@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from memptm.documents.decode import clean
-from memptm.encoders.base import Encoder, Keys, Past, Recurrent
+from memptm.encoders.base import Encoder, Keys, Recurrent, StreamState
 from memptm.errors import InputError
 from memptm.memory import folder as home
 from memptm.memory.conversation import TALK
@@ -88,7 +88,7 @@ class Session:
         self.memory, self.path = memory, path
         self.exchanges: tuple[Exchange, ...] = ()
         self.asked = 0
-        self._past: Past | None = None
+        self._past: StreamState | None = None
         self.conversation = f"{'chat' if path is None else clean(path.stem)}-{uuid4().hex[:8]}"
         self.holds_talk = next(memory.passages(where=TALK), None) is not None
 
@@ -281,7 +281,7 @@ def _as_text(one: Exchange) -> Exchange:
     return replace(one, question=clean(one.question), answer=None if one.answer is None else clean(one.answer))
 
 
-def _after(encoder: Recurrent, exchange: Exchange, past: Past | None) -> Past | None:
+def _after(encoder: Recurrent, exchange: Exchange, past: StreamState | None) -> StreamState | None:
     """The state after an exchange."""
     for turn in exchange.turns:
         _, past = encoder.read(turn, past)

@@ -60,7 +60,7 @@ class ReadsDocuments(Protocol):
         ...
 
 
-class Past(Protocol):
+class StreamState(Protocol):
     """What a recurrent encoder keeps of the texts it has read: bounded, however many they were. Immutable."""
 
     def tensors(self) -> dict[str, Tensor]:
@@ -72,15 +72,15 @@ class Past(Protocol):
 class Recurrent(Encoder, Protocol):
     """An encoder whose key of a text can depend on the texts read before it."""
 
-    def read(self, text: str, past: Past | None) -> tuple[Keys, Past]:
+    def read(self, text: str, past: StreamState | None) -> tuple[Keys, StreamState]:
         """(1, dimension) key of a passage or turn, and the state after it."""
         ...
 
-    def ask(self, question: str, past: Past | None) -> Keys:
+    def ask(self, question: str, past: StreamState | None) -> Keys:
         """(1, dimension) query of a question that comes after ``past``."""
         ...
 
-    def past(self, tensors: dict[str, Tensor]) -> Past:
+    def past(self, tensors: dict[str, Tensor]) -> StreamState:
         """The state whose ``tensors`` were saved."""
         ...
 

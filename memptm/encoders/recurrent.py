@@ -25,7 +25,7 @@ from memptm.progress import Event, Progress, silent
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from memptm.encoders.recurrent_bert import Past, RecurrentBert
+    from memptm.encoders.recurrent_bert import PassageState, RecurrentBert
 
 CHUNK = 4096  # tokens that go through the layers together
 
@@ -79,7 +79,7 @@ class RecurrentEncoder:
 
         rows = [self.alone.token_ids(texts) for texts in documents]
         total, made = sum(map(len, rows)), []
-        pasts: dict[int, Past | None] = {}
+        pasts: dict[int, PassageState | None] = {}
         done = 0
         with torch.inference_mode():
             for chunk in _chunks(rows):
@@ -93,26 +93,26 @@ class RecurrentEncoder:
                 progress(Event(stage="encode", done=done, total=total))
         return np.concatenate(made) if made else np.zeros((0, self.dimension), np.float32)
 
-    def read(self, text: str, past: Past | None) -> tuple[Keys, Past]:
+    def read(self, text: str, past: PassageState | None) -> tuple[Keys, PassageState]:
         """(1, dimension) key of a passage or turn that comes after ``past``, and what comes after it."""
         keys, found = self._one(text, past, kind="read")
         if found is None:
             raise AssertionError("a kept piece has a past")
         return keys, found
 
-    def ask(self, question: str, past: Past | None) -> Keys:
+    def ask(self, question: str, past: PassageState | None) -> Keys:
         """(1, dimension) query of a question that comes after ``past``."""
         return self._one(question, past, kind="ask")[0]
 
-    def past(self, tensors: dict[str, Tensor]) -> Past:
-        """What ``Past.tensors`` gave.
+    def past(self, tensors: dict[str, Tensor]) -> PassageState:
+        """What ``PassageState.tensors`` gave.
 
         Raises:
             ValueError: it is another encoder's, or damaged.
         """
         import torch
 
-        from memptm.encoders.recurrent_bert import Past
+        from memptm.encoders.recurrent_bert import PassageState
 
         model = self.model(bulk=False)
         states, lengths = tensors.get("states"), tensors.get("lengths")
@@ -127,9 +127,9 @@ class RecurrentEncoder:
         counts = lengths.tolist()
         if min(counts, default=0) < 0 or sum(counts) != states.shape[2]:
             raise ValueError("the lengths of the state's passages do not fit it")
-        return Past(states, lengths)
+        return PassageState(states, lengths)
 
-    def _one(self, text: str, past: Past | None, *, kind: str) -> tuple[Keys, Past | None]:
+    def _one(self, text: str, past: PassageState | None, *, kind: str) -> tuple[Keys, PassageState | None]:
         import torch
 
         from memptm.encoders.recurrent_bert import Piece

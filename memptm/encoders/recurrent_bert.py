@@ -20,7 +20,7 @@ from memptm.encoders.batching import batches, padded, pooled
 from memptm.encoders.bert import Bert, Layer
 from memptm.encoders.int8 import Int8Layer
 from memptm.errors import ModelMissing
-from memptm.working.passages import Before, MemoryProjection, PassageMemory
+from memptm.working.passage_memory import Before, MemoryProjection, PassageMemory
 
 SLOTS = 16  # attention is a third faster over a multiple of it
 
@@ -29,7 +29,7 @@ _Span = tuple[int, int]  # where a passage's slots begin, and how many they are
 
 
 @dataclass(frozen=True)
-class Past:
+class PassageState:
     """What a stream's next passage reads of the ones before, nearest last.
 
     Attributes:
@@ -49,7 +49,7 @@ class Piece:
     """Passages in reading order, and what came before the first of them. ``kept``: what its next passage would read is wanted."""
 
     rows: Sequence[Row]
-    past: Past | None = None
+    past: PassageState | None = None
     kept: bool = True
 
 
@@ -100,7 +100,7 @@ class RecurrentBert(nn.Module):
                 path.to_bfloat16()
         return self
 
-    def forward(self, pieces: Sequence[Piece], *, kind: str = "read") -> tuple[Tensor, list[Past | None]]:
+    def forward(self, pieces: Sequence[Piece], *, kind: str = "read") -> tuple[Tensor, list[PassageState | None]]:
         """(all passages, width) unit keys, in order, and for each piece that is kept what its next passage would read.
 
         Args:
@@ -199,9 +199,9 @@ class _Layout:
         """The largest d that any passage reads."""
         return max((int(bucket.before.tokens.max()) for bucket in self.buckets if bucket.before is not None), default=0)
 
-    def pasts(self, kept: Sequence[Tensor]) -> list[Past | None]:
+    def pasts(self, kept: Sequence[Tensor]) -> list[PassageState | None]:
         """For each kept piece its last passages' keys and values. ``kept``: a layer each, (2, slots, heads, d_head)."""
-        found: list[Past | None] = []
+        found: list[PassageState | None] = []
         for piece, spans in zip(self._pieces, self._spans, strict=True):
             if not piece.kept:
                 found.append(None)
@@ -209,7 +209,7 @@ class _Layout:
             last = spans[-self.back :] if self.back else []
             places = torch.tensor([n for start, length in last for n in range(start, start + length)], dtype=torch.long)
             states = torch.stack([layer[:, places] for layer in kept])
-            found.append(Past(states, torch.tensor([length for _, length in last], dtype=torch.long)))
+            found.append(PassageState(states, torch.tensor([length for _, length in last], dtype=torch.long)))
         return found
 
 

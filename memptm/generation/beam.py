@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from memptm.generation.decoding import Ids, LanguageModel, State
+from memptm.generation.decoding import DecodingState, Ids, LanguageModel
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ Adjust = Callable[[Tensor], Tensor]
 @torch.inference_mode()
 def beam_search(
     language_model: LanguageModel,
-    state: State,
+    state: DecodingState,
     log_prior: Tensor,
     *,
     beams: int,

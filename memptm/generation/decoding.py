@@ -19,7 +19,7 @@ SCORED_ROWS = 16  # answers × prompts in a forward pass
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class DecodingState:
     """Where a batch of texts stands. b row, t token so far, v vocabulary.
 
     Attributes:
@@ -37,11 +37,11 @@ class State:
     cache: Any
     encoded: Any = None
 
-    def copy(self) -> State:
+    def copy(self) -> DecodingState:
         """One that can go another way: models write into their cache."""
         return replace(self, cache=copy.deepcopy(self.cache))
 
-    def select(self, rows: Tensor, *, alike: bool = False) -> State:
+    def select(self, rows: Tensor, *, alike: bool = False) -> DecodingState:
         """The state of these rows (repeated, left out, in any order); the old one must not be used again.
 
         Args:
@@ -99,7 +99,7 @@ class LanguageModel:
         self._cache_name = "cache" if "cache" in self._takes else "past_key_values"  # renamed in transformers 5.2x
 
     @torch.inference_mode()
-    def start(self, prompts: Sequence[Ids]) -> State:
+    def start(self, prompts: Sequence[Ids]) -> DecodingState:
         """The state after the prompts, (b, v) log p of what follows each."""
         ids, mask = self._left(prompts)
         positions = mask.sum(dim=1)
@@ -108,13 +108,13 @@ class LanguageModel:
         encoded = self.model.get_encoder()(input_ids=ids, attention_mask=mask.long(), return_dict=True)
         first = torch.full((len(prompts), 1), self._decoder_start(), device=self.device)
         empty = torch.empty(0)
-        state = State(
+        state = DecodingState(
             log_p=empty, mask=mask, positions=positions * 0, prompt=mask.shape[1], cache=None, encoded=encoded
         )
         return self._decoder(state, first)[0]
 
     @torch.inference_mode()
-    def extend(self, state: State, tokens: Tensor) -> tuple[State, Tensor]:
+    def extend(self, state: DecodingState, tokens: Tensor) -> tuple[DecodingState, Tensor]:
         """Go on by ``tokens`` (b, n): the new state, and (b, n, v) log p after each of them.
 
         The old state must not be used again, but for its copies.
@@ -155,7 +155,7 @@ class LanguageModel:
         return scores
 
     @torch.inference_mode()
-    def scores_after(self, state: State, rows: Tensor, answers: Sequence[Ids]) -> Tensor:
+    def scores_after(self, state: DecodingState, rows: Tensor, answers: Sequence[Ids]) -> Tensor:
         """(answers, k, t) log p of each answer's tokens after each of the prompts ``rows`` (k) of ``state``, which stays
         as it is; 0 past an answer's end. The prompts are not read again.
         """
@@ -198,11 +198,11 @@ class LanguageModel:
         mask = torch.arange(width, device=self.device)[None] >= width - lengths[:, None]
         return ids, mask
 
-    def _causal(self, ids: Tensor, mask: Tensor, *, keep: int, cache: Any, prompt: int) -> tuple[State, Tensor]:
+    def _causal(self, ids: Tensor, mask: Tensor, *, keep: int, cache: Any, prompt: int) -> tuple[DecodingState, Tensor]:
         """Run ``ids``, the last columns of what ``mask`` covers; log p for the last ``keep`` of them."""
         output = self._run(ids, mask, keep=keep, use_cache=True, **{self._cache_name: cache})
         log_p = self._log_p(output, keep=keep)
-        state = State(
+        state = DecodingState(
             log_p=log_p[:, -1],
             mask=mask,
             positions=mask.sum(dim=1),
@@ -223,7 +223,7 @@ class LanguageModel:
         log_p: Tensor = output.logits[:, -keep:].float().log_softmax(dim=-1)
         return log_p if self.mix is None else self.mix(output.hidden_states[-1][:, -keep:], log_p)
 
-    def _decoder(self, state: State, tokens: Tensor) -> tuple[State, Tensor]:
+    def _decoder(self, state: DecodingState, tokens: Tensor) -> tuple[DecodingState, Tensor]:
         output = self.model(
             encoder_outputs=state.encoded,
             attention_mask=state.mask.long(),

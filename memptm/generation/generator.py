@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from memptm.errors import InputError
-from memptm.generation.decoding import Ids, LanguageModel, State
+from memptm.generation.decoding import DecodingState, Ids, LanguageModel
 from memptm.generation.llamacpp import LlamaCpp
 from memptm.generation.load import load, load_gguf
 from memptm.generation.prompt import ANSWER_TOKENS, NOT_THERE, Prompt, PromptWriter
 from memptm.generation.stream import ReadState, Stream, can_stream
 from memptm.progress import Progress, silent
 from memptm.types import Json, Passage
-from memptm.working.files import fingerprint
+from memptm.working.state_files import fingerprint
 
 DEFAULT = "HuggingFaceTB/SmolLM2-135M-Instruct"
 ADAPTER = Path(__file__).parent.parent / "weights" / "generator"
@@ -265,7 +265,7 @@ class Generator:
             )
         return found
 
-    def null_log_p(self, state: State) -> Tensor:
+    def null_log_p(self, state: DecodingState) -> Tensor:
         """(b,) log p of the not-there phrase; ``state`` stays as it is."""
         return _phrase_log_p(self.language_model, state.copy(), state.log_p, self.null_ids)
 

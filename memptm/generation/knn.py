@@ -25,7 +25,7 @@ from memptm.memory.memory import Memory
 from memptm.memory.tokens import Tokens, TokenStore
 from memptm.progress import Event, Progress, silent
 from memptm.types import Json
-from memptm.working.files import fingerprint
+from memptm.working.state_files import fingerprint
 
 NEIGHBOURS = 64
 TEMPERATURES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # tried when a gate is fitted

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from memptm.errors import ExtraMissing, InputError, ModelMissing
 from memptm.generation.decoding import Ids, within
-from memptm.working.files import reason
+from memptm.working.state_files import reason
 
 SEQUENCES = 64  # texts that the cache holds the beginnings of
 CELLS = 8192  # tokens of all of them
@@ -39,7 +39,7 @@ class TextState:
         """One that can go another way: any can."""
         return self
 
-    def select(self, rows: Tensor, *, alike: bool = False) -> TextState:  # noqa: ARG002 (as State's)
+    def select(self, rows: Tensor, *, alike: bool = False) -> TextState:  # noqa: ARG002 (as DecodingState's)
         """The state of these rows, repeated, left out, in any order."""
         return replace(self, log_p=self.log_p[rows], texts=tuple(self.texts[row] for row in rows.tolist()))
 

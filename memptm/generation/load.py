@@ -22,7 +22,7 @@ from memptm.errors import ModelMissing
 from memptm.generation.llamacpp import LlamaCpp, load_llamacpp
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
-from memptm.working.files import reason
+from memptm.working.state_files import reason
 
 ADAPTER = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from memptm.generation.beam import Hypothesis, beam_search
-from memptm.generation.decoding import Ids, State, within
+from memptm.generation.decoding import DecodingState, Ids, within
 from memptm.generation.generator import Generator, says_nothing, tell_new, with_odds, without_null
 from memptm.generation.marginal import sequence_log_likelihood, token_log_likelihood
 from memptm.generation.prompt import ANSWER_TOKENS
@@ -171,7 +171,7 @@ class Rag:
         return answers
 
     def _decode(
-        self, state: State, log_prior: Tensor, not_there: Tensor, stream: Callable[[str], None] | None
+        self, state: DecodingState, log_prior: Tensor, not_there: Tensor, stream: Callable[[str], None] | None
     ) -> list[list[list[Hypothesis]]]:
         """For each question the hypotheses of its one shared beam, or of each document's own."""
         generator, each = self.generator, 1
@@ -203,7 +203,7 @@ class Rag:
 
     def _judge(
         self,
-        state: State,
+        state: DecodingState,
         rows: Tensor,
         log_prior: Tensor,
         beams: Sequence[Sequence[Hypothesis]],

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from memptm.generation.spans import SpanScorer
-    from memptm.generation.windows import Window, Windower
+    from memptm.generation.windows import ReaderWindow, Windower
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "reader"
 BATCH_TOKENS = 1024  # of windows that go through the model at once; see encoders/batching.py
@@ -160,7 +160,7 @@ class Reader:
                 mass[n][m].append(log_mass)
         return [Reading(tuple(spans[n]), tuple(log_sum(parts) for parts in mass[n])) for n in range(len(questions))]
 
-    def _score(self, windows: Sequence[Window]) -> list[tuple[list[tuple[int, int, float]], float]]:
+    def _score(self, windows: Sequence[ReaderWindow]) -> list[tuple[list[tuple[int, int, float]], float]]:
         import torch
 
         from memptm.generation.windows import collate
@@ -172,7 +172,7 @@ class Reader:
         return [best_spans(window, odds[n]) for n, window in enumerate(windows)]
 
 
-def best_spans(window: Window, odds: Tensor) -> tuple[list[tuple[int, int, float]], float]:
+def best_spans(window: ReaderWindow, odds: Tensor) -> tuple[list[tuple[int, int, float]], float]:
     """The best spans (start, end, log odds) that start in the window's own part, and log Σ of the odds of all."""
     import torch
 
@@ -278,8 +278,8 @@ def answer_key(text: str) -> str:
     return _ARTICLE.sub("", plain) or text
 
 
-def _batches(windows: Sequence[Window]) -> list[list[Window]]:
-    batches: list[list[Window]] = []
+def _batches(windows: Sequence[ReaderWindow]) -> list[list[ReaderWindow]]:
+    batches: list[list[ReaderWindow]] = []
     for window in sorted(windows, key=lambda window: -len(window.ids)):
         if not batches or len(batches[-1][0].ids) * (len(batches[-1]) + 1) > BATCH_TOKENS:
             batches.append([])

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from memptm.errors import InputError
 from memptm.generation.decoding import Ids, LanguageModel
-from memptm.working.files import read_tensors, write_tensors
 from memptm.working.recurrence import FAMILY, DecoderState, RecurrentDecoder
-from memptm.working.window import Window
+from memptm.working.rotary_window import RotaryWindow
+from memptm.working.state_files import read_tensors, write_tensors
 
 SEGMENT = 256  # tokens read at once
 
@@ -48,7 +48,7 @@ class ReadState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class StreamPosition:
     """Where a stream stands while it is answered.
 
     Attributes:
@@ -56,9 +56,9 @@ class Place:
     """
 
     log_p: Tensor
-    window: Window
+    window: RotaryWindow
 
-    def copy(self) -> Place:
+    def copy(self) -> StreamPosition:
         """One that can go another way."""
         return replace(self, window=self.window.copy())
 
@@ -86,14 +86,14 @@ class Stream:
         return self._through(ids, state)[1]
 
     @torch.inference_mode()
-    def start(self, ids: Ids, state: DecoderState | None = None) -> Place:
+    def start(self, ids: Ids, state: DecoderState | None = None) -> StreamPosition:
         """Where the stream stands after ids."""
         hidden, state = self._through(ids, state)
         window = self.decoder.open(state, room=self.decoder.segment)
-        return Place(log_p=self._log_p(hidden[:, -1:])[:, -1], window=window)
+        return StreamPosition(log_p=self._log_p(hidden[:, -1:])[:, -1], window=window)
 
     @torch.inference_mode()
-    def extend(self, place: Place, tokens: Tensor) -> tuple[Place, Tensor]:
+    def extend(self, place: StreamPosition, tokens: Tensor) -> tuple[StreamPosition, Tensor]:
         """Go on by tokens (1, n): where it stands then, and (1, n, v) log p after each of them.
 
         The old place must not be used again, but for its copies.
@@ -104,9 +104,9 @@ class Stream:
                 window = self.decoder.open(self.decoder.close(window), room=self.decoder.segment)
             found.append(self._log_p(self.decoder.advance(window, part)))
         log_p = torch.cat(found, dim=1)
-        return Place(log_p=log_p[:, -1], window=window), log_p
+        return StreamPosition(log_p=log_p[:, -1], window=window), log_p
 
-    def close(self, place: Place) -> DecoderState:
+    def close(self, place: StreamPosition) -> DecoderState:
         """The state of what was read up to there."""
         return self.decoder.close(place.window)
 

@@ -20,7 +20,7 @@ PAD_TO = 32  # oneDNN keeps a kernel a shape; few shapes keep it fast and small
 
 
 @dataclass(frozen=True)
-class Window:
+class ReaderWindow:
     """One model input.
 
     Attributes:
@@ -70,7 +70,7 @@ class Windower:
         self.context_tokens = context_tokens
         self.cls, self.sep = special(tokenizer, "[CLS]"), special(tokenizer, "[SEP]")
 
-    def windows(self, questions: Sequence[str], contexts: Sequence[str], texts: Sequence[str]) -> list[Window]:
+    def windows(self, questions: Sequence[str], contexts: Sequence[str], texts: Sequence[str]) -> list[ReaderWindow]:
         """All windows of all rows, in order; each row has at least one."""
         asked = [self._question(encoding) for encoding in self._encode(questions)]
         around = [encoding.ids[: self.context_tokens] for encoding in self._encode(contexts)]
@@ -93,7 +93,7 @@ class Windower:
         half = QUESTION_TOKENS // 2
         return ids if len(ids) <= QUESTION_TOKENS else ids[:half] + ids[-half:]
 
-    def _cut(self, row: int, front: list[int], context: list[int], encoding: Encoding) -> list[Window]:
+    def _cut(self, row: int, front: list[int], context: list[int], encoding: Encoding) -> list[ReaderWindow]:
         ids, offsets = np.array(encoding.ids, np.int64), np.array(encoding.offsets, np.int64).reshape(-1, 2)
         room = self.window - len(front) - len(context) - 1
         cuts, start = [], 0
@@ -119,11 +119,11 @@ class Windower:
             segments = np.ones(length, np.int64)
             segments[: len(front)] = 0
             window = np.concatenate([front, context, ids[begin:end], [self.sep]]).astype(np.int64)
-            windows.append(Window(row, window, segments, body, owned, places))
+            windows.append(ReaderWindow(row, window, segments, body, owned, places))
         return windows
 
 
-def collate(windows: Sequence[Window]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def collate(windows: Sequence[ReaderWindow]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(ids, mask, segments, body), each (windows, tokens), padded to a multiple of 32 tokens."""
     length = max(len(window.ids) for window in windows)
     length = -(-length // PAD_TO) * PAD_TO

@@ -27,7 +27,7 @@ from memptm.generation.config import ReaderConfig
 from memptm.generation.reader import SHIPPED as SHIPPED_READER
 from memptm.generation.reader import Span, best_spans, log_sum
 from memptm.generation.spans import SpanScorer, load_learned, save_learned
-from memptm.generation.windows import Window, Windower, collate, load_tokenizer
+from memptm.generation.windows import ReaderWindow, Windower, collate, load_tokenizer
 from memptm.memory.titles import name_key
 from memptm.models import resolve
 from memptm.reasoning.system1 import CLUE_TOKENS, CLUES_TOKENS, Hop, PageInput, PageReading, best_hops
@@ -126,8 +126,8 @@ class PointerNet(nn.Module):
 class Pages(Windower):
     """Cuts pages into windows: [CLS] question [SEP] clue … [SEP] title. text [SEP]."""
 
-    def pages(self, question: Sequence[str], inputs: Sequence[PageInput]) -> list[Window]:
-        """All windows of all pages, in order; ``Window.row`` says whose."""
+    def pages(self, question: Sequence[str], inputs: Sequence[PageInput]) -> list[ReaderWindow]:
+        """All windows of all pages, in order; ``ReaderWindow.row`` says whose."""
         asked = [self._question(one) for one in self._encode(question)]
         titles = [one.ids[:TITLE_TOKENS] for one in self._encode([_titled(page_input) for page_input in inputs])]
         found = []
@@ -182,7 +182,7 @@ class Pointers:
         return [_joined(some, page_input, found) for some, page_input, found in zip(parts, pages, places, strict=True)]
 
     def _page_reading(
-        self, page: PageInput, places: list[tuple[int, int]], window: Window, made: Pointed, n: int
+        self, page: PageInput, places: list[tuple[int, int]], window: ReaderWindow, made: Pointed, n: int
     ) -> PageReading:
         odds = (made.spans[n] - made.null[n]) / self.config.temperature
         spans, mass = best_spans(window, odds)
@@ -200,7 +200,7 @@ class Pointers:
 def decode_hops(
     page: PageInput,
     places: list[tuple[int, int]],
-    window: Window,
+    window: ReaderWindow,
     start: Tensor,
     end: Tensor,
     *,
@@ -242,7 +242,7 @@ def whole_words(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def sentence_support(window: Window, logits: Tensor, places: Sequence[tuple[int, int]]) -> Tensor:
+def sentence_support(window: ReaderWindow, logits: Tensor, places: Sequence[tuple[int, int]]) -> Tensor:
     """(sentences,) the mean logit of each sentence's tokens in this window; −inf for one that has none in it."""
     starts = torch.from_numpy(window.offsets[:, 0])
     inside = torch.from_numpy(window.body)
@@ -272,9 +272,9 @@ def _mean(vectors: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.asarray(np.mean(vectors, axis=0), np.float32)
 
 
-def batches(windows: Sequence[Window]) -> list[list[Window]]:
+def batches(windows: Sequence[ReaderWindow]) -> list[list[ReaderWindow]]:
     """Windows by length, so many at once that their states stay in the processor's cache."""
-    made: list[list[Window]] = []
+    made: list[list[ReaderWindow]] = []
     for window in sorted(windows, key=lambda one: -len(one.ids)):
         if not made or len(made[-1][0].ids) * (len(made[-1]) + 1) > BATCH_TOKENS:
             made.append([])

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from memptm.errors import InputError
-from memptm.working.files import check_signature, read_tensors, signature, signed, write_tensors
-from memptm.working.past import Past
+from memptm.working.key_value_store import KeyValueStore
+from memptm.working.state_files import check_signature, read_tensors, signature, signed, write_tensors
 
 EARLIER = -1  # a document's number before anything was stored
 
@@ -45,15 +45,15 @@ class ExternalMemory:
     ) -> None:
         self.reader = reader
         self.rows, self.heads, self.width, self.limit, self.exact = rows, heads, width, limit, exact
-        self._pasts = [self._empty() for _ in range(rows)]
+        self._stores = [self._empty() for _ in range(rows)]
         self.documents = [EARLIER] * rows
 
-    def _empty(self) -> Past:
-        return Past(self.heads, self.width, limit=self.limit, exact=self.exact)
+    def _empty(self) -> KeyValueStore:
+        return KeyValueStore(self.heads, self.width, limit=self.limit, exact=self.exact)
 
     def size(self, row: int) -> int:
         """Tokens that a stream has stored."""
-        return len(self._pasts[row])
+        return len(self._stores[row])
 
     def add(self, keys: Tensor, values: Tensor, documents: Tensor) -> None:
         """Store a segment's keys and values (b h i d); documents (b i) as they stand in: a new one drops the old."""
@@ -64,20 +64,20 @@ class ExternalMemory:
             if begin or self.documents[row] != last:
                 self.reset([row])
             self.documents[row] = last
-            self._pasts[row].add(_numpy(keys[row, :, begin:]), _numpy(values[row, :, begin:]))
+            self._stores[row].add(_numpy(keys[row, :, begin:]), _numpy(values[row, :, begin:]))
 
     def search(self, queries: Tensor, *, top: int) -> tuple[Tensor, Tensor, Tensor]:
         """For queries (b h i d): keys and values (b h i k d) of the nearest, and booleans (b h i k) where there is one."""
         shape = (*queries.shape[:3], top)
         keys, values = (np.zeros((*shape, self.width), np.float32) for _ in range(2))
         there = np.zeros(shape, bool)
-        for row, past in enumerate(self._pasts):
-            count = min(top, len(past))
+        for row, store in enumerate(self._stores):
+            count = min(top, len(store))
             for head in range(self.heads if count else 0):
-                nearest = past.nearest(head, _numpy(queries[row, head]), count)
+                nearest = store.nearest(head, _numpy(queries[row, head]), count)
                 found = np.clip(nearest, 0, None)
-                keys[row, head, :, :count] = past.keys[head][found]
-                values[row, head, :, :count] = past.values[head][found]
+                keys[row, head, :, :count] = store.keys[head][found]
+                values[row, head, :, :count] = store.values[head][found]
                 there[row, head, :, :count] = nearest >= 0
         like = queries.detach()
         return (
@@ -89,22 +89,22 @@ class ExternalMemory:
     def reset(self, rows: Sequence[int]) -> None:
         """Forget what these streams stored."""
         for row in rows:
-            self._pasts[row], self.documents[row] = self._empty(), EARLIER
+            self._stores[row], self.documents[row] = self._empty(), EARLIER
 
     def tensors(self) -> dict[str, Tensor]:
         """All that it holds, for a file."""
         found = {"documents": torch.tensor(self.documents)}
-        for row, past in enumerate(self._pasts):
-            found[f"keys/{row}"] = torch.from_numpy(past.keys.copy())
-            found[f"values/{row}"] = torch.from_numpy(past.values.copy())
+        for row, store in enumerate(self._stores):
+            found[f"keys/{row}"] = torch.from_numpy(store.keys.copy())
+            found[f"values/{row}"] = torch.from_numpy(store.values.copy())
         return found
 
     def take(self, tensors: dict[str, Tensor]) -> None:
         """Hold what ``tensors`` gave."""
         self.documents = [int(one) for one in tensors["documents"]]
         for row in range(self.rows):
-            self._pasts[row] = self._empty()
-            self._pasts[row].add(tensors[f"keys/{row}"].numpy(), tensors[f"values/{row}"].numpy())
+            self._stores[row] = self._empty()
+            self._stores[row].add(tensors[f"keys/{row}"].numpy(), tensors[f"values/{row}"].numpy())
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from memptm.errors import InputError
-from memptm.working.files import check_signature, read_tensors, signature, signed, write_tensors
 from memptm.working.memorizing import ExternalMemory
 from memptm.working.nearest import Nearest
-from memptm.working.window import Window, rotated
+from memptm.working.rotary_window import RotaryWindow, rotated
+from memptm.working.state_files import check_signature, read_tensors, signature, signed, write_tensors
 
 FAMILY = ("llama", "mistral", "qwen2")  # the same layers under the same names
 FORGOTTEN = -1  # in place of a document's number: no query sees it
@@ -203,7 +203,7 @@ class RecurrentDecoder:
     @torch.no_grad()
     def generate(
         self, ids: Tensor, *, state: DecoderState | None = None, tokens: int = 64
-    ) -> Iterator[tuple[Tensor, Window]]:
+    ) -> Iterator[tuple[Tensor, RotaryWindow]]:
         """Go on from ids (b i) with the likeliest token each time; yields (b,) tokens and the window before they are read.
 
         ``close`` makes a state of the window.
@@ -222,7 +222,7 @@ class RecurrentDecoder:
                 window = window if window.room else self.open(self.close(window), room=self.segment)
                 hidden = self.advance(window, token.unsqueeze(1))
 
-    def open(self, state: DecoderState, *, room: int) -> Window:
+    def open(self, state: DecoderState, *, room: int) -> RotaryWindow:
         """The window with what ``state`` keeps, and room for so many tokens, at most a segment.
 
         Raises:
@@ -256,9 +256,9 @@ class RecurrentDecoder:
         documents = torch.zeros(batch, places, dtype=torch.long, device=like.device)
         documents[:, :kept] = state.documents
         document = state.document().to(like.device)
-        return Window(keys, turned_keys, values, documents, document, cos, sin, kept, state.read)
+        return RotaryWindow(keys, turned_keys, values, documents, document, cos, sin, kept, state.read)
 
-    def advance(self, window: Window, ids: Tensor, external: Sequence[ExternalMemory] = ()) -> Tensor:
+    def advance(self, window: RotaryWindow, ids: Tensor, external: Sequence[ExternalMemory] = ()) -> Tensor:
         """Read ids (b i) into the window's room; (b i c) states of the last layer, normalised."""
         count = ids.shape[1]
         if len(window.documents) != len(ids):
@@ -278,7 +278,7 @@ class RecurrentDecoder:
         normed: Tensor = self.decoder.norm(hidden)
         return normed
 
-    def close(self, window: Window, external: Sequence[ExternalMemory] = ()) -> DecoderState:
+    def close(self, window: RotaryWindow, external: Sequence[ExternalMemory] = ()) -> DecoderState:
         """The state with what of the window is kept; what is not goes into the external memory."""
         documents = window.documents[:, : window.length]
         keep = self._kept(documents)
@@ -291,7 +291,13 @@ class RecurrentDecoder:
         return DecoderState(keys, values, documents.gather(1, keep), window.read, current, self.model)
 
     def _layer(
-        self, n: int, layer: Any, hidden: Tensor, window: Window, seen: Tensor | None, memory: ExternalMemory | None
+        self,
+        n: int,
+        layer: Any,
+        hidden: Tensor,
+        window: RotaryWindow,
+        seen: Tensor | None,
+        memory: ExternalMemory | None,
     ) -> Tensor:
         """(b i c) → (b i c); keys and values of the segment go into the window."""
         attention = layer.self_attn

@@ -22,10 +22,10 @@ from torch.nn import functional
 
 from memptm.errors import InputError, ModelMissing
 from memptm.working.adaptive import IGNORED, AdaptiveEmbedding, AdaptiveSoftmax
-from memptm.working.files import reason
 from memptm.working.memorizing import ExternalMemory, Memorizing
 from memptm.working.relative import External, KeysValues, RelativeAttention, distances, hidden_keys
-from memptm.working.state import Cache, State
+from memptm.working.state_files import reason
+from memptm.working.transformer_xl_state import Cache, TransformerXLState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +153,9 @@ class TransformerXL(nn.Module):
         for parameter in self.softmax.projections.values():
             nn.init.normal_(parameter, 0.0, 0.02)
 
-    def start(self, batch: int) -> State:
+    def start(self, batch: int) -> TransformerXLState:
         """The state of ``batch`` streams of which nothing was read."""
-        return State.empty(self.config.layers, batch, self.config.width, like=self.u)
+        return TransformerXLState.empty(self.config.layers, batch, self.config.width, like=self.u)
 
     def external(self, batch: int, *, limit: int = 0, exact: bool = True) -> list[ExternalMemory]:
         """An empty external memory for ``batch`` streams, one a layer that reads it; see ExternalMemory."""
@@ -180,10 +180,10 @@ class TransformerXL(nn.Module):
     def forward(
         self,
         ids: Tensor,
-        state: State | None = None,
+        state: TransformerXLState | None = None,
         documents: Tensor | None = None,
         external: Sequence[ExternalMemory] = (),
-    ) -> tuple[Tensor, State]:
+    ) -> tuple[Tensor, TransformerXLState]:
         """Read a segment.
 
         Args:
@@ -229,7 +229,7 @@ class TransformerXL(nn.Module):
             )
         return embedded
 
-    def _projected(self, state: State, count: int) -> Cache:
+    def _projected(self, state: TransformerXLState, count: int) -> Cache:
         """What the layers make of the memory and of distances up to that of a full memory and ``count`` more."""
         r = distances(
             max(len(state), self.mem_len) + count, self.config.width, clamp=self.config.clamp_len, device=self.u.device
@@ -247,7 +247,7 @@ class TransformerXL(nn.Module):
         memory = external[self.config.memorizing.index(layer)]
         return partial(self.memorizing[str(layer)], memory=memory, documents=documents)
 
-    def _hidden(self, documents: Tensor, state: State) -> Tensor:
+    def _hidden(self, documents: Tensor, state: TransformerXLState) -> Tensor:
         """(b 1 i j) booleans: what the segment's queries must not see."""
         keys = torch.cat([state.documents, documents], dim=1)
         limit = self.mem_len if self.config.same_length else 0
@@ -258,10 +258,10 @@ class TransformerXL(nn.Module):
         self,
         ids: Tensor,
         targets: Tensor,
-        state: State | None = None,
+        state: TransformerXLState | None = None,
         documents: Tensor | None = None,
         external: Sequence[ExternalMemory] = (),
-    ) -> tuple[Tensor, State]:
+    ) -> tuple[Tensor, TransformerXLState]:
         """−log p of each target (b i), natural, in token order, 0 where it is −100; and the state after."""
         hidden, state = self(ids, state, documents, external)
         return self.softmax.losses(hidden, targets, self.words), state
@@ -285,7 +285,13 @@ class TransformerXL(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, ids: Tensor, *, state: State | None = None, tokens: int = 64, temperature: float = 1.0, top: int = 0
+        self,
+        ids: Tensor,
+        *,
+        state: TransformerXLState | None = None,
+        tokens: int = 64,
+        temperature: float = 1.0,
+        top: int = 0,
     ) -> Iterator[Tensor]:
         """Go on from ids (b i), a word a time, each read once: yields (b,) words.
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from memptm.encoders.base import Encoder, Keys, Past, Recurrent
+from memptm.encoders.base import Encoder, Keys, Recurrent, StreamState
 from memptm.encoders.load import DEFAULT
 from memptm.evaluation.metrics import bootstrap, f1
 from memptm.generation.generator import Generator
@@ -77,7 +77,7 @@ def ways(memory: Memory) -> dict[str, Callable[[Asked, str], Keys]]:
     return found
 
 
-def state(encoder: Recurrent, turns: Sequence[str]) -> Past | None:
+def state(encoder: Recurrent, turns: Sequence[str]) -> StreamState | None:
     """What the encoder keeps of what was said."""
     past = None
     for turn in turns:

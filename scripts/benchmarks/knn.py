@@ -17,7 +17,7 @@ from memptm.generation.generator import DEFAULT, Generator
 from memptm.generation.knn import Gate, Neighbours, Surprise, fit_gate, read_states, surprise
 from memptm.memory.tokens import TokenStore
 from memptm.types import Json
-from memptm.working.files import fingerprint
+from memptm.working.state_files import fingerprint
 from scripts.runs import RESULTS, Runs
 
 FITTED = 8_000  # tokens at the end of the validation part

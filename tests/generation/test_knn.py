@@ -21,7 +21,7 @@ from memptm.generation.knn import (
     surprise,
 )
 from memptm.memory.tokens import TokenStore
-from memptm.working.files import fingerprint
+from memptm.working.state_files import fingerprint
 from tests.generation.tiny import causal, encoder_decoder, loaded, passage
 
 TEXTS = ["Ada keeps the mill .", "Ben keeps the tower .", "Ada keeps the ferry in the harbour ."]

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from memptm.errors import InputError
 from memptm.working.nearest import Nearest
 from memptm.working.recurrence import DecoderState, RecurrentDecoder
-from memptm.working.window import rotated
+from memptm.working.rotary_window import rotated
 from tests.generation.tiny import causal, encoder_decoder
 
 

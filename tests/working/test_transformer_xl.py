@@ -14,8 +14,8 @@ from memptm.working.adaptive import IGNORED, AdaptiveEmbedding, AdaptiveSoftmax
 from memptm.working.attend import shifted
 from memptm.working.convert import from_original, load_original, original_config
 from memptm.working.relative import RelativeAttention, distances, hidden_keys
-from memptm.working.state import State
 from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig, mean_loss
+from memptm.working.transformer_xl_state import TransformerXLState
 from tests.working import naive_xl
 
 CONFIG = {
@@ -173,7 +173,7 @@ def test_a_row_is_reset_on_its_own():
     _, state = made(before)
     with torch.no_grad():
         mixed, _ = made(after, state.reset([1]))
-        kept, _ = made(after[:1], State(state.layers[:, :1], state.documents[:1]))
+        kept, _ = made(after[:1], TransformerXLState(state.layers[:, :1], state.documents[:1]))
         fresh, _ = made(after[1:])
     assert torch.allclose(mixed[:1], kept, atol=1e-9)
     assert torch.allclose(mixed[1:], fresh, atol=1e-9)
@@ -185,11 +185,11 @@ def test_a_stream_goes_on_from_a_saved_state(tmp_path):
     _, state = read(made, words()[:, :12], [12])
     state.save(tmp_path / "state.safetensors")
     with torch.no_grad():
-        rest, _ = made(words()[:, 12:], State.load(tmp_path / "state.safetensors"))
+        rest, _ = made(words()[:, 12:], TransformerXLState.load(tmp_path / "state.safetensors"))
     assert torch.equal(rest, whole[:, 12:])
     (tmp_path / "state.safetensors").write_bytes(b"cut")
     with pytest.raises(InputError, match="Begin the stream anew"):
-        State.load(tmp_path / "state.safetensors")
+        TransformerXLState.load(tmp_path / "state.safetensors")
     with pytest.raises(InputError, match="2 streams"):
         made(words(batch=1), state)
 
@@ -202,19 +202,19 @@ def test_a_state_of_another_model_is_refused_at_its_first_use(tmp_path):
             model(**choices)(words(), state)
     state.save(file)
     with pytest.raises(InputError, match="another model's weights"):
-        model(seed=5)(words(), State.load(file))
-    State.load(file).save(file)  # unread, it is still that model's
+        model(seed=5)(words(), TransformerXLState.load(file))
+    TransformerXLState.load(file).save(file)  # unread, it is still that model's
     with pytest.raises(InputError, match="another model's weights"):
-        model(seed=5)(words(), State.load(file))
-    assert made(words(), State.load(file))[1].model == ""
+        model(seed=5)(words(), TransformerXLState.load(file))
+    assert made(words(), TransformerXLState.load(file))[1].model == ""
     save_file({"layers": state.layers.detach(), "documents": state.documents}, file)  # as it was written before
-    assert torch.equal(made(words(), State.load(file))[0], made(words(), state)[0])
+    assert torch.equal(made(words(), TransformerXLState.load(file))[0], made(words(), state)[0])
 
 
 def test_a_state_comes_to_the_models_precision():
     made = model()
     _, state = made(words())
-    other = State(state.layers.float(), state.documents)
+    other = TransformerXLState(state.layers.float(), state.documents)
     assert made(words(), other)[0].dtype == torch.float64
 
 
@@ -228,7 +228,7 @@ def test_every_reset_begins_another_document(length, tmp_path):
     for _ in range(3):
         _, state = made(words(), state)
         state.reset([1]).reset([1]).save(tmp_path / "state.safetensors")
-        state = State.load(tmp_path / "state.safetensors")
+        state = TransformerXLState.load(tmp_path / "state.safetensors")
         numbers.append(state.document().flatten().tolist())
     assert numbers == [[0, 2], [0, 4], [0, 6]]
 
@@ -249,7 +249,7 @@ def test_what_is_kept_of_the_memory_says_what_the_memory_says(length, pre_norm):
     assert again.cache is None
     assert state.cache.layers[0].keys.shape[2] == len(state) == min(length, 20)
     with torch.no_grad():
-        bare, _ = made(words(seed=4), State(state.layers, state.documents))
+        bare, _ = made(words(seed=4), TransformerXLState(state.layers, state.documents))
         kept, _ = made(words(seed=4), state)
     assert torch.allclose(bare, kept, atol=1e-9)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from memptm.generation.reader import Reader
-from memptm.generation.windows import Window, collate
+from memptm.generation.windows import ReaderWindow, collate
 from memptm.training.data.examples import occurrences
 from memptm.training.recipes.reader import gold_spans
 
@@ -61,7 +61,7 @@ class SpanLoss:
                 best[window.row] = max(best[window.row], p)
         return [-math.log(min(p, 1.0)) for p in best]
 
-    def _right(self, windows: Sequence[Window], spans: Sequence[Sequence[tuple[int, int]]]) -> Tensor:
+    def _right(self, windows: Sequence[ReaderWindow], spans: Sequence[Sequence[tuple[int, int]]]) -> Tensor:
         """(windows,) p of the right spans, against all others and none."""
         ids, mask, segments, body = collate(windows)
         gold = gold_spans(windows, [tuple(one) for one in spans], ids.shape[1], self.reader.config.span_tokens)

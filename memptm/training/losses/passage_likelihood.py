@@ -11,7 +11,7 @@ from memptm.generation.decoding import within
 from memptm.generation.generator import Generator
 from memptm.training.data.examples import Example
 from memptm.types import Passage
-from memptm.working.files import fingerprint
+from memptm.working.state_files import fingerprint
 
 NULL = -1  # in place of a passage: nothing is read
 AT_ONCE = 8  # prompts of a forward pass without gradients

@@ -24,7 +24,7 @@ from memptm.encoders.base import Encoder
 from memptm.encoders.load import load_encoder
 from memptm.errors import InputError
 from memptm.generation.spans import FROZEN, span_loss
-from memptm.generation.windows import Window, collate
+from memptm.generation.windows import ReaderWindow, collate
 from memptm.memory.encode import digest
 from memptm.progress import Progress, silent
 from memptm.reasoning.system1 import PageInput
@@ -42,7 +42,7 @@ from memptm.training.recipes.reader import gold_spans
 from memptm.training.runtime.arithmetic import device, pin_precision, quick_products
 from memptm.training.runtime.loop import fit, shuffled
 from memptm.types import Json
-from memptm.working.files import fingerprint
+from memptm.working.state_files import fingerprint
 
 NAMED = 20  # of the rows that were skipped, in the result
 
@@ -188,7 +188,7 @@ class PointerLesson:
                 total["loss"] += float(value.detach()) * share
         return total
 
-    def losses(self, windows: Sequence[Window], pages: Sequence[GoldPage]) -> tuple[dict[str, Tensor], Tensor]:
+    def losses(self, windows: Sequence[ReaderWindow], pages: Sequence[GoldPage]) -> tuple[dict[str, Tensor], Tensor]:
         """The three losses of windows, each with its page; and (windows, width) what each means."""
         ids, mask, segments, body = collate(windows)
         made = self.net(ids, mask, segments, body)
@@ -226,7 +226,7 @@ class PointerLesson:
         return [(graph.question, PageInput(p.passage, told), p) for p, told in zip(chosen, clues, strict=True)]
 
 
-def token_spans(window: Window, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def token_spans(window: ReaderWindow, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """(first, last) tokens of character spans that begin in the window's own part and end in the window."""
     tokens = np.flatnonzero(window.body)
     starts, ends = window.offsets[tokens, 0], window.offsets[tokens, 1]

@@ -28,8 +28,8 @@ from memptm.training.runtime.loop import fit
 from memptm.types import Json, Passage
 from memptm.working.adaptive import IGNORED
 from memptm.working.product_keys import ProductKeyMemory
-from memptm.working.state import State
 from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig, mean_loss
+from memptm.working.transformer_xl_state import TransformerXLState
 
 REMEDY = "Lower --batch, --segment or --memory."
 VOCABULARY = "tokenizer.json"
@@ -235,7 +235,7 @@ class _Lesson:
     def __init__(self, model: TransformerXL, streams: Streams, recipe: Recipe) -> None:
         self.model = model.train()
         self.streams, self.recipe = streams, recipe
-        self._state: State | None = None
+        self._state: TransformerXLState | None = None
         self._external = model.external(recipe.rows, limit=recipe.external) if recipe.external else []
         self._slots = [module for module in model.modules() if isinstance(module, ProductKeyMemory)]
 
@@ -278,7 +278,7 @@ class _Lesson:
     def restore(self, state: dict[str, Tensor]) -> None:
         if not state:
             return
-        self._state = State(state["layers"], state["documents"])
+        self._state = TransformerXLState(state["layers"], state["documents"])
         for n, memory in enumerate(self._external):
             own = {name.removeprefix(f"{n}/"): one for name, one in state.items() if name.startswith(f"{n}/")}
             memory.take(own)

@@ -23,7 +23,7 @@ from memptm.encoders.bert import Bert
 from memptm.errors import InputError
 from memptm.generation.config import ReaderConfig
 from memptm.generation.spans import FROZEN, SpanScorer, span_loss
-from memptm.generation.windows import Window, Windower, collate, load_tokenizer
+from memptm.generation.windows import ReaderWindow, Windower, collate, load_tokenizer
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
 from memptm.training.data.examples import Example, occurrences, read_examples
@@ -129,21 +129,21 @@ class Feed:
         self.config, self.recipe = config, recipe
         folder = resolve(config.base)
         self.windower = Windower(load_tokenizer(folder), window=config.window, stride=config.stride)
-        self._epoch: tuple[int, list[list[tuple[Window, tuple[tuple[int, int], ...]]]]] | None = None
+        self._epoch: tuple[int, list[list[tuple[ReaderWindow, tuple[tuple[int, int], ...]]]]] | None = None
 
-    def batches(self, epoch: int) -> list[list[tuple[Window, tuple[tuple[int, int], ...]]]]:
+    def batches(self, epoch: int) -> list[list[tuple[ReaderWindow, tuple[tuple[int, int], ...]]]]:
         """Batches of (window, character spans of the answers in its passage)."""
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = (epoch, self._make(epoch))
         return self._epoch[1]
 
-    def _make(self, epoch: int) -> list[list[tuple[Window, tuple[tuple[int, int], ...]]]]:
+    def _make(self, epoch: int) -> list[list[tuple[ReaderWindow, tuple[tuple[int, int], ...]]]]:
         chance = random.Random(f"{self.recipe.seed}-{epoch}")
         rows = list(self._rows(chance))
         chance.shuffle(rows)
         questions, titles, texts, _ = zip(*rows, strict=True)
         windows = [(window, rows[window.row][3]) for window in self.windower.windows(questions, titles, texts)]
-        batches: list[list[tuple[Window, tuple[tuple[int, int], ...]]]] = []
+        batches: list[list[tuple[ReaderWindow, tuple[tuple[int, int], ...]]]] = []
         for begin in range(0, len(windows), POOL):
             pool = sorted(windows[begin : begin + POOL], key=lambda pair: len(pair[0].ids))
             batches.extend(_by_tokens(pool, self.recipe.batch_tokens))
@@ -162,9 +162,9 @@ class Feed:
 
 
 def _by_tokens(
-    pool: Sequence[tuple[Window, tuple[tuple[int, int], ...]]], limit: int
-) -> Iterator[list[tuple[Window, tuple[tuple[int, int], ...]]]]:
-    batch: list[tuple[Window, tuple[tuple[int, int], ...]]] = []
+    pool: Sequence[tuple[ReaderWindow, tuple[tuple[int, int], ...]]], limit: int
+) -> Iterator[list[tuple[ReaderWindow, tuple[tuple[int, int], ...]]]]:
+    batch: list[tuple[ReaderWindow, tuple[tuple[int, int], ...]]] = []
     for pair in pool:  # shortest first: the newest is the widest
         if batch and (len(batch) + 1) * len(pair[0].ids) > limit:
             yield batch
@@ -175,7 +175,7 @@ def _by_tokens(
 
 
 def gold_spans(
-    windows: Sequence[Window], spans: Sequence[Sequence[tuple[int, int]]], length: int, span_tokens: int
+    windows: Sequence[ReaderWindow], spans: Sequence[Sequence[tuple[int, int]]], length: int, span_tokens: int
 ) -> Tensor:
     """(windows, length, span_tokens) booleans: the token spans that are exactly one of the character spans."""
     gold = torch.zeros(len(windows), length, span_tokens, dtype=torch.bool)
@@ -227,7 +227,7 @@ def _schedule(step: int, total: int, warm_up: float) -> float:
 
 def _step(
     model: SpanScorer,
-    batch: Sequence[tuple[Window, tuple[tuple[int, int], ...]]],
+    batch: Sequence[tuple[ReaderWindow, tuple[tuple[int, int], ...]]],
     optimizer: torch.optim.Optimizer,
     trained: Sequence[torch.nn.Parameter],
 ) -> float:

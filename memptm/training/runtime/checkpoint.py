@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from memptm.errors import InputError
 from memptm.types import Json
-from memptm.working.files import reason
+from memptm.working.state_files import reason
 
 CHECKPOINT = "checkpoint.safetensors"
 NAMES = {  # of settings

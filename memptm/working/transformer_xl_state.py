@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from memptm.errors import InputError
-from memptm.working.files import check_signature, read_tensors, signature, signed, write_tensors
 from memptm.working.relative import KeysValues
+from memptm.working.state_files import check_signature, read_tensors, signature, signed, write_tensors
 
 FORGOTTEN = -1  # in place of a document's number: no query sees it
 
@@ -25,7 +25,7 @@ class Cache(NamedTuple):
 
 
 @dataclass(frozen=True)
-class State:
+class TransformerXLState:
     """What was read so far, as far as it is kept. Immutable: a step returns a new one.
 
     Attributes:
@@ -45,7 +45,7 @@ class State:
     model: str = ""
 
     @classmethod
-    def empty(cls, layers: int, batch: int, width: int, *, like: Tensor) -> State:
+    def empty(cls, layers: int, batch: int, width: int, *, like: Tensor) -> TransformerXLState:
         """No memory yet; of ``like``'s device and precision."""
         none = torch.empty(batch, 0, dtype=torch.long, device=like.device)
         return cls(like.new_empty(layers, batch, 0, width), none)
@@ -67,30 +67,30 @@ class State:
             return torch.zeros(self.batch, 1, dtype=torch.long, device=self.documents.device)
         return self.documents[:, -1:].clamp(min=0)
 
-    def written(self, inputs: Sequence[Tensor], documents: Tensor, *, length: int) -> State:
+    def written(self, inputs: Sequence[Tensor], documents: Tensor, *, length: int) -> TransformerXLState:
         """With a segment's inputs of each layer (b i c) behind what was there, cut to the ``length`` newest, detached."""
         new = torch.stack([one.detach() for one in inputs])
         current = torch.cat([self.document(), documents], dim=1)[:, -1]
         if not length:
-            return State(new[:, :, :0], documents[:, :0], current=current, maker=self.maker)
+            return TransformerXLState(new[:, :, :0], documents[:, :0], current=current, maker=self.maker)
         layers = torch.cat([self.layers, new], dim=2)[:, :, -length:]
         kept = torch.cat([self.documents, documents], dim=1)[:, -length:]
-        return State(layers, kept, current=current, maker=self.maker)
+        return TransformerXLState(layers, kept, current=current, maker=self.maker)
 
-    def cached(self, known: Sequence[KeysValues], relative: tuple[Tensor, ...]) -> State:
+    def cached(self, known: Sequence[KeysValues], relative: tuple[Tensor, ...]) -> TransformerXLState:
         """With keys and values of memory and segment, a pair a layer, cut to what is kept."""
         start = known[0].keys.shape[2] - len(self)
         kept = tuple(KeysValues(one.keys[:, :, start:], one.values[:, :, start:]) for one in known)
         return replace(self, cache=Cache(kept, relative))
 
-    def reset(self, rows: Sequence[int]) -> State:
+    def reset(self, rows: Sequence[int]) -> TransformerXLState:
         """With the memory of these streams forgotten, and each in a new document; the others keep theirs."""
         documents, current = self.documents.clone(), self.document()[:, 0].clone()
         documents[list(rows)] = FORGOTTEN
         current[list(rows)] += 1
         return replace(self, documents=documents, current=current)
 
-    def fitted(self, model: nn.Module, *, layers: int, batch: int, width: int, like: Tensor) -> State:
+    def fitted(self, model: nn.Module, *, layers: int, batch: int, width: int, like: Tensor) -> TransformerXLState:
         """As ``model`` takes it: (layers b m c) of ``like``'s device and precision.
 
         Raises:
@@ -106,7 +106,7 @@ class State:
             )
         check_signature(self.model, model)
         moved = self.layers.to(like)
-        return State(
+        return TransformerXLState(
             moved,
             self.documents.to(like.device),
             self.cache if moved is self.layers and self.maker is model else None,
@@ -120,7 +120,7 @@ class State:
         write_tensors(path, tensors | signed(self.maker, self.model))
 
     @classmethod
-    def load(cls, path: Path) -> State:
+    def load(cls, path: Path) -> TransformerXLState:
         """Read what ``save`` wrote.
 
         Raises:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from memptm.working.passages import Before, PassageMemory, sinusoids
+from memptm.working.passage_memory import Before, PassageMemory, sinusoids
 
 WIDTH, HEADS, SIZE = 12, 3, 4
 

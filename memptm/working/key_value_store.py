@@ -16,7 +16,7 @@ LINKS, DEPTH = 16, 64  # of the graph: neighbours of a key, and how far it is se
 Floats = NDArray[np.float32]
 
 
-class Past:
+class KeyValueStore:
     """Keys and values, oldest first, in a buffer with room behind, so that adding seldom moves what is there.
 
     Args:

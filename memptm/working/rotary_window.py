@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 @dataclass
-class Window:
+class RotaryWindow:
     """What stands in the window. It changes as it is read into; ``copy`` it to go two ways.
 
     Attributes:
@@ -59,7 +59,7 @@ class Window:
         self.length += count
         self.read += count
 
-    def copy(self) -> Window:
+    def copy(self) -> RotaryWindow:
         """One that can go another way."""
         keys, turned, values = ([one.clone() for one in part] for part in (self.keys, self.turned, self.values))
         return replace(self, keys=keys, turned=turned, values=values, documents=self.documents.clone())
