@@ -14,7 +14,7 @@ from memptm.cli.group import json_option
 from memptm.cli.options import MANY, whole
 from memptm.cli.progress import drawn
 from memptm.cli.safe import one_line
-from memptm.cli.train import data_argument, held_out_option, out_option, seed_option, steps_option, train
+from memptm.cli.train import data_argument, held_out_option, out_option, seed_option, start_option, steps_option, train
 from memptm.errors import InputError
 from memptm.types import Answer
 
@@ -79,7 +79,7 @@ def tell(answer: Answer) -> None:
 @train.command()
 @data_argument
 @out_option
-@click.option("--start", metavar="DIR", type=click.Path(exists=True, path_type=Path), help="A reader to start from.")
+@start_option("A reader for System 1 to start from; the packaged one if not given.", metavar="DIR")
 @held_out_option
 @click.option(
     "--epochs", type=whole(most=MANY), default=3, show_default=True, help="Times through the data, of System 1 alone."
@@ -99,7 +99,7 @@ def tell(answer: Answer) -> None:
 def graph(
     data: tuple[Path, ...],
     out: Path,
-    start: Path | None,
+    start: str | None,
     held_out: tuple[Path, ...],
     epochs: int,
     both: int,
@@ -114,9 +114,9 @@ def graph(
     "context": [[title, [sentences]]]}. A row whose supporting facts are not in its context is skipped, and named. Run again
     with the same --out, it goes on where it stopped.
     """
-    from memptm.training.recipes.cognitive_graph import Recipe, train_graph
+    from memptm.training.recipes.cognitive_graph import GraphRecipe, train_graph
 
-    recipe = Recipe(epochs=epochs, both=both, batch=batch, steps=steps, seed=seed)
+    recipe = GraphRecipe(epochs=epochs, both=both, batch=batch, steps=steps, seed=seed)
     with drawn(hidden=as_json) as progress:
         result = train_graph(data, out, start=start, held_out=held_out, recipe=recipe, progress=progress)
     if as_json:

@@ -23,15 +23,33 @@ def whole(least: int = 1, most: int = MOST) -> click.IntRange:
     return click.IntRange(min=least, max=most)
 
 
-def name_option(flag: str, *, metavar: str, help: str, required: bool = False) -> Callable[[Function], Function]:
-    """An option that names a model; an empty name is refused, for it would mean the working directory."""
+class Renamed(click.Option):
+    """An option with older names, which are taken and not shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        names, self.opts = self.opts, self.opts[:1]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = names
+
+
+def name_option(
+    flag: str, *, metavar: str, help: str, required: bool = False, older: str = ""
+) -> Callable[[Function], Function]:
+    """An option that names a model; an empty name is refused, for it would mean the working directory.
+
+    Args:
+        older: what the option was called before.
+    """
 
     def given(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
         if name is not None and not name.strip():
             raise InputError(f"{flag} is empty. {'Give a name' if required else 'Leave it out, or give a name'}.")
         return name
 
-    return click.option(flag, metavar=metavar, required=required, callback=given, help=help)
+    names = (flag, older, flag.removeprefix("--").replace("-", "_")) if older else (flag,)
+    return click.option(*names, cls=Renamed, metavar=metavar, required=required, callback=given, help=help)
 
 
 def place_option(*flags: str, metavar: str, help: str, required: bool = False) -> Callable[[Function], Function]:

@@ -38,6 +38,11 @@ def held_out_of(what: str) -> Callable[[Command], Command]:
     )
 
 
+def start_option(what: str, *, metavar: str = "NAME", older: str = "") -> Callable[[Command], Command]:
+    """The option that names the weights a run begins with; ``older`` is what it was called before, still taken, and not in the help."""
+    return name_option("--start", older=older, metavar=metavar, help=what)
+
+
 held_out_option = held_out_of("Rows")
 steps_option = click.option("--steps", type=whole(most=MANY), help="Stop after so many steps.")
 seed_option = click.option(
@@ -71,7 +76,7 @@ def train() -> None:
 @train.command()
 @data_argument
 @out_option
-@click.option("--start", metavar="DIR", type=click.Path(exists=True, path_type=Path), help="A reader to start from.")
+@start_option("A reader to start from, by folder; the pre-trained BERT if not given.", metavar="DIR")
 @epochs_option(3)
 @steps_option
 @seed_option
@@ -79,7 +84,7 @@ def train() -> None:
 def reader(
     data: tuple[Path, ...],
     out: Path,
-    start: Path | None,
+    start: str | None,
     epochs: int,
     steps: int | None,
     seed: int,
@@ -90,20 +95,18 @@ def reader(
     A line of DATA.jsonl is {"question", "context", "answers": [...], "title"?}. No answers: the context does not hold
     one, and the reader learns to say so. Run again with the same --out, it goes on where it stopped.
     """
-    from memptm.training.recipes.reader import Recipe, train_reader
+    from memptm.training.recipes.reader import ReaderRecipe, train_reader
 
-    recipe = Recipe(epochs=epochs, seed=seed, steps=steps)
+    recipe = ReaderRecipe(epochs=epochs, seed=seed, steps=steps)
     with drawn(hidden=as_json) as progress:
         result = train_reader(data, out, start=start, recipe=recipe, progress=progress)
-    return shown(result, out, as_json)
+    return report(result, out, as_json)
 
 
 @train.command()
 @data_argument
 @out_option
-@name_option(
-    "--base", metavar="NAME", help="The model to adapt, by name or folder; SmolLM2-135M-Instruct if not given."
-)
+@start_option("The model to adapt, by name or folder; SmolLM2-135M-Instruct if not given.", older="--base")
 @held_out_option
 @epochs_option(1)
 @steps_option
@@ -112,7 +115,7 @@ def reader(
 def generator(
     data: tuple[Path, ...],
     out: Path,
-    base: str | None,
+    start: str | None,
     held_out: tuple[Path, ...],
     epochs: int,
     steps: int | None,
@@ -124,12 +127,12 @@ def generator(
     A line of DATA.jsonl is {"question", "context", "answers": [...], "title"?}, with short answers. No answers: the
     context does not hold one, and the model learns to say so. Run again with the same --out, it goes on where it stopped.
     """
-    from memptm.training.recipes.generator import Recipe, train_generator
+    from memptm.training.recipes.generator import GeneratorRecipe, train_generator
 
-    recipe = Recipe(epochs=epochs, seed=seed, steps=steps)
+    recipe = GeneratorRecipe(epochs=epochs, seed=seed, steps=steps)
     with drawn(hidden=as_json) as progress:
-        result = train_generator(data, out, base=base, held_out=held_out, recipe=recipe, progress=progress)
-    return shown(result, out, as_json)
+        result = train_generator(data, out, start=start, held_out=held_out, recipe=recipe, progress=progress)
+    return report(result, out, as_json)
 
 
 @train.command()
@@ -144,7 +147,9 @@ def generator(
     help="contrast (default): known passages against all others. perplexity, emdr2: what the generator, left as it is, "
     "answers best from. marginal: RAG, the generator learns with it. May be given more than once: the sum counts.",
 )
-@name_option("--encoder", metavar="DIR", help="Go on from this trained encoder; the index's own if not given.")
+@start_option(
+    "A trained encoder of this index to start from; the index's own if not given.", metavar="DIR", older="--encoder"
+)
 @name_option(
     "--generator",
     metavar="NAME",
@@ -165,7 +170,7 @@ def rag(
     out: Path,
     index: Path,
     losses: tuple[Any, ...],
-    encoder: str | None,
+    start: str | None,
     generator: str | None,
     token: bool,
     k: int,
@@ -185,19 +190,19 @@ def rag(
     OUT/encoder. Run again with the same --out, it goes on where it stopped.
     """
     from memptm.memory.memory import Memory
-    from memptm.training.recipes.rag import Recipe, train_rag
+    from memptm.training.recipes.rag import RagRecipe, train_rag
 
-    recipe = Recipe(
+    recipe = RagRecipe(
         losses=losses or ("contrast",), token=token, k=k, batch=batch, judged=judged, learning_rate=learning_rate,
         epochs=epochs, steps=steps, seed=seed,
     )  # fmt: skip
-    memory = Memory.open(index, encoder=encoder)
+    memory = Memory.open(index, encoder=start)
     with drawn(hidden=as_json) as progress:
         result = train_rag(data, memory, out, generator=generator, held_out=held_out, recipe=recipe, progress=progress)
     if not as_json:
         render.table(result.pop("telemetry"))
         render.note(result.pop("warning"))
-    return shown(result, out, as_json)
+    return report(result, out, as_json)
 
 
 @train.command()
@@ -215,7 +220,7 @@ def rag(
     "filled in from passages found. questions: questions find the passages that answer them. joint: the reader and the "
     "retriever under one score. The last two need DATA.",
 )
-@name_option("--reader", metavar="DIR", help="A reader for phase joint to start from; the packaged one if not given.")
+@start_option("A reader for phase joint to start from; the packaged one if not given.", metavar="DIR", older="--reader")
 @click.option(
     "--masks",
     type=click.Choice(["salient", "random"]),
@@ -257,7 +262,7 @@ def realm(
     out: Path,
     index: Path,
     phases: tuple[Any, ...],
-    reader: str | None,
+    start: str | None,
     masks: Any,
     no_null: bool,
     same_document: bool,
@@ -280,25 +285,25 @@ def realm(
     queried like any other. Run again with the same --out, it goes on where it stopped.
     """
     from memptm.memory.memory import Memory
-    from memptm.training.recipes.realm import Recipe, train_realm
+    from memptm.training.recipes.realm import RealmRecipe, train_realm
 
-    recipe = Recipe(
+    recipe = RealmRecipe(
         masks=masks, null=not no_null, same_document=same_document, k=k, pairs=pairs, hard=hard, batch=batch,
         refresh_every=refresh_every, learning_rate=learning_rate, epochs=epochs, steps=steps, seed=seed,
     )  # fmt: skip
     recipe = replace(recipe, phases=phases or recipe.phases)
     with drawn(hidden=as_json) as progress:
         result = train_realm(
-            data, Memory.open(index), out, reader=reader, held_out=held_out, recipe=recipe, progress=progress
+            data, Memory.open(index), out, start=start, held_out=held_out, recipe=recipe, progress=progress
         )
     if not as_json:
-        phases_told = result.pop("phases")
-        for phase, told in phases_told.items():
+        phase_results = result.pop("phases")
+        for phase, numbers in phase_results.items():
             click.echo(f"{phase}:")
-            render.table(told.pop("telemetry"))
-            render.note(told.pop("warning"))
-        render.table([{"phase": phase, **told} for phase, told in phases_told.items()])
-    return shown(result, out, as_json)
+            render.table(numbers.pop("telemetry"))
+            render.note(numbers.pop("warning"))
+        render.table([{"phase": phase, **numbers} for phase, numbers in phase_results.items()])
+    return report(result, out, as_json)
 
 
 @train.command()
@@ -361,9 +366,9 @@ def lm(
     TEXT is UTF-8, a document a file. Each stream is read in order, and the memory goes from segment to segment. Run again
     with the same --out, it goes on where it stopped.
     """
-    from memptm.training.recipes.language_model import Recipe, sizes, train_language_model
+    from memptm.training.recipes.language_model import LanguageModelRecipe, sizes, train_language_model
 
-    recipe = Recipe(
+    recipe = LanguageModelRecipe(
         model=sizes(
             width=width, layers=layers, memory=memory, words=size if vocabulary == "word" else 0, external=external > 0
         ),
@@ -377,11 +382,11 @@ def lm(
     if not as_json:
         render.table(result.pop("telemetry"))
         render.table(result.pop("held_out", []))
-    return shown(result, out, as_json)
+    return report(result, out, as_json)
 
 
-def shown(result: dict[str, Any], out: Path, as_json: bool) -> Result:
-    """What a recipe told, for the user or as JSON."""
+def report(result: dict[str, Any], out: Path, as_json: bool) -> Result:
+    """What a recipe gave, for the user or as JSON."""
     if not as_json:
         render.info({**result, "out": str(out)})
     return result

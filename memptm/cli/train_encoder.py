@@ -12,7 +12,7 @@ from memptm.cli import render
 from memptm.cli.group import Command, index_option, json_option
 from memptm.cli.options import MANY, whole
 from memptm.cli.progress import drawn
-from memptm.cli.train import Result, held_out_option, out_option, seed_option, shown
+from memptm.cli.train import Result, held_out_option, out_option, report, seed_option
 
 
 @click.command(cls=Command, short_help="Train an encoder for an index, with a memory.")
@@ -86,9 +86,9 @@ def encoder(
     """
     from memptm.encoders.adapted import MemorySizes
     from memptm.memory.memory import Memory
-    from memptm.training.recipes.encoder import Recipe, train_encoder
+    from memptm.training.recipes.encoder import EncoderRecipe, train_encoder
 
-    recipe = Recipe(
+    recipe = EncoderRecipe(
         rank=rank, pairs=pairs, hard=hard, memory=MemorySizes(layers=layers, passages=passages), tokens=tokens,
         steps=steps, seed=seed,
     )  # fmt: skip
@@ -98,9 +98,9 @@ def encoder(
             data, Memory.open(index), out, recipe=recipe, follow_ups=follow_ups, held_out=held_out, progress=progress
         )
     if not as_json:
-        told = result.pop("phases")
-        for phase, numbers in told.items():
+        phase_results = result.pop("phases")
+        for phase, numbers in phase_results.items():
             click.echo(f"{phase}:")
             render.table(numbers.pop("telemetry"))
-        render.table([{"phase": phase, **numbers} for phase, numbers in told.items()])
-    return shown(result, out, as_json)
+        render.table([{"phase": phase, **numbers} for phase, numbers in phase_results.items()])
+    return report(result, out, as_json)

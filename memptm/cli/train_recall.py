@@ -9,9 +9,9 @@ import click
 
 from memptm.cli import render
 from memptm.cli.group import Command, json_option
-from memptm.cli.options import name_option, whole
+from memptm.cli.options import whole
 from memptm.cli.progress import drawn
-from memptm.cli.train import data_argument, epochs_option, out_option, seed_option, steps_option
+from memptm.cli.train import data_argument, epochs_option, out_option, seed_option, start_option, steps_option
 
 Result = dict[str, Any] | None
 
@@ -24,7 +24,11 @@ Result = dict[str, Any] | None
     is_flag=True,
     help="Nothing says which blocks matter: begin with words and meaning, and take blocks away to see if the reader's loss rises.",
 )
-@name_option("--reader", metavar="DIR", help="A reader whose weights the judge shares; the packaged one if not given.")
+@start_option(
+    "A reader whose weights the judge starts from and shares; the packaged one if not given.",
+    metavar="DIR",
+    older="--reader",
+)
 @click.option("--batch", type=whole(), default=8, show_default=True, help="Questions a step.")
 @epochs_option(2)
 @steps_option
@@ -34,7 +38,7 @@ def recall(
     data: tuple[Path, ...],
     out: Path,
     no_labels: bool,
-    reader: str | None,
+    start: str | None,
     batch: int,
     epochs: int,
     steps: int | None,
@@ -47,11 +51,11 @@ def recall(
     "supporting_facts", "context"}, or {"text", "qa": [{"question", "answers"}]}. OUT is for --judge of read, query and
     eval. Run again with the same --out, it goes on where it stopped.
     """
-    from memptm.training.recipes.recall import Recipe, train_recall
+    from memptm.training.recipes.recall import RecallRecipe, train_recall
 
-    recipe = Recipe(labels=not no_labels, batch=batch, epochs=epochs, steps=steps, seed=seed)
+    recipe = RecallRecipe(labels=not no_labels, batch=batch, epochs=epochs, steps=steps, seed=seed)
     with drawn(hidden=as_json) as progress:
-        result = train_recall(data, out, reader=reader or "", recipe=recipe, progress=progress)
+        result = train_recall(data, out, start=start, recipe=recipe, progress=progress)
     if not as_json:
         render.table(result.pop("telemetry"))
         render.note(result.pop("warning"))

@@ -25,10 +25,10 @@ from memptm.generation.windows import load_tokenizer
 from memptm.memory.memory import Memory
 from memptm.training.data.masks import find_blanks
 from memptm.training.losses.masked_reader import Clozer, MaskedReader
-from memptm.training.losses.salient import NULL, MaskedLesson
-from memptm.training.recipes.realm import Recipe, train_realm
+from memptm.training.losses.salient import NULL, MaskedSpanTask
+from memptm.training.recipes.realm import RealmRecipe, train_realm
 from memptm.training.runtime.refresh import Versions
-from memptm.training.runtime.tower import Tower
+from memptm.training.runtime.trainable_encoder import TrainableEncoder
 from memptm.types import Document, Hit, Json, Passage
 from scripts.data.held_out import recalls, rows
 from scripts.runs import RESULTS, Runs
@@ -36,8 +36,8 @@ from scripts.runs import RESULTS, Runs
 LAYERS, WORDS, PASSAGES = 2, 40, 2000
 OTHERS, SENTENCES = 200, 300  # contexts outside the index, and how many of their sentences utility is measured on
 STEPS = 150
-WARM = Recipe(phases=("ict",), learning_rate=1e-4, refresh_every=25, save_every=STEPS)
-FULL = Recipe(
+WARM = RealmRecipe(phases=("ict",), learning_rate=1e-4, refresh_every=25, save_every=STEPS)
+FULL = RealmRecipe(
     phases=("masked",),
     steps=STEPS,
     k=5,
@@ -100,7 +100,7 @@ def right(hit: Hit, row: Json) -> bool:
 
 
 @torch.no_grad()
-def utility(made: Memory, folder: Path, recipe: Recipe, others: Sequence[Passage]) -> Json:
+def utility(made: Memory, folder: Path, recipe: RealmRecipe, others: Sequence[Passage]) -> Json:
     """Of names and dates hidden in passages that are not in the index: log p(y|x), and its gain over log p(y|null,x), nats."""
     encoder = made.encoder
     if not isinstance(encoder, BertEncoder):
@@ -108,8 +108,8 @@ def utility(made: Memory, folder: Path, recipe: Recipe, others: Sequence[Passage
     passages, keys = made.keys()
     blanks = find_blanks(others, "salient", seed=0)
     chosen = random.Random(0).sample(blanks, min(SENTENCES, len(blanks)))
-    lesson = MaskedLesson(
-        Tower(encoder, dropout=0.0).eval(),
+    task = MaskedSpanTask(
+        TrainableEncoder(encoder, dropout=0.0).eval(),
         MaskedReader(Bert.load(encoder.folder)),
         Clozer(load_tokenizer(encoder.folder), passage_tokens=recipe.passage_tokens),
         [replace(blank, passage=len(passages) + blank.passage) for blank in chosen],
@@ -123,17 +123,17 @@ def utility(made: Memory, folder: Path, recipe: Recipe, others: Sequence[Passage
         seed=0,
     )
     weights = load_file(folder / "masked" / "checkpoint.safetensors")
-    for name, parameter in lesson.reader.named_parameters():
+    for name, parameter in task.reader.named_parameters():
         if f"weight/reader.{name}" in weights:
             parameter.copy_(weights[f"weight/reader.{name}"])
     gains, totals, answered = [], [], []
-    for row in lesson.rows:
-        query = lesson.tower([lesson.clozer.query(row[1])])
-        found = lesson.find([row], query, torch.from_numpy(keys))
-        log_p = float((lesson.log_prior(query, found)[0] + lesson.read(row[1], found[0])).logsumexp(0))
+    for row in task.rows:
+        query = task.trainable([task.clozer.query(row[1])])
+        found = task.find([row], query, torch.from_numpy(keys))
+        log_p = float((task.log_prior(query, found)[0] + task.read(row[1], found[0])).logsumexp(0))
         totals.append(log_p)
-        gains.append(log_p - float(lesson.read(row[1], [NULL])[0]))
-        hidden = lesson.clozer.tokenizer.decode(list(row[1].hidden))
+        gains.append(log_p - float(task.read(row[1], [NULL])[0]))
+        hidden = task.clozer.tokenizer.decode(list(row[1].hidden))
         answered.append(any(hidden in passages[one].text.lower() for one in found[0] if one != NULL))
     return {name: sum(some) / len(some) for name, some in (("log p of the span", totals), ("utility", gains))} | {
         "span found %": 100 * sum(answered) / len(answered)

@@ -15,7 +15,7 @@ import click
 from safetensors.torch import load_file, save_file
 
 from memptm.encoders.adapted import ADAPTER, SETTINGS, MemorySizes
-from memptm.training.recipes.encoder import Recipe, train_encoder
+from memptm.training.recipes.encoder import EncoderRecipe, train_encoder
 from scripts.data.encoder import make
 
 ADAPT_STEPS, MEMORY_STEPS = 120, 120
@@ -36,7 +36,7 @@ def main(data: Path, folder: Path, adapt_steps: int, memory_steps: int, only: st
     for name in (only,) if only else READS:
         if name == "itself":  # both begin with the same adapted encoder
             shutil.copytree(folder / "memory" / "adapt", folder / name / "adapt", dirs_exist_ok=True)
-        recipe = Recipe(
+        recipe = EncoderRecipe(
             steps=adapt_steps, memory_steps=memory_steps, memory=MemorySizes(passages=READS[name]), seed=seed
         )
         click.echo(train_encoder([lines], memory, folder / name, recipe=recipe, follow_ups=[follow_ups]))

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import click
 
-from memptm.training.recipes.generator import Recipe, train_generator
+from memptm.training.recipes.generator import GeneratorRecipe, train_generator
 
 
 @click.command()
 @click.option("--data", default="runs/generator/data", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", default="runs/generator/adapter", type=click.Path(path_type=Path))
-@click.option("--layers", default=Recipe.layers)
+@click.option("--layers", default=GeneratorRecipe.layers)
 @click.option("--epochs", default=1)
 @click.option("--steps", type=int)
 def main(data: Path, out: Path, layers: int, epochs: int, steps: int | None) -> None:
-    recipe = Recipe(layers=layers, epochs=epochs, steps=steps)
+    recipe = GeneratorRecipe(layers=layers, epochs=epochs, steps=steps)
     result = train_generator([data / "train.jsonl"], out, recipe=recipe, held_out=[data / "held_out.jsonl"])
     click.echo(json.dumps(result))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from memptm.cli.progress import drawn
-from memptm.training.recipes.cognitive_graph import Recipe, train_graph
+from memptm.training.recipes.cognitive_graph import GraphRecipe, train_graph
 from scripts.data.graph import held_out, training_rows
 from scripts.data.held_out import rows
 from scripts.runs import RESULTS, Runs
@@ -22,8 +22,8 @@ from scripts.runs import RESULTS, Runs
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/graph"), help="A folder a seed below it.")
-@click.option("--epochs", default=Recipe.epochs, help="Of System 1 alone.")
-@click.option("--both", default=Recipe.both, help="Epochs of both systems.")
+@click.option("--epochs", default=GraphRecipe.epochs, help="Of System 1 alone.")
+@click.option("--both", default=GraphRecipe.both, help="Epochs of both systems.")
 @click.option("--steps", type=int, help="At most, of each stage.")
 @click.option("--seed", default=0)
 @click.option("--limit", type=int, help="Only the first N training rows and N held-out rows, for a trial.")
@@ -41,7 +41,7 @@ def main(
     for name, some in (("train", training_rows(data)), ("test", tested)):
         files.append(folder / f"{name}.jsonl")
         files[-1].write_text("".join(json.dumps(row) + "\n" for row in some[:limit]), encoding="utf-8")
-    recipe = replace(Recipe(), epochs=epochs, both=both, steps=steps, seed=seed)
+    recipe = replace(GraphRecipe(), epochs=epochs, both=both, steps=steps, seed=seed)
     with drawn() as progress:
         told = train_graph([files[0]], folder, held_out=[files[1]], recipe=recipe, progress=progress)
     told.pop("telemetry")

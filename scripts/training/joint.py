@@ -14,7 +14,7 @@ from memptm.encoders.load import BASE, load_encoder
 from memptm.memory.memory import Memory
 from memptm.memory.rekey import rekey
 from memptm.pipeline import QA
-from memptm.training.recipes.realm import Recipe, train_realm
+from memptm.training.recipes.realm import RealmRecipe, train_realm
 from memptm.types import Json
 from scripts.data.held_out import open_index, reading_sets, rows, scores
 from scripts.runs import RESULTS, Runs
@@ -43,7 +43,7 @@ def main(data: Path, folder: Path, learned: str, index: Path, steps: int, k: int
     train = [row for name in NAMES for row in rows(data / f"{name}.jsonl") if row["context"] not in held]
     lines = folder / "joint.jsonl"
     lines.write_text("".join(json.dumps(row) + "\n" for row in train), encoding="utf-8")
-    recipe = Recipe(phases=("joint",), k=k, steps=steps, learning_rate=1e-5, reader_learning_rate=3e-5)
+    recipe = RealmRecipe(phases=("joint",), k=k, steps=steps, learning_rate=1e-5, reader_learning_rate=3e-5)
     at = folder / f"joint-{steps}"
     told = train_realm([lines], Memory.open(folder / learned / "index"), at, recipe=recipe)
     tested = rekey(frozen, at / "tested", load_encoder(told["encoder"]))

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from memptm.progress import Event
-from memptm.training.recipes.reader import Recipe, train_reader
+from memptm.training.recipes.reader import ReaderRecipe, train_reader
 
 
 def show(event: Event) -> None:
@@ -28,7 +28,7 @@ def show(event: Event) -> None:
 )
 @click.option("--epochs", default=3)
 @click.option("--steps", type=int, help="Stop after so many.")
-@click.option("--learning-rate", default=Recipe.learning_rate)
+@click.option("--learning-rate", default=ReaderRecipe.learning_rate)
 @click.option("--seed", default=0)
 def main(
     out: Path, name: str, start: Path | None, epochs: int, steps: int | None, learning_rate: float, seed: int
@@ -37,8 +37,8 @@ def main(
     if start is None:
         start = out / "cloze"
         if not (start / "model.safetensors").is_file():
-            train_reader([out / "cloze.jsonl"], start, recipe=Recipe(epochs=1, negatives=0.0), progress=show)
-    recipe = Recipe(epochs=epochs, steps=steps, learning_rate=learning_rate, seed=seed)
+            train_reader([out / "cloze.jsonl"], start, recipe=ReaderRecipe(epochs=1, negatives=0.0), progress=show)
+    recipe = ReaderRecipe(epochs=epochs, steps=steps, learning_rate=learning_rate, seed=seed)
     click.echo(train_reader([out / "questions.jsonl"], out / name, start=start, recipe=recipe, progress=show))
 
 

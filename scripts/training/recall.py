@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from memptm.progress import Event
-from memptm.training.recipes.recall import Recipe, train_recall
+from memptm.training.recipes.recall import RecallRecipe, train_recall
 from scripts.data.long_texts import covid, hotpot_train
 
 
@@ -30,9 +30,9 @@ def show(event: Event) -> None:
 @click.option("--data", type=click.Path(path_type=Path), default=Path("../shared/data"))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/recall"))
 @click.option("--only", type=click.Choice(["supervised", "unsupervised"]), help="One of the two judges.")
-@click.option("--epochs", default=Recipe.epochs)
+@click.option("--epochs", default=RecallRecipe.epochs)
 @click.option("--steps", type=int, help="Stop after so many.")
-@click.option("--learning-rate", default=Recipe.learning_rate)
+@click.option("--learning-rate", default=RecallRecipe.learning_rate)
 @click.option("--seed", default=0)
 def main(
     data: Path, out: Path, only: str | None, epochs: int, steps: int | None, learning_rate: float, seed: int
@@ -42,7 +42,7 @@ def main(
     files = [out / "hotpot.jsonl", out / "covid.jsonl"]
     for path, some in zip(files, (hotpot_train(data), covid(data)[0]), strict=True):
         path.write_text("".join(json.dumps(row) + "\n" for row in some), encoding="utf-8")
-    recipe = Recipe(epochs=epochs, steps=steps, learning_rate=learning_rate, seed=seed)
+    recipe = RecallRecipe(epochs=epochs, steps=steps, learning_rate=learning_rate, seed=seed)
     for name in ("supervised", "unsupervised"):
         if only in (None, name):
             chosen = replace(recipe, labels=name == "supervised")

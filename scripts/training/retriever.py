@@ -18,9 +18,8 @@ from memptm.memory.memory import Memory
 from memptm.memory.rekey import rekey
 from memptm.memory.search import Mode
 from memptm.training.data.splits import held_out_passage
-from memptm.training.recipes.rag import Recipe, train_rag
-from memptm.training.recipes.realm import Recipe as RealmRecipe
-from memptm.training.recipes.realm import train_realm
+from memptm.training.recipes.rag import RagRecipe, train_rag
+from memptm.training.recipes.realm import RealmRecipe, train_realm
 from memptm.types import Document, Hit, Json
 from scripts.data.held_out import STORIES_BESIDE, is_right, open_index, reading_sets, recalls, rows
 from scripts.runs import RESULTS, Runs
@@ -165,7 +164,7 @@ def learn(
 ) -> tuple[Memory, Json]:
     """The tested index as the trained encoder opens it, keyed anew where passages are read by it too; and what was told."""
     if sides == "questions":
-        recipe = Recipe(epochs=epochs, steps=steps, learning_rate=rate, seed=seed)
+        recipe = RagRecipe(epochs=epochs, steps=steps, learning_rate=rate, seed=seed)
         told = train_rag(lines, trained, at, recipe=recipe)
         return Memory.open(tested.path, encoder=str(at / "encoder")), told
     both = RealmRecipe(phases=("questions",), epochs=epochs, steps=steps, learning_rate=rate, seed=seed)

@@ -16,7 +16,7 @@ from torch import nn
 
 from memptm.evaluation.metrics import bootstrap
 from memptm.training.data.corpus import encoded
-from memptm.training.recipes.language_model import Recipe, token_losses, train_language_model
+from memptm.training.recipes.language_model import LanguageModelRecipe, token_losses, train_language_model
 from memptm.training.runtime.arithmetic import device
 from memptm.types import Json
 from memptm.working.product_keys import ProductKeyMemory, QueryNorm
@@ -28,7 +28,7 @@ MEMORY, SEGMENT = 64, 64
 SIZES = TransformerXLConfig(
     vocabulary=0, width=192, layers=4, heads=4, head_width=48, inner=768, mem_len=MEMORY, dropout=0.0, pre_norm=True
 )  # no dropout: no text is read twice. With LayerNorm after each part, the first 250 steps (of 1000) learnt word counts alone.
-RECIPE = Recipe(model=SIZES, size=6000, rows=16, segment=SEGMENT, learning_rate=3e-3)
+RECIPE = LanguageModelRecipe(model=SIZES, size=6000, rows=16, segment=SEGMENT, learning_rate=3e-3)
 REPLACED = 2  # the layer whose feed-forward part gives way
 # Multiplications a token: 192·256 for queries, 4·2·64·32 for sub-keys, 4·16·192 for values = 78k = 2·192·203.
 # Parameters: 64²·192 + 192·256 + 2·4·64·32 = 852k = 2·192·2218.

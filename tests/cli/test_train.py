@@ -6,6 +6,7 @@ import sys
 import time
 from importlib import import_module
 
+import click
 import pytest
 
 from memptm.cli.train import train
@@ -37,10 +38,35 @@ def trained(run_memptm, folder, tmp_path_factory):
     return place, run_memptm("train", "rag", place / "rows.jsonl", *options, "--json")
 
 
+RECIPES = {
+    "reader": ("reader", "Reader"),
+    "generator": ("generator", "Generator"),
+    "rag": ("rag", "Rag"),
+    "realm": ("realm", "Realm"),
+    "lm": ("language_model", "LanguageModel"),
+    "recall": ("recall", "Recall"),
+    "graph": ("cognitive_graph", "Graph"),
+    "encoder": ("encoder", "Encoder"),
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "older"), [("generator", "--base"), ("rag", "--encoder"), ("realm", "--reader"), ("recall", "--reader")]
+)
+def test_the_weights_a_run_begins_with_are_start_everywhere_and_by_the_older_name_unseen(command, older):
+    made = train.commands[command]
+    context = click.Context(made)
+    (option,) = [one for one in made.params if one.name == "start"]
+    assert older in option.opts
+    shown = [record[0] for one in made.get_params(context) if (record := one.get_help_record(context))]
+    assert [one.split()[0] for one in shown].count("--start") == 1
+    assert not [one for one in shown if older in one]
+
+
 @pytest.mark.parametrize("command", sorted(train.commands))
 def test_the_defaults_that_the_help_shows_are_the_recipes(command):
-    module = {"lm": "language_model", "graph": "cognitive_graph"}.get(command, command)
-    recipe = import_module(f"memptm.training.{module}").Recipe()
+    module, name = RECIPES[command]
+    recipe = getattr(import_module(f"memptm.training.recipes.{module}"), f"{name}Recipe")()
     shown = {one.name: one.default for one in train.commands[command].params if getattr(one, "show_default", False)}
     common = [name for name in shown if hasattr(recipe, name) and name not in ("memory", "losses")]
     assert {name: shown[name] for name in common} == {name: getattr(recipe, name) for name in common}

@@ -24,16 +24,16 @@ from memptm.training.data.gold_graphs import YES_NO, GoldGraph
 from memptm.types import Json
 
 if TYPE_CHECKING:
-    from memptm.training.recipes.cognitive_graph import PointerLesson
+    from memptm.training.recipes.cognitive_graph import PointerTask
 
 BEGINNINGS = 3  # pages that a search begins at beside those the question names
 CLOSE = 0.8  # F1 from which a span is as good as the answer
 
 
-class Both:
-    """Both systems' lesson. A graph is expanded by System 1 as it is at that step; this has no gradient."""
+class BothSystemsTask:
+    """Both systems' task. A graph is expanded by System 1 as it is at that step; this has no gradient."""
 
-    def __init__(self, system1: PointerLesson, network: GraphNetwork, encoder: Encoder) -> None:
+    def __init__(self, system1: PointerTask, network: GraphNetwork, encoder: Encoder) -> None:
         self.system1, self.network, self.encoder = system1, network, encoder
         self.model = nn.ModuleList([system1.net, network])
         self._keys: dict[int, Keys] = {}
@@ -46,7 +46,7 @@ class Both:
             {"params": list(self.network.parameters()), "lr": self.system1.recipe.head_rate},
         ]
 
-    def learn(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (Lesson's signature)
+    def training_step(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (TrainingTask's signature)
         """Expand each question's graph, then one step on what was found: System 1's losses on the pages read, and System 2's."""
         totals: dict[str, float] = {}
         for row in rows:
@@ -120,7 +120,7 @@ class Both:
 
     @staticmethod
     def _side(made: Board, findings: Findings, graph: GoldGraph) -> int | None:
-        """Which of the two compared is the answer; None if that cannot be told."""
+        """Which of the two compared is the answer; None if that cannot be decided."""
         titles = [findings.pages[page].page.name for page in made.pair]
         scores = [
             max(f1(name, graph.answers), f1(side, graph.answers)) for name, side in zip(titles, made.sides, strict=True)

@@ -93,5 +93,5 @@ def answered(row: Mapping[str, Any], text: str) -> LongExample:
 
 
 def is_relevant(start: int, end: int, relevant: Sequence[tuple[int, int]]) -> bool:
-    """Whether characters ``start`` to ``end`` hold half of a relevant stretch, or lie half in one."""
+    """Whether characters ``start`` to ``end`` hold half of a relevant span, or lie half in one."""
     return any(2 * (min(end, stop) - max(start, begin)) >= min(stop - begin, end - start) for begin, stop in relevant)

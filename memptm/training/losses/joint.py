@@ -25,20 +25,20 @@ from memptm.training.data.examples import Example, occurrences
 from memptm.training.recipes.reader import gold_spans
 from memptm.training.runtime.refresh import Versions
 from memptm.training.runtime.telemetry import retrieval_numbers
-from memptm.training.runtime.tower import Tower
+from memptm.training.runtime.trainable_encoder import TrainableEncoder
 from memptm.types import Json, Passage
 
 
-class JointLesson:
+class JointTask:
     """The loss of questions over the passages found for them.
 
     Args:
-        tower, scorer: what learns. examples: rows of the plan. keys: of all passages, at each step. k: passages a question.
+        trainable, scorer: what learns. examples: rows of the plan. keys: of all passages, at each step. k: passages a question.
     """
 
     def __init__(
         self,
-        tower: Tower,
+        trainable: TrainableEncoder,
         scorer: SpanScorer,
         windower: Windower,
         examples: Sequence[Example],
@@ -48,31 +48,31 @@ class JointLesson:
         k: int,
         learning_rates: tuple[float, float],
     ) -> None:
-        self.tower, self.scorer, self.windower = tower, scorer, windower
-        self.model = nn.ModuleDict({"encoder": tower, "reader": scorer})
+        self.trainable, self.scorer, self.windower = trainable, scorer, windower
+        self.model = nn.ModuleDict({"encoder": trainable, "reader": scorer})
         self.examples, self.passages, self.keys = examples, passages, keys
         self.k, self.learning_rates = k, learning_rates
-        self._asked = tower.encoder.token_ids([example.question for example in examples])
-        self._keyed = tower.encoder.token_ids([embedding_text(passage) for passage in passages])
-        self._before = tower.before()
+        self._asked = trainable.encoder.token_ids([example.question for example in examples])
+        self._keyed = trainable.encoder.token_ids([embedding_text(passage) for passage in passages])
+        self._before = trainable.before()
 
     def groups(self) -> list[dict[str, Any]]:
         encoder, reader = self.learning_rates
         trained = [parameter for parameter in self.scorer.parameters() if parameter.requires_grad]
-        return [{"params": self.tower.trained(), "lr": encoder}, {"params": trained, "lr": reader}]
+        return [{"params": self.trainable.trained(), "lr": encoder}, {"params": trained, "lr": reader}]
 
     def state(self) -> dict[str, Tensor]:
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None: ...
 
-    def learn(self, step: int, rows: Sequence[int]) -> Json:
+    def training_step(self, step: int, rows: Sequence[int]) -> Json:
         keys, stale = self.keys.at(step)
         asked = [self._asked[row] for row in rows]
-        queries = self.tower(asked)
+        queries = self.trainable(asked)
         found = (queries.detach() @ keys.t()).topk(self.k, dim=1).indices
         distinct, place = found.unique(return_inverse=True)
-        documents = self.tower([self._keyed[one] for one in distinct.tolist()])
+        documents = self.trainable([self._keyed[one] for one in distinct.tolist()])
         scores = torch.einsum("nd,nkd->nk", queries, documents[place])
         log_prior = (scores / self.scorer.config.prior_temperature).log_softmax(dim=1)
         prior = log_prior.detach().requires_grad_()
@@ -85,7 +85,7 @@ class JointLesson:
         if prior.grad is not None:
             log_prior.backward(prior.grad)  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            before = self.tower.of(self._before, asked)
+            before = self.trainable.of(self._before, asked)
             numbers = retrieval_numbers(
                 log_prior.detach(), found, queries.detach(), before, passages=len(self.passages)
             )

@@ -21,13 +21,13 @@ from memptm.training.data.targets import NO_TARGET, Target
 from memptm.training.losses.retriever import contrast
 from memptm.training.runtime.refresh import Versions
 from memptm.training.runtime.telemetry import retrieval_numbers
-from memptm.training.runtime.tower import Tower
+from memptm.training.runtime.trainable_encoder import TrainableEncoder
 from memptm.types import Json, Passage
 
 REMOVED = 0.9  # how often the sentence is taken out of its passage
 SHORTEST = 5  # words of a sentence that can stand for a question
 HARDEST = 20  # passages nearest to a query from which its hard negative is drawn
-SHOWN = 10  # passages whose p(z|x) the telemetry tells of
+TELEMETRY_PASSAGES = 10  # passages whose p(z|x) the telemetry tells of
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def question_pairs(examples: Sequence[Example], targets: Sequence[Target], texts
     return pairs
 
 
-class PairLesson:
+class PairTask:
     """Both sides learn: queries, their passages and hard negatives are all encoded with the weights at hand.
 
     A hard negative is one of the passages nearest to a query, by the keys as they were last embedded, that is not known to be
@@ -95,13 +95,13 @@ class PairLesson:
     soon differs from them all alike, and the loss would fall to nothing by that difference alone.
 
     Args:
-        tower: what learns. texts: what the encoder reads for each passage. keys: of all passages, at each step.
+        trainable: what learns. texts: what the encoder reads for each passage. keys: of all passages, at each step.
         hard: negatives of its own that a pair has.
     """
 
     def __init__(
         self,
-        tower: Tower,
+        trainable: TrainableEncoder,
         pairs: Sequence[Pair],
         texts: Sequence[str],
         keys: Versions,
@@ -111,39 +111,39 @@ class PairLesson:
         learning_rate: float,
         seed: int,
     ) -> None:
-        self.model = self.tower = tower
+        self.model = self.trainable = trainable
         self.pairs, self.keys, self.count, self.seed = pairs, keys, hard, seed
         self.temperature, self.learning_rate = temperature, learning_rate
-        self._queries = tower.encoder.token_ids([pair.query for pair in pairs])
-        self._right = tower.encoder.token_ids([pair.key for pair in pairs])
-        self._passages = tower.encoder.token_ids(texts)
-        self._before = tower.before()
+        self._queries = trainable.encoder.token_ids([pair.query for pair in pairs])
+        self._right = trainable.encoder.token_ids([pair.key for pair in pairs])
+        self._passages = trainable.encoder.token_ids(texts)
+        self._before = trainable.before()
 
     def groups(self) -> list[dict[str, object]]:
-        return [{"params": self.tower.trained(), "lr": self.learning_rate}]
+        return [{"params": self.trainable.trained(), "lr": self.learning_rate}]
 
     def state(self) -> dict[str, Tensor]:
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None: ...
 
-    def learn(self, step: int, rows: Sequence[int]) -> Json:
+    def training_step(self, step: int, rows: Sequence[int]) -> Json:
         keys, stale = self.keys.at(step)
         asked = [self._queries[row] for row in rows]
-        queries = self.tower(asked)
+        queries = self.trainable(asked)
         near = queries.detach() @ keys.t()
         hard = self.hard(rows, near, step)
-        passages = self.tower([self._right[row] for row in rows] + [self._passages[one] for one in hard])
+        passages = self.trainable([self._right[row] for row in rows] + [self._passages[one] for one in hard])
         scores = queries @ passages.t() / self.temperature
         right, ignored = self._known(rows, hard)
         loss = contrast(scores, right, ignored)
         loss.backward()  # type: ignore[no-untyped-call]
         against = float((~(right | ignored)).sum(dim=1).float().mean())
         with torch.no_grad():
-            top = near.topk(min(SHOWN, len(keys)), dim=1)
+            top = near.topk(min(TELEMETRY_PASSAGES, len(keys)), dim=1)
             log_prior = (top.values / self.temperature).log_softmax(dim=1)
             numbers = retrieval_numbers(
-                log_prior, top.indices, queries, self.tower.of(self._before, asked), passages=len(keys)
+                log_prior, top.indices, queries, self.trainable.of(self._before, asked), passages=len(keys)
             )
         return {"loss": float(loss.detach()), **numbers, "negatives": against, "stale": stale}
 

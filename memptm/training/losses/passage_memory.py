@@ -76,7 +76,7 @@ def by_tokens(items: Sequence[PassageSpan], lengths: Sequence[int], *, tokens: i
     return found
 
 
-class PassageLesson:
+class PassageMemoryTask:
     """The memory path learns.
 
     Args:
@@ -117,7 +117,7 @@ class PassageLesson:
 
     def restore(self, state: dict[str, Tensor]) -> None: ...
 
-    def learn(self, step: int, rows: Sequence[int]) -> Json:
+    def training_step(self, step: int, rows: Sequence[int]) -> Json:
         spans = [self.items[row] for row in rows]
         numbers = [n for span in spans for n in range(span.start, span.end)]
         keys, _ = self._encoder([Piece(self.rows[span.start : span.end], kept=False) for span in spans])
@@ -126,7 +126,7 @@ class PassageLesson:
         cosine = (keys * targets)[behind].sum(-1).mean()
         scores = keys[behind] @ targets.t() / self.temperature
         loss = 1 - cosine + functional.cross_entropy(scores, torch.arange(len(keys))[behind])
-        told = {
+        report = {
             "cosine": float(cosine.detach()),
             "alone": float((self.alone[numbers] * targets)[behind].sum(-1).mean()),
         }
@@ -134,17 +134,17 @@ class PassageLesson:
         if len(right):
             asked = functional.cross_entropy(queries @ keys.t() / self.temperature, right)
             loss = loss + asked
-            told["asked"] = float(asked.detach())
+            report["asked"] = float(asked.detach())
         followed = self._followed(step)
         if followed:
             with torch.no_grad():
                 _, pasts = self._encoder([Piece(one.rows[:-1]) for one in followed])
             asked_after = [Piece(one.rows[-1:], past, kept=False) for one, past in zip(followed, pasts, strict=True)]
             queries, _ = self._encoder(asked_after, kind="ask")
-            further, told["follow"] = self._matched(queries, torch.stack([one.target for one in followed]))
+            further, report["follow"] = self._matched(queries, torch.stack([one.target for one in followed]))
             loss = loss + further
         loss.backward()
-        return {"loss": float(loss.detach()), **told}
+        return {"loss": float(loss.detach()), **report}
 
     def _matched(self, queries: Tensor, targets: Tensor) -> tuple[Tensor, float]:
         """The loss of (n, width) queries that should be near their own targets, and how near they are."""

@@ -20,24 +20,24 @@ from memptm.training.data.masks import Blank
 from memptm.training.losses.masked_reader import Cloze, Clozer, MaskedReader
 from memptm.training.runtime.refresh import Versions
 from memptm.training.runtime.telemetry import retrieval_numbers
-from memptm.training.runtime.tower import Tower
+from memptm.training.runtime.trainable_encoder import TrainableEncoder
 from memptm.types import Json, Passage
 
 LOOK = 64  # passages nearest to a sentence among which trivial ones are passed over
 NULL = -1  # in place of a passage
 
 
-class MaskedLesson:
+class MaskedSpanTask:
     """The loss of sentences with blanks.
 
     Args:
-        tower, reader: what learns. blanks: rows of the plan. keys: of all passages, at each step.
+        trainable, reader: what learns. blanks: rows of the plan. keys: of all passages, at each step.
         k: documents a sentence, the null document among them if ``null``.
     """
 
     def __init__(
         self,
-        tower: Tower,
+        trainable: TrainableEncoder,
         reader: MaskedReader,
         clozer: Clozer,
         blanks: Sequence[Blank],
@@ -51,23 +51,23 @@ class MaskedLesson:
         learning_rates: tuple[float, float, float],
         seed: int,
     ) -> None:
-        self.tower, self.reader, self.clozer = tower, reader, clozer
-        self.model = nn.ModuleDict({"encoder": tower, "reader": reader})
+        self.trainable, self.reader, self.clozer = trainable, reader, clozer
+        self.model = nn.ModuleDict({"encoder": trainable, "reader": reader})
         self.passages, self.keys = passages, keys
         self.candidates = Candidates(passages, same_document=same_document)
         self.k, self.null, self.temperature, self.learning_rates = k, null, temperature, learning_rates
         chance = random.Random(f"blanks-{seed}")
         made = [(blank, clozer.cloze(*_cut(blank, passages, chance))) for blank in blanks]
         self.rows: list[tuple[Blank, Cloze]] = [(blank, cloze) for blank, cloze in made if cloze is not None]
-        self._keyed = tower.encoder.token_ids([embedding_text(passage) for passage in passages])
+        self._keyed = trainable.encoder.token_ids([embedding_text(passage) for passage in passages])
         self._bodies = clozer.bodies([passage.text for passage in passages])
-        self._before = tower.before()
+        self._before = trainable.before()
 
     def groups(self) -> list[dict[str, Any]]:
         encoder, trunk, head = self.learning_rates
         named = [(name, p) for name, p in self.reader.named_parameters() if p.requires_grad]
         return [
-            {"params": self.tower.trained(), "lr": encoder},
+            {"params": self.trainable.trained(), "lr": encoder},
             {"params": [p for name, p in named if name.startswith("trunk.")], "lr": trunk},
             {"params": [p for name, p in named if not name.startswith("trunk.")], "lr": head},
         ]
@@ -77,10 +77,10 @@ class MaskedLesson:
 
     def restore(self, state: dict[str, Tensor]) -> None: ...
 
-    def learn(self, step: int, rows: Sequence[int]) -> Json:
+    def training_step(self, step: int, rows: Sequence[int]) -> Json:
         keys, stale = self.keys.at(step)
         some = [self.rows[row] for row in rows]
-        queries = self.tower([self.clozer.query(cloze) for _, cloze in some])
+        queries = self.trainable([self.clozer.query(cloze) for _, cloze in some])
         found = self.find(some, queries.detach(), keys)
         there = [n for n, documents in enumerate(found) if documents]
         if not there:
@@ -116,7 +116,7 @@ class MaskedLesson:
         distinct = sorted({one for documents in found for one in documents})
         place = {one: n for n, one in enumerate(distinct)}
         empty = [self.clozer.cls, self.clozer.sep]
-        documents = self.tower([empty if one == NULL else self._keyed[one] for one in distinct])
+        documents = self.trainable([empty if one == NULL else self._keyed[one] for one in distinct])
         scores = queries @ documents.t() / self.temperature
         most = max(map(len, found))
         chosen = torch.tensor([[place[one] for one in some] + [0] * (most - len(some)) for some in found])
@@ -145,7 +145,7 @@ class MaskedLesson:
         found: Sequence[Sequence[int]],
         log_prior: Tensor,
     ) -> Json:
-        before = self.tower.of(self._before, [self.clozer.query(cloze) for _, cloze in some])
+        before = self.trainable.of(self._before, [self.clozer.query(cloze) for _, cloze in some])
         documents = torch.tensor([list(row) + [NULL] * (log_prior.shape[1] - len(row)) for row in found])
         numbers = retrieval_numbers(
             log_prior, documents[:, int(self.null) :], queries, before, passages=len(self.passages)

@@ -48,13 +48,13 @@ NAMED = 20  # of the rows that were skipped, in the result
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class GraphRecipe:
     """How to train.
 
     Attributes:
         epochs: of System 1 alone. both: of the two together; 0: System 2 is not trained.
         steps: at most, of each stage; None: all. batch: questions a step. negatives: other paragraphs a question and step.
-        clues: how often a page is shown with the clues that lead to it; at use it may be found without.
+        clues: how often a page is read with the clues that lead to it; at use it may be found without.
         nodes: most pages read for a question.
     """
 
@@ -77,9 +77,9 @@ def train_graph(
     data: Sequence[Path],
     out: Path,
     *,
-    start: Path | None = None,
+    start: str | Path | None = None,
     held_out: Sequence[Path] = (),
-    recipe: Recipe | None = None,
+    recipe: GraphRecipe | None = None,
     encoder: Encoder | None = None,
     progress: Progress = silent,
 ) -> Json:
@@ -94,9 +94,9 @@ def train_graph(
         InputError: no usable rows, a malformed one, or a checkpoint of another recipe.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    from memptm.training.data.graph_expansions import Both
+    from memptm.training.data.graph_expansions import BothSystemsTask
 
-    recipe, began = recipe or Recipe(), time.monotonic()
+    recipe, began = recipe or GraphRecipe(), time.monotonic()
     gold = read_gold(data)
     if not gold.graphs:
         first = f" ({gold.skipped[0]})" if gold.skipped else ""
@@ -105,7 +105,7 @@ def train_graph(
         )
     pin_precision(out)
     torch.manual_seed(recipe.seed)
-    system1 = PointerLesson(gold.graphs, recipe, start)
+    system1 = PointerTask(gold.graphs, recipe, Path(start).expanduser() if start else None)
     settings = {
         **asdict(recipe), "questions": len(gold.graphs), "save_every": None,
         "data": digest(*map(repr, gold.graphs)), "start": fingerprint(system1.net),
@@ -118,36 +118,36 @@ def train_graph(
     }
     remedy = "Lower --batch."
     plan = shuffled(len(gold.graphs), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed)
-    told = fit(system1, plan, out / "system1", remedy=remedy, stage="system 1", progress=progress, **common)
-    steps, telemetry = len(plan), [{"stage": "system 1", **row} for row in told.table()]
+    last = fit(system1, plan, out / "system1", remedy=remedy, stage="system 1", progress=progress, **common)
+    steps, telemetry = len(plan), [{"stage": "system 1", **row} for row in last.table()]
     network = None
     if recipe.both:
         torch.manual_seed(recipe.seed)
-        both = Both(system1, GraphNetwork(system1.width), encoder or load_encoder(None))
+        both = BothSystemsTask(system1, GraphNetwork(system1.width), encoder or load_encoder(None))
         plan = shuffled(
             len(gold.graphs), batch=recipe.batch, epochs=recipe.both, steps=recipe.steps, seed=recipe.seed + 1
         )
         torch.manual_seed(recipe.seed + 1)  # whatever was loaded or resumed until here
-        told = fit(both, plan, out / "both", remedy=remedy, stage="both systems", progress=progress, **common)
+        last = fit(both, plan, out / "both", remedy=remedy, stage="both systems", progress=progress, **common)
         steps, network = steps + len(plan), both.network
-        telemetry += [{"stage": "both", **row} for row in told.table()]
+        telemetry += [{"stage": "both", **row} for row in last.table()]
     system1.net.save(out)
     if network is not None:
         save_network(network, out)
     result = {
         "steps": steps, "questions": len(gold.graphs), "with_path": sum(graph.path for graph in gold.graphs),
         "skipped": len(gold.skipped), "skipped_rows": list(gold.skipped[:NAMED]),
-        "seconds": round(time.monotonic() - began, 1), "loss": told.mean("loss"), "telemetry": telemetry,
+        "seconds": round(time.monotonic() - began, 1), "loss": last.mean("loss"), "telemetry": telemetry,
     }  # fmt: skip
     if held_out:
         result["held_out"] = measure(Pointers.load(out), read_gold(held_out).graphs)
     return result
 
 
-class PointerLesson:
-    """System 1's lesson: pages of questions, each with what is to be seen there."""
+class PointerTask:
+    """System 1's task: pages of questions, each with what is to be seen there."""
 
-    def __init__(self, graphs: Sequence[GoldGraph], recipe: Recipe, start: Path | None) -> None:
+    def __init__(self, graphs: Sequence[GoldGraph], recipe: GraphRecipe, start: Path | None) -> None:
         self.graphs, self.recipe = graphs, recipe
         self.net = PointerNet.start(start).to(device())
         for layer in self.net.scorer.trunk.layers:
@@ -167,12 +167,12 @@ class PointerLesson:
         new = [*self.net.hops.parameters(), *self.net.support.parameters()]
         return [{"params": old, "lr": self.recipe.learning_rate}, {"params": new, "lr": self.recipe.head_rate}]
 
-    def learn(self, step: int, rows: Sequence[int]) -> Json:
+    def training_step(self, step: int, rows: Sequence[int]) -> Json:
         """One batch of questions: their gold pages and some others."""
         chosen = [page for row in rows for page in self._pages(step, row)]
-        return self.learn_pages(*zip(*chosen, strict=True))
+        return self.pages_step(*zip(*chosen, strict=True))
 
-    def learn_pages(self, questions: Sequence[str], inputs: Sequence[PageInput], pages: Sequence[GoldPage]) -> Json:
+    def pages_step(self, questions: Sequence[str], inputs: Sequence[PageInput], pages: Sequence[GoldPage]) -> Json:
         """Gradients of these pages, part by part so that their states stay in the cache; the losses' means."""
         self.net.train()
         windows = self.pointers.windower.pages(questions, inputs)
@@ -223,7 +223,7 @@ class PointerLesson:
         for page in chance.sample(others, min(self.recipe.negatives, len(others))):
             chosen.append(page)
             clues.append(tuple(hints[:1]) if chance.random() < self.recipe.clues / 2 else ())  # a clue proves nothing
-        return [(graph.question, PageInput(p.passage, told), p) for p, told in zip(chosen, clues, strict=True)]
+        return [(graph.question, PageInput(p.passage, given), p) for p, given in zip(chosen, clues, strict=True)]
 
 
 def token_spans(window: ReaderWindow, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -246,7 +246,7 @@ def measure(system1: Pointers, graphs: Sequence[GoldGraph]) -> Json:
         without any hop; "answer": of the pages that hold it, those whose best span is it; "support": F1 of sentences}.
     """
     hop, quiet, answer = [], [], []
-    right = told = facts = 0
+    right = given = facts = 0
     for graph in graphs:
         inputs = [PageInput(page.passage, page.clues) for page in graph.pages]
         for page, reading in zip(graph.pages, system1.read_pages(graph.question, inputs), strict=True):
@@ -260,10 +260,10 @@ def measure(system1: Pointers, graphs: Sequence[GoldGraph]) -> Json:
                 answer.append(best is not None and (best.start, best.end) in page.answers)
             supported = [p >= 0.5 for p in reading.support]
             right += sum(one and other for one, other in zip(supported, page.support, strict=True))
-            told, facts = told + sum(supported), facts + sum(page.support)
+            given, facts = given + sum(supported), facts + sum(page.support)
     return {
         "n": len(graphs), "hop": _share(hop), "quiet": _share(quiet), "answer": _share(answer),
-        "support": round(2 * right / max(told + facts, 1), 4),
+        "support": round(2 * right / max(given + facts, 1), 4),
     }  # fmt: skip
 
 

@@ -38,14 +38,14 @@ from memptm.memory.rekey import rekey
 from memptm.progress import Progress, silent
 from memptm.training.data.examples import Example, Turns, answered_examples, read_follow_ups
 from memptm.training.data.targets import Target, find_targets
-from memptm.training.losses.pairs import SHOWN, PairLesson, question_pairs
-from memptm.training.losses.passage_memory import FollowUp, PassageLesson, by_tokens, passage_spans
+from memptm.training.losses.pairs import TELEMETRY_PASSAGES, PairTask, question_pairs
+from memptm.training.losses.passage_memory import FollowUp, PassageMemoryTask, by_tokens, passage_spans
 from memptm.training.runtime.arithmetic import pin_precision
 from memptm.training.runtime.evaluate import compare, rows_with_answers
 from memptm.training.runtime.loop import fit, shuffled
 from memptm.training.runtime.refresh import Versions
 from memptm.training.runtime.telemetry import Telemetry
-from memptm.training.runtime.tower import Tower, load_trained
+from memptm.training.runtime.trainable_encoder import TrainableEncoder, load_trained
 from memptm.types import Json
 
 Phase = Literal["adapt", "memory"]
@@ -53,14 +53,14 @@ PHASES: tuple[Phase, ...] = ("adapt", "memory")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class EncoderRecipe:
     """How to train.
 
     Attributes:
         steps, memory_steps: of a phase, at most; None: once through the questions.
-        rank: of the encoder's updates. pairs, hard: see realm.Recipe.
+        rank: of the encoder's updates. pairs, hard: see RealmRecipe.
         memory: its sizes.
-        before: passages written before one for its target. stretch: passages that are read in a row. tokens: of a step.
+        before: passages written before one for its target. span: passages that are read in a row. tokens: of a step.
         labels: questions teach the memory, too, where there are any.
     """
 
@@ -72,7 +72,7 @@ class Recipe:
     hard: int = 3
     memory: MemorySizes = MemorySizes()  # noqa: RUF009 (frozen)
     before: int = 2
-    stretch: int = 5
+    span: int = 5
     tokens: int = 2400
     labels: bool = True
     temperature: float = 0.05
@@ -94,7 +94,7 @@ def train_encoder(
     memory: Memory,
     out: Path,
     *,
-    recipe: Recipe | None = None,
+    recipe: EncoderRecipe | None = None,
     follow_ups: Sequence[Path] = (),
     held_out: Sequence[Path] = (),
     progress: Progress = silent,
@@ -115,7 +115,7 @@ def train_encoder(
             settings than those of the run in ``out``. MemptmError: the loss is no number.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    recipe, began = recipe or Recipe(), time.monotonic()
+    recipe, began = recipe or EncoderRecipe(), time.monotonic()
     tested = rows_with_answers(held_out)
     base = shared_encoder(memory.encoder)
     examples = answered_examples(data) if data else []
@@ -124,17 +124,17 @@ def train_encoder(
         raise InputError("Adapting needs questions. Give DATA.jsonl, or choose phase memory.")
     pin_precision(out)
     run = _Run(memory, base, out, recipe, examples, read_follow_ups(follow_ups), progress)
-    told: dict[str, Json] = {}
+    phase_results: dict[str, Json] = {}
     if "adapt" in phases:
-        told["adapt"] = run.adapt()
+        phase_results["adapt"] = run.adapt()
     if "memory" in phases:
-        told["memory"] = run.remember()
+        phase_results["memory"] = run.remember()
     encoder = run.publish()
     found = Home(out / "index").manifest()
     if found is not None and found.fingerprint != encoder.fingerprint:
         shutil.rmtree(out / "index")  # of a shorter run in this folder
     made = rekey(memory, out / "index", encoder, progress=progress)
-    result: Json = {"encoder": str(out / "encoder"), "index": str(made.path), "phases": told}
+    result: Json = {"encoder": str(out / "encoder"), "index": str(made.path), "phases": phase_results}
     result["seconds"] = round(time.monotonic() - began, 1)
     if "memory" not in phases and (note := memory_left(memory.encoder)):
         result["note"] = note
@@ -152,7 +152,7 @@ class _Run:
         memory: Memory,
         base: BertEncoder,
         out: Path,
-        recipe: Recipe,
+        recipe: EncoderRecipe,
         examples: Sequence[Example],
         asked_after: Sequence[Turns],
         progress: Progress,
@@ -172,9 +172,9 @@ class _Run:
         recipe, folder, began = self.recipe, self.out / "adapt", time.monotonic()
         pairs = question_pairs(self.examples, self._targets, self.texts)
         torch.manual_seed(recipe.seed)
-        tower = Tower(self.base, dropout=recipe.dropout, rank=recipe.rank).train()
-        lesson = PairLesson(
-            tower,
+        trainable = TrainableEncoder(self.base, dropout=recipe.dropout, rank=recipe.rank).train()
+        task = PairTask(
+            trainable,
             pairs,
             self.texts,
             Versions(torch.from_numpy(self.first)),
@@ -185,27 +185,27 @@ class _Run:
         )
         plan = shuffled(len(pairs), batch=recipe.pairs, epochs=1, steps=recipe.steps, seed=recipe.seed)
         telemetry = fit(
-            lesson,
+            task,
             plan,
             folder,
             settings=self._settings(*ADAPTING),
             warm_up=recipe.warm_up,
             save_every=recipe.save_every,
-            documents=SHOWN,
+            documents=TELEMETRY_PASSAGES,
             remedy="Lower --pairs.",
             stage="adapt",
             progress=self.progress,
         )
-        save_adapter(folder / "encoder", self.base, low_rank(tower.bert))
+        save_adapter(folder / "encoder", self.base, low_rank(trainable.bert))
         self.encoder = load_trained(folder / "encoder")
-        return _told(telemetry, len(plan), began)
+        return _report(telemetry, len(plan), began)
 
     def remember(self) -> Json:
         """The memory of passages learns."""
         recipe, folder, began = self.recipe, self.out / "memory", time.monotonic()
         rows = self.encoder.token_ids(self.texts)
         documents = Texts(self.passages, lambda: self.encoder).documents
-        items = passage_spans(documents, length=recipe.stretch, seed=recipe.seed)
+        items = passage_spans(documents, length=recipe.span, seed=recipe.seed)
         if not items:
             raise InputError(
                 "No document of the index has two passages; there is nothing to remember. Add longer ones."
@@ -216,7 +216,7 @@ class _Run:
         bert = self.encoder.bert()
         model = RecurrentBert(bert, recipe.memory, pooling=self.encoder.pooling)
         used = sorted({n for batch in plan for item in batch for n in range(items[item].start, items[item].end)})
-        lesson = PassageLesson(
+        task = PassageMemoryTask(
             model,
             rows,
             torch.from_numpy(self._alone(used)),
@@ -230,20 +230,20 @@ class _Run:
             seed=recipe.seed,
         )
         telemetry = fit(
-            lesson,
+            task,
             plan,
             folder,
             settings=self._settings(*asdict(recipe)) | {"start": self.encoder.fingerprint},
             warm_up=recipe.warm_up,
             save_every=recipe.save_every,
-            documents=SHOWN,
+            documents=TELEMETRY_PASSAGES,
             remedy="Lower --tokens.",
             stage="memory",
             progress=self.progress,
         )
         save_memory(folder / "encoder", self.encoder, model.paths.state_dict(), recipe.memory)
         self._remembers = True
-        return _told(telemetry, len(plan), began)
+        return _report(telemetry, len(plan), began)
 
     def publish(self) -> Encoder:
         """OUT/encoder: what the phases made, of the encoder that the index had."""
@@ -303,7 +303,7 @@ class _Run:
         return {**chosen, **fixed, "indexed": len(self.passages), **counts}
 
 
-def _told(telemetry: Telemetry, steps: int, began: float) -> Json:
+def _report(telemetry: Telemetry, steps: int, began: float) -> Json:
     telemetry.plot()
     seconds = round(time.monotonic() - began, 1)
     return {"steps": steps, "loss": telemetry.mean("loss"), "seconds": seconds, "telemetry": telemetry.table()}

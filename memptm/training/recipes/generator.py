@@ -1,7 +1,7 @@
 """Train a generator's LoRA adapter: `memptm train generator`.
 
 It learns to answer as shortly as the data does, from one to three passages in any order, and to say one fixed phrase where
-none of them holds the answer: rows without answers, and questions shown with passages that look right and are not.
+none of them holds the answer: rows without answers, and questions beside passages that look right and are not.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ LONGEST_ANSWER = 6  # words; longer ones teach long answers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class GeneratorRecipe:
     """How to train.
 
     Attributes:
         steps: at most; None for all of ``epochs``. layers: the topmost that are adapted; None for all.
         window: tokens of an example at most. batch_tokens: of a step, padding included.
-        wrong: share of answerable questions shown with wrong passages alone. beside: p of 0, 1, 2 wrong passages more.
+        wrong: share of answerable questions given with wrong passages alone. beside: p of 0, 1, 2 wrong passages more.
     """
 
     epochs: int = 1
@@ -78,8 +78,8 @@ def train_generator(
     data: Sequence[Path],
     out: Path,
     *,
-    base: str | None = None,
-    recipe: Recipe | None = None,
+    start: str | None = None,
+    recipe: GeneratorRecipe | None = None,
     held_out: Sequence[Path] = (),
     encoder: Encoder | None = None,
     resume: bool = True,
@@ -90,19 +90,19 @@ def train_generator(
     Args:
         data: JSONL of {question, context, answers, title?}; answers empty: not in the passage.
         out: log.jsonl and a checkpoint go there too; a second call goes on from it, bit for bit.
-        base: the model adapted, SmolLM2-135M-Instruct if None.
+        start: the model adapted, SmolLM2-135M-Instruct if None.
         held_out: rows of the same kind to measure on at the end.
         encoder: finds the wrong passages that look right; the default encoder if None.
         recipe: how; the default suits SmolLM2-135M on two cores.
         resume: False starts anew.
-        progress: told after every step.
+        progress: called after every step.
     Returns:
         {"steps", "examples", "skipped", "seconds", "loss"} and, with ``held_out``, {"em", "f1", "n"}.
     Raises:
         InputError: no usable rows, a malformed one, or a checkpoint of another recipe.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    recipe, base, began = recipe or Recipe(), base or DEFAULT, time.monotonic()
+    recipe, base, began = recipe or GeneratorRecipe(), start or DEFAULT, time.monotonic()
     rows = list(read_examples(data))
     examples = [row for row in rows if not row.answers or len(row.answers[0].split()) <= LONGEST_ANSWER]
     if not examples:
@@ -133,7 +133,7 @@ class Feed:
         passages: Sequence[str],
         nearest: NDArray[np.int64],
         writer: PromptWriter,
-        recipe: Recipe,
+        recipe: GeneratorRecipe,
     ) -> None:
         self.examples, self.passages, self.nearest, self.recipe = examples, passages, nearest, recipe
         self.writer = writer
@@ -152,28 +152,28 @@ class Feed:
         return steps[: self.recipe.steps]
 
     def _pair(self, n: int, chance: random.Random) -> Iterator[Pair]:
-        """The example as it is shown in this epoch; nothing if it does not fit the window whole."""
+        """The example as it is read in this epoch; nothing if it does not fit the window whole."""
         example = self.examples[n]
         wrong = [self.passages[i] for i in self.nearest[n] if i >= 0]
         chance.shuffle(wrong)
         beside = chance.choices((0, 1, 2), self.recipe.beside)[0]
         if example.answers and wrong and chance.random() < self.recipe.wrong:
-            shown, answer = [(text, "") for text in wrong[: beside + 1]], NOT_THERE
+            given, answer = [(text, "") for text in wrong[: beside + 1]], NOT_THERE
         else:
-            shown = [(example.context, example.title), *((text, "") for text in wrong[:beside])]
+            given = [(example.context, example.title), *((text, "") for text in wrong[:beside])]
             answer = example.answers[0].strip() if example.answers else NOT_THERE
-            chance.shuffle(shown)
+            chance.shuffle(given)
         answer_ids = self.writer.answer_ids(answer)
-        while shown:
-            passages = [_passage(text, title) for text, title in shown]
+        while given:
+            passages = [_passage(text, title) for text, title in given]
             prompt = self.writer.write(example.question, passages)
             if len(prompt.ids) + len(answer_ids) <= self.recipe.window and prompt.read == tuple(passages):
                 yield Pair(prompt=prompt.ids, answer=answer_ids)
                 return
-            spare = [one for one in shown if one[0] != example.context]
-            if not spare or len(shown) == 1:
+            spare = [one for one in given if one[0] != example.context]
+            if not spare or len(given) == 1:
                 return
-            shown.remove(spare[-1])
+            given.remove(spare[-1])
 
 
 def evaluate(generator: Generator, rows: Sequence[Example]) -> Json:
@@ -192,7 +192,7 @@ def _run(
     generator: Generator,
     steps: Sequence[Sequence[Pair]],
     out: Path,
-    recipe: Recipe,
+    recipe: GeneratorRecipe,
     *,
     resume: bool,
     progress: Progress,

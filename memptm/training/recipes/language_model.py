@@ -38,7 +38,7 @@ CUTOFFS = (4_000, 20_000, 80_000)  # of a vocabulary of words
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class LanguageModelRecipe:
     """How to train.
 
     Attributes:
@@ -91,7 +91,7 @@ def train_language_model(
     out: Path,
     *,
     index: Path | None = None,
-    recipe: Recipe | None = None,
+    recipe: LanguageModelRecipe | None = None,
     held_out: Sequence[Path] = (),
     memories: Sequence[int] = (),
     parts: Mapping[int, nn.Module] | None = None,
@@ -112,7 +112,7 @@ def train_language_model(
         InputError: no text or too little, memory lengths without held-out text, or a checkpoint of another recipe. MemptmError: the loss is no number.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    recipe, began = recipe or Recipe(), time.monotonic()
+    recipe, began = recipe or LanguageModelRecipe(), time.monotonic()
     texts = read_texts(data) + (_texts_of(index) if index is not None else [])
     if not texts:
         raise InputError("There is nothing to learn from. Give text files, or an index by --index.")
@@ -135,9 +135,9 @@ def train_language_model(
     model = TransformerXL(replace(recipe.model, vocabulary=known, cutoffs=cutoffs), parts=parts)
     model.to(device())
     steps = min(recipe.epochs * len(streams), recipe.steps or sys.maxsize)
-    lesson = _Lesson(model, streams, recipe)
+    task = LanguageModelTask(model, streams, recipe)
     telemetry = fit(
-        lesson,
+        task,
         [[n % len(streams)] for n in range(steps)],
         out,
         settings={**settings, "segments": len(streams)},
@@ -229,10 +229,10 @@ def token_losses(
     return torch.cat(found), time.perf_counter() - began
 
 
-class _Lesson:
+class LanguageModelTask:
     """A segment a step; the state of the last one comes before it."""
 
-    def __init__(self, model: TransformerXL, streams: Streams, recipe: Recipe) -> None:
+    def __init__(self, model: TransformerXL, streams: Streams, recipe: LanguageModelRecipe) -> None:
         self.model = model.train()
         self.streams, self.recipe = streams, recipe
         self._state: TransformerXLState | None = None
@@ -245,7 +245,7 @@ class _Lesson:
         apart = {id(parameter) for group in own for parameter in group["params"]}
         return [{"params": [one for one in self.model.parameters() if id(one) not in apart], "lr": rate}, *own]
 
-    def learn(self, step: int, rows: Sequence[int]) -> Json:
+    def training_step(self, step: int, rows: Sequence[int]) -> Json:
         (n,) = rows
         one, state = self.streams[n], self._state if n else None
         for memory in self._external if not n else []:
@@ -259,10 +259,10 @@ class _Lesson:
 
     def _usage(self) -> Json:
         """How the slots were read since it was last asked: a mean over the memories."""
-        told = [part.telemetry() for part in self._slots]
+        counts = [part.telemetry() for part in self._slots]
         for part in self._slots:
             part.forget()
-        return {name: sum(one[name] for one in told) / len(told) for name in ("usage", "kl")} if told else {}
+        return {name: sum(one[name] for one in counts) / len(counts) for name in ("usage", "kl")} if counts else {}
 
     def state(self) -> dict[str, Tensor]:
         if self._state is None:
@@ -313,7 +313,7 @@ def _joined(passages: Sequence[Passage]) -> str:
     return text
 
 
-def _settings(recipe: Recipe, parts: Mapping[int, nn.Module]) -> Json:
+def _settings(recipe: LanguageModelRecipe, parts: Mapping[int, nn.Module]) -> Json:
     sizes = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe.model).items()}
-    told = {"parts": {str(n): " ".join(repr(part).split()) for n, part in parts.items()}} if parts else {}
-    return {**asdict(recipe), "model": sizes, "save_every": None, **told}
+    replaced = {"parts": {str(n): " ".join(repr(part).split()) for n, part in parts.items()}} if parts else {}
+    return {**asdict(recipe), "model": sizes, "save_every": None, **replaced}

@@ -29,12 +29,12 @@ from memptm.training.data.examples import Example, read_examples
 from memptm.training.data.targets import NO_TARGET, Target, find_targets
 from memptm.training.losses.passage_likelihood import NULL, Judge
 from memptm.training.losses.retriever import contrast, marginal, perplexity_distillation
-from memptm.training.runtime.adapter import save_adapter, trainable
+from memptm.training.runtime.adapter import save_adapter, trainable_adapter
 from memptm.training.runtime.arithmetic import pin_precision
 from memptm.training.runtime.evaluate import compare, rows_with_answers
 from memptm.training.runtime.loop import fit, shuffled
 from memptm.training.runtime.telemetry import retrieval_numbers
-from memptm.training.runtime.tower import Tower
+from memptm.training.runtime.trainable_encoder import TrainableEncoder
 from memptm.types import Json, Passage
 
 Loss = Literal["contrast", "perplexity", "emdr2", "marginal"]
@@ -43,7 +43,7 @@ REMEDY = "Lower --batch, --judged or -k."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class RagRecipe:
     """How to train.
 
     Attributes:
@@ -76,7 +76,7 @@ def train_rag(
     out: Path,
     *,
     generator: str | None = None,
-    recipe: Recipe | None = None,
+    recipe: RagRecipe | None = None,
     held_out: Sequence[Path] = (),
     resume: bool = True,
     progress: Progress = silent,
@@ -97,7 +97,7 @@ def train_rag(
             no loss asks for, a checkpoint of another recipe or other data. MemptmError: the loss is no number; the last checkpoint is kept.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    recipe, began = recipe or Recipe(), time.monotonic()
+    recipe, began = recipe or RagRecipe(), time.monotonic()
     if recipe.token and "marginal" not in recipe.losses:
         raise InputError("RAG-Token's marginal is a loss of its own: add --loss marginal, or leave --token out.")
     if generator is not None and recipe.losses == ("contrast",):
@@ -121,14 +121,14 @@ def train_rag(
     if not chosen:
         raise InputError(NO_TARGET)
     examples = [answered[n] for n in chosen]
-    tower = Tower(questions_encoder, dropout=recipe.dropout).train()
-    model = nn.ModuleDict({"questions": tower})
+    trainable = TrainableEncoder(questions_encoder, dropout=recipe.dropout).train()
+    model = nn.ModuleDict({"questions": trainable})
     judge, adapted = _judge(generator, examples, passages, recipe, progress)
     if adapted is not None:
         model["generator"] = adapted
-    lesson = _Lesson(
+    task = RetrieverTask(
         model=model,
-        tower=tower,
+        trainable=trainable,
         ids=questions_encoder.token_ids([row.question for row in examples]),
         keys=torch.from_numpy(keys),
         frozen=torch.from_numpy(frozen[chosen]),
@@ -138,7 +138,7 @@ def train_rag(
     )
     plan = shuffled(len(examples), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed)
     telemetry = fit(
-        lesson,
+        task,
         plan,
         out,
         settings={
@@ -157,7 +157,7 @@ def train_rag(
         resume=resume,
         progress=progress,
     )
-    save_questions(tower.bert, memory.encoder, out / "encoder")
+    save_questions(trainable.bert, memory.encoder, out / "encoder")
     if adapted is not None:
         save_adapter(adapted, out / "generator")
     telemetry.plot()
@@ -172,40 +172,40 @@ def train_rag(
 
 
 def _judge(
-    name: str | None, examples: Sequence[Example], passages: Sequence[Passage], recipe: Recipe, progress: Progress
+    name: str | None, examples: Sequence[Example], passages: Sequence[Passage], recipe: RagRecipe, progress: Progress
 ) -> tuple[Judge | None, Any]:
     """The generator as a judge, and its adapter if that is to learn."""
     if recipe.losses == ("contrast",):
         return None, None
     if "marginal" not in recipe.losses:
         return Judge(Generator.load(name), examples, passages, frozen=True), None
-    adapted, tokenizer = trainable(name or str(ADAPTER), progress=progress)
+    adapted, tokenizer = trainable_adapter(name or str(ADAPTER), progress=progress)
     generator = Generator(adapted.get_base_model(), tokenizer, name=name or str(ADAPTER))
     return Judge(generator, examples, passages, frozen=False), adapted
 
 
-class _Lesson:
+class RetrieverTask:
     """All that a step needs."""
 
     def __init__(
         self,
         *,
         model: nn.ModuleDict,
-        tower: Tower,
+        trainable: TrainableEncoder,
         ids: list[list[int]],
         keys: Tensor,
         frozen: Tensor,
         targets: Sequence[Target],
         judge: Judge | None,
-        recipe: Recipe,
+        recipe: RagRecipe,
     ) -> None:
         self.model: nn.ModuleDict = model
-        self.tower, self.ids = tower, ids
+        self.trainable, self.ids = trainable, ids
         self.keys, self.frozen = keys, frozen
         self.targets, self.judge, self.recipe = targets, judge, recipe
 
     def groups(self) -> list[dict[str, Any]]:
-        groups: list[dict[str, Any]] = [{"params": self.tower.trained(), "lr": self.recipe.learning_rate}]
+        groups: list[dict[str, Any]] = [{"params": self.trainable.trained(), "lr": self.recipe.learning_rate}]
         if "generator" in self.model:
             trained = [p for p in self.model["generator"].parameters() if p.requires_grad]
             groups.append({"params": trained, "lr": self.recipe.generator_learning_rate})
@@ -218,9 +218,9 @@ class _Lesson:
         if self.judge is not None and self.judge.frozen:
             self.judge.restore(state)
 
-    def learn(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (the keys are the same at every step)
+    def training_step(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (the keys are the same at every step)
         recipe = self.recipe
-        queries = self.tower([self.ids[row] for row in rows])
+        queries = self.trainable([self.ids[row] for row in rows])
         scores = queries @ self.keys.t() / recipe.temperature
         top = scores.detach().topk(recipe.k, dim=1).indices
         numbers = retrieval_numbers(
@@ -232,13 +232,13 @@ class _Lesson:
         )
         total = scores.new_zeros(())
         if "contrast" in recipe.losses:
-            lesson, against = self._contrast(scores, rows)
-            total, numbers = total + lesson, {**numbers, "negatives": against}
+            part, against = self._contrast(scores, rows)
+            total, numbers = total + part, {**numbers, "negatives": against}
         if self.judge is not None:
             judged = min(recipe.judged, len(rows))
             log_prior = scores[:judged].gather(1, top[:judged]).log_softmax(dim=1)
-            lesson, utility = self._lesson(self.judge, list(rows[:judged]), top[:judged], log_prior)
-            total, numbers = total + lesson, {**numbers, "utility": utility}
+            part, utility = self._utility_loss(self.judge, list(rows[:judged]), top[:judged], log_prior)
+            total, numbers = total + part, {**numbers, "utility": utility}
         total.backward()
         return {"loss": float(total.detach()), **numbers, "stale": 0}
 
@@ -254,7 +254,9 @@ class _Lesson:
             return scores.sum() * 0, against
         return contrast(scores[known], right[known], doubtful[known]), against
 
-    def _lesson(self, judge: Judge, rows: list[int], documents: Tensor, log_prior: Tensor) -> tuple[Tensor, float]:
+    def _utility_loss(
+        self, judge: Judge, rows: list[int], documents: Tensor, log_prior: Tensor
+    ) -> tuple[Tensor, float]:
         """What the generator teaches, and the mean retrieval utility log p(y|x) − log p(y|null,x)."""
         recipe = self.recipe
         total = log_prior.new_zeros(())

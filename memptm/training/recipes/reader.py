@@ -1,7 +1,7 @@
 """Train a span reader: `memptm train reader`.
 
 A pre-trained BERT learns to point at the answer of a question in a passage, or to say that it is not there: each question
-is also shown with passages that look right and are not (SEEDS.md §5; the null answer is one outcome of the same softmax).
+is also read beside passages that look right and are not (SEEDS.md §5; the null answer is one outcome of the same softmax).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from memptm.types import Json
 
 PART_TOKENS = 1536  # that go through the model at once: 1.4 times as fast as 6,144, for their states fit the cache
 POOL = 4096  # windows sorted by length together, so that batches hold little padding
-TITLE_SHARE = 0.5  # how often a title is shown: at use, some passages have one and some do not
+TITLE_SHARE = 0.5  # how often a title is read: at use, some passages have one and some do not
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class ReaderRecipe:
     """How to train.
 
     Attributes:
@@ -63,8 +63,8 @@ def train_reader(
     data: Sequence[Path],
     out: Path,
     *,
-    start: Path | None = None,
-    recipe: Recipe | None = None,
+    start: str | Path | None = None,
+    recipe: ReaderRecipe | None = None,
     config: ReaderConfig | None = None,
     encoder: Encoder | None = None,
     progress: Progress = silent,
@@ -82,7 +82,7 @@ def train_reader(
         InputError: no usable rows, a malformed one, or a checkpoint of another recipe.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or ReaderRecipe()
     began = time.monotonic()
     examples = list(read_examples(data))
     usable = [e for e in examples if not e.answers or occurrences(e.answers, e.context)]
@@ -105,8 +105,8 @@ def train_reader(
     }
 
 
-def _model(start: Path | None, config: ReaderConfig, recipe: Recipe) -> SpanScorer:
-    model = SpanScorer.load(start) if start else SpanScorer(config, Bert.load(resolve(config.base)))
+def _model(start: str | Path | None, config: ReaderConfig, recipe: ReaderRecipe) -> SpanScorer:
+    model = SpanScorer.load(Path(start).expanduser()) if start else SpanScorer(config, Bert.load(resolve(config.base)))
     for layer in model.trunk.layers:
         layer.dropout = recipe.dropout  # type: ignore[assignment]
     for name, parameter in model.trunk.named_parameters():
@@ -123,7 +123,7 @@ class Feed:
         passages: Sequence[str],
         nearest: NDArray[np.int64],
         config: ReaderConfig,
-        recipe: Recipe,
+        recipe: ReaderRecipe,
     ) -> None:
         self.examples, self.passages, self.nearest = examples, passages, nearest
         self.config, self.recipe = config, recipe
@@ -190,7 +190,7 @@ def gold_spans(
     return gold
 
 
-def _run(model: SpanScorer, feed: Feed, out: Path, recipe: Recipe, total: int, progress: Progress) -> float:
+def _run(model: SpanScorer, feed: Feed, out: Path, recipe: ReaderRecipe, total: int, progress: Progress) -> float:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     average = Average(model, recipe.average)

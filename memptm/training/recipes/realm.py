@@ -37,14 +37,14 @@ from memptm.progress import Progress, silent
 from memptm.training.data.examples import Example, answered_examples
 from memptm.training.data.masks import Masks, find_blanks
 from memptm.training.data.targets import find_targets
-from memptm.training.losses.pairs import SHOWN, Pair, PairLesson, inverse_cloze, question_pairs
+from memptm.training.losses.pairs import TELEMETRY_PASSAGES, Pair, PairTask, inverse_cloze, question_pairs
 from memptm.training.runtime.arithmetic import pin_precision
 from memptm.training.runtime.checkpoint import CHECKPOINT
 from memptm.training.runtime.evaluate import compare, rows_with_answers
-from memptm.training.runtime.loop import Lesson, fit, shuffled
+from memptm.training.runtime.loop import TrainingTask, fit, shuffled
 from memptm.training.runtime.refresh import Refresh, Versions
 from memptm.training.runtime.telemetry import Telemetry
-from memptm.training.runtime.tower import Tower, load_trained
+from memptm.training.runtime.trainable_encoder import TrainableEncoder, load_trained
 from memptm.types import Json, Passage
 
 Phase = Literal["ict", "masked", "questions", "joint"]
@@ -54,7 +54,7 @@ STEPS = 500  # of a phase on the index alone, which may hold far more sentences 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class RealmRecipe:
     """How to train.
 
     Attributes:
@@ -93,8 +93,8 @@ def train_realm(
     memory: Memory,
     out: Path,
     *,
-    reader: str | None = None,
-    recipe: Recipe | None = None,
+    start: str | None = None,
+    recipe: RealmRecipe | None = None,
     held_out: Sequence[Path] = (),
     progress: Progress = silent,
 ) -> Json:
@@ -104,7 +104,7 @@ def train_realm(
         data: JSONL of {question, answers, context?}; a context that is in the index names the right passage.
         recipe: its phases are gone through in the order of PHASES. memory: left as it is. out: a folder a phase (log.jsonl, telemetry.png, a checkpoint), and encoder, index and, after
             the joint phase, reader. A second call goes on where the first stopped, bit for bit on a CPU.
-        reader: to start from; the packaged one if None.
+        start: a reader for the joint phase to start from; the packaged one if None.
         held_out: rows of the same kind; recall on them before and after is in the result.
     Returns:
         {"encoder", "index", "reader"?: folders, "phases": {name: {"steps", "rows", "seconds", "loss", "warning",
@@ -115,7 +115,7 @@ def train_realm(
             than those of the run in ``out``. ExtraMissing: no tagger of names. MemptmError: the loss is no number.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    recipe, began = recipe or Recipe(), time.monotonic()
+    recipe, began = recipe or RealmRecipe(), time.monotonic()
     tested = rows_with_answers(held_out)
     encoder = shared_encoder(memory.encoder)
     examples = answered_examples(data) if data else []
@@ -126,20 +126,20 @@ def train_realm(
     if found is not None and not (out / phases[-1] / DONE).is_file():
         raise InputError(f"{out / 'index'} is there from another run. Move it away, or give another folder.")
     pin_precision(out)
-    run = _Run(memory, encoder, out, recipe, examples, reader, progress)
+    run = _Run(memory, encoder, out, recipe, examples, start, progress)
     if "masked" in phases:  # asked before the phases that come first are trained
         _enough_documents(run.passages, recipe)
         if recipe.masks == "salient":
             next(entities([""]))
-    told: dict[str, Json] = {}
+    phase_results: dict[str, Json] = {}
     for phase in phases:
-        told[phase] = run.phase(phase)
+        phase_results[phase] = run.phase(phase)
     encoder = run.encoder
     made = rekey(memory, out / "index", encoder, cache=run.cache, progress=progress)
     result: Json = {"encoder": str(encoder.folder), "index": str(made.path)}
     if "joint" in phases:
         result["reader"] = str(out / "joint" / "reader")
-    result |= {"phases": told, "seconds": round(time.monotonic() - began, 1)}
+    result |= {"phases": phase_results, "seconds": round(time.monotonic() - began, 1)}
     if note := memory_left(memory.encoder):
         result["note"] = note
     if held_out:
@@ -158,7 +158,7 @@ class _Run:
         memory: Memory,
         encoder: BertEncoder,
         out: Path,
-        recipe: Recipe,
+        recipe: RealmRecipe,
         examples: Sequence[Example],
         reader: str | None,
         progress: Progress,
@@ -194,11 +194,11 @@ class _Run:
         self.encoder = load_trained(folder / "encoder")
         return done
 
-    def tower(self) -> Tower:
+    def trainable(self) -> TrainableEncoder:
         """The encoder, ready to learn."""
-        return Tower(self.encoder, dropout=self.recipe.dropout).train()
+        return TrainableEncoder(self.encoder, dropout=self.recipe.dropout).train()
 
-    def versions(self, tower: Tower, folder: Path) -> Versions:
+    def versions(self, trainable: TrainableEncoder, folder: Path) -> Versions:
         """The keys at each step, the first of them by the encoder as it is."""
         first = self.first
         if self.encoder is not self.original:
@@ -208,14 +208,21 @@ class _Run:
         refresh = Refresh(folder / "refresh", self.texts, run=self.out) if self.recipe.refresh_every else None
 
         def write(place: Path) -> None:
-            tower.encoder.write(tower.bert, place)
+            trainable.encoder.write(trainable.bert, place)
 
         return Versions(torch.from_numpy(first), refresh, self.recipe.refresh_every, write=write)
 
     def fit(
-        self, phase: Phase, lesson: Lesson, keys: Versions, tower: Tower, rows: int, folder: Path, settings: Json
+        self,
+        phase: Phase,
+        task: TrainingTask,
+        keys: Versions,
+        trainable: TrainableEncoder,
+        rows: int,
+        folder: Path,
+        settings: Json,
     ) -> Json:
-        """Run the lesson and save the encoder."""
+        """Run the task and save the encoder."""
         recipe, read = self.recipe, phase in ("masked", "joint")
         plan = shuffled(
             rows,
@@ -226,13 +233,13 @@ class _Run:
         )
         try:
             telemetry = fit(
-                lesson,
+                task,
                 plan,
                 folder,
                 settings=settings,
                 warm_up=recipe.warm_up,
                 save_every=recipe.save_every,
-                documents=recipe.k if read else SHOWN,
+                documents=recipe.k if read else TELEMETRY_PASSAGES,
                 remedy="Lower --batch or -k." if read else "Lower --pairs.",
                 stage=phase,
                 saved=keys.saved,
@@ -242,10 +249,10 @@ class _Run:
             keys.close()
         half = folder / "encoder.part"
         shutil.rmtree(folder / "encoder", ignore_errors=True)
-        tower.encoder.write(tower.bert, half)
+        trainable.encoder.write(trainable.bert, half)
         half.replace(folder / "encoder")
         keys.forget()
-        return _told(telemetry, len(plan), rows) | {"waited": round(keys.waited, 1)}
+        return _report(telemetry, len(plan), rows) | {"waited": round(keys.waited, 1)}
 
 
 def _ict(run: _Run, folder: Path, settings: Json) -> Json:
@@ -262,11 +269,11 @@ def _questions(run: _Run, folder: Path, settings: Json) -> Json:
 
 
 def _pairs(phase: Phase, run: _Run, pairs: Sequence[Pair], folder: Path, settings: Json) -> Json:
-    tower = run.tower()
-    keys = run.versions(tower, folder)
+    trainable = run.trainable()
+    keys = run.versions(trainable, folder)
     recipe = run.recipe
-    lesson = PairLesson(
-        tower,
+    task = PairTask(
+        trainable,
         pairs,
         run.texts,
         keys,
@@ -275,22 +282,22 @@ def _pairs(phase: Phase, run: _Run, pairs: Sequence[Pair], folder: Path, setting
         learning_rate=recipe.learning_rate,
         seed=recipe.seed,
     )
-    return run.fit(phase, lesson, keys, tower, len(pairs), folder, settings)
+    return run.fit(phase, task, keys, trainable, len(pairs), folder, settings)
 
 
 def _masked(run: _Run, folder: Path, settings: Json) -> Json:
     from memptm.generation.windows import load_tokenizer
     from memptm.training.losses.masked_reader import Clozer, MaskedReader
-    from memptm.training.losses.salient import MaskedLesson
+    from memptm.training.losses.salient import MaskedSpanTask
 
     recipe = run.recipe
     blanks = find_blanks(run.passages, recipe.masks, seed=recipe.seed, progress=run.progress)
     if not blanks:
         raise InputError("No sentence of the index holds a name or a date to hide. Try --masks random.")
-    tower = run.tower()
-    keys = run.versions(tower, folder)
-    lesson = MaskedLesson(
-        tower,
+    trainable = run.trainable()
+    keys = run.versions(trainable, folder)
+    task = MaskedSpanTask(
+        trainable,
         MaskedReader(Bert.load(run.original.folder)),
         Clozer(load_tokenizer(run.original.folder), passage_tokens=recipe.passage_tokens),
         blanks,
@@ -303,21 +310,21 @@ def _masked(run: _Run, folder: Path, settings: Json) -> Json:
         learning_rates=(recipe.learning_rate, recipe.reader_learning_rate, recipe.head_learning_rate),
         seed=recipe.seed,
     )
-    return run.fit("masked", lesson, keys, tower, len(lesson.rows), folder, settings)
+    return run.fit("masked", task, keys, trainable, len(task.rows), folder, settings)
 
 
 def _joint(run: _Run, folder: Path, settings: Json) -> Json:
     from memptm.generation.reader import Reader
     from memptm.generation.spans import SpanScorer
-    from memptm.training.losses.joint import JointLesson
+    from memptm.training.losses.joint import JointTask
 
     recipe, reader = run.recipe, Reader.load(run.reader)
     scorer = SpanScorer.load(reader.folder)
     scorer.trunk.freeze_embeddings()
-    tower = run.tower()
-    keys = run.versions(tower, folder)
-    lesson = JointLesson(
-        tower,
+    trainable = run.trainable()
+    keys = run.versions(trainable, folder)
+    task = JointTask(
+        trainable,
         scorer,
         reader.windower,
         run.examples,
@@ -326,9 +333,9 @@ def _joint(run: _Run, folder: Path, settings: Json) -> Json:
         k=recipe.k,
         learning_rates=(recipe.learning_rate, recipe.reader_learning_rate),
     )
-    told = run.fit("joint", lesson, keys, tower, len(run.examples), folder, settings)
+    result = run.fit("joint", task, keys, trainable, len(run.examples), folder, settings)
     scorer.save(folder / "reader")
-    return told
+    return result
 
 
 ALWAYS = ("steps", "temperature", "learning_rate", "dropout", "warm_up", "refresh_every", "seed")
@@ -350,7 +357,7 @@ DONE = "done.json"
 
 
 def _done(folder: Path, settings: Json) -> Json | None:
-    """What a phase that ended in ``folder`` told; None if none has.
+    """What a phase that ended in ``folder`` reported; None if none has.
 
     Raises:
         InputError: it ended with other settings.
@@ -369,13 +376,13 @@ def _done(folder: Path, settings: Json) -> Json | None:
     return result
 
 
-def _told(telemetry: Telemetry, steps: int, rows: int) -> Json:
+def _report(telemetry: Telemetry, steps: int, rows: int) -> Json:
     telemetry.plot()
     numbers: Json = {"steps": steps, "rows": rows, "loss": telemetry.mean("loss")}
     return numbers | {"warning": telemetry.collapse(), "telemetry": telemetry.table()}
 
 
-def _enough_documents(passages: Sequence[Passage], recipe: Recipe) -> None:
+def _enough_documents(passages: Sequence[Passage], recipe: RealmRecipe) -> None:
     documents = {(passage.source, passage.document) for passage in passages}
     if not recipe.same_document and len(documents) <= recipe.k:
         raise InputError(

@@ -1,6 +1,6 @@
 """Train the judge of MemRecall: `memptm train recall`.
 
-It reads windows of two kinds (CogLTX, Ding et al. 2020, NeurIPS, section 3.3): stretches of the text as they come, which is
+It reads windows of two kinds (CogLTX, Ding et al. 2020, NeurIPS, section 3.3): spans of the text as they come, which is
 what coarse scores are made of, and relevant blocks among the hardest or among any others, which is what the window looks
 like in rehearsal. A token's label is its block's.
 
@@ -54,13 +54,13 @@ from memptm.types import Json
 
 REMEDY = "Lower --batch."
 SUPPOSED = 2  # blocks taken for relevant at first, where nothing is marked
-OMITTED = 0.2  # how often a relevant block is left out of a window, so that relevance is not told by company
-ANY = 0.5  # share of the windows whose other blocks are drawn from all, not from the hardest
-NEAR = 0.5  # share of the stretches that are drawn around a relevant block
+DROP_RATE = 0.2  # how often a relevant block is left out of a window, so that relevance does not show by company
+RANDOM_NEGATIVE_RATE = 0.5  # share of the windows whose other blocks are drawn from all, not from the hardest
+POSITIVE_SPAN_RATE = 0.5  # share of the spans that are drawn around a relevant block
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class RecallRecipe:
     """How to train.
 
     Attributes:
@@ -90,7 +90,7 @@ class Blocked:
 
     Attributes:
         question: token ids, ends included. texts, ids: of each block. marked: which are relevant, where that is known.
-        first: where its blocks are in the lesson's tables.
+        first: where its blocks are in the task's tables.
     """
 
     example: LongExample
@@ -105,8 +105,8 @@ def train_recall(
     data: Sequence[Path],
     out: Path,
     *,
-    reader: str = "",
-    recipe: Recipe | None = None,
+    start: str | Path | None = None,
+    recipe: RecallRecipe | None = None,
     loss: Loss | None = None,
     encoder: Encoder | None = None,
     resume: bool = True,
@@ -117,7 +117,7 @@ def train_recall(
     Args:
         data: JSONL, see ``read_long``. out: log.jsonl, telemetry.png and a checkpoint go there too; a second call goes on
             from the checkpoint, bit for bit on a CPU.
-        reader: folder of the reader whose trunk the judge shares; "" is the shipped one.
+        start: folder of the reader whose trunk the judge starts from and shares; the shipped one if None.
         loss: of the task, for interventions; that of the reader's spans if None.
         encoder: says what is near in meaning where nothing is marked; the default encoder if None.
     Returns:
@@ -127,7 +127,7 @@ def train_recall(
         MemptmError: the loss is no number; the last checkpoint is kept.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    recipe, began = recipe or Recipe(), time.monotonic()
+    recipe, began = recipe or RecallRecipe(), time.monotonic()
     rows = list(read_long(data))
     usable = [row for row in rows if _usable(row, recipe, loss)]
     if not usable:
@@ -135,18 +135,19 @@ def train_recall(
             "No row says what of its text is relevant. Give supporting facts, or answers that stand in the text."
         )
     pin_precision(out)
+    reader = "" if start is None else str(start)
     config = JudgeConfig(reader=reader, fingerprint=reader_fingerprint(reader_folder(reader)), rank=recipe.rank)
     packer = Packer(reader_tokenizer(reader))
     blocked = cut(usable, packer, progress=progress)
     if not recipe.labels and loss is None:
-        loss = SpanLoss(Reader.load(reader or None))
+        loss = SpanLoss(Reader.load(start))
         loss.model.to(device())
     scores = _first_scores(blocked, recipe, encoder, out, progress)
     torch.manual_seed(recipe.seed)  # after what draws random numbers only where it runs for the first time
     scorer = new_scorer(config).to(device()).train()
     for layer in scorer.trunk.layers:
         layer.dropout = recipe.dropout  # type: ignore[assignment]
-    lesson = RecallLesson(
+    task = RecallTask(
         scorer,
         packer,
         blocked,
@@ -156,9 +157,9 @@ def train_recall(
         scores=scores,
     )
     plan = shuffled(len(usable), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed)
-    lesson.starts = int(recipe.supposed * len(plan))
+    task.starts = int(recipe.supposed * len(plan))
     telemetry = fit(
-        lesson,
+        task,
         plan,
         out,
         settings={**asdict(recipe), "fingerprint": config.fingerprint, "save_every": None},
@@ -176,7 +177,7 @@ def train_recall(
     return result | {"warning": telemetry.collapse(), "telemetry": telemetry.table()}
 
 
-class RecallLesson:
+class RecallTask:
     """All that a step needs. ``relevance`` and ``scores`` have a number for each block of each example, and are floats.
 
     Args:
@@ -193,7 +194,7 @@ class RecallLesson:
         blocked: Sequence[Blocked],
         *,
         config: JudgeConfig,
-        recipe: Recipe,
+        recipe: RecallRecipe,
         loss: Loss | None,
         scores: Tensor,
     ) -> None:
@@ -212,22 +213,22 @@ class RecallLesson:
     def restore(self, state: dict[str, Tensor]) -> None:
         self.relevance, self.scores = state["relevance"], state["scores"]
 
-    def learn(self, step: int, rows: Sequence[int]) -> Json:
+    def training_step(self, step: int, rows: Sequence[int]) -> Json:
         packed: list[tuple[int, Packed]] = []
         changed = 0
         for row in rows:
             chance = random.Random(f"recall-{self.recipe.seed}-{step}-{row}")
             if self.loss is not None and step > self.starts:
                 changed += self._mend(self.loss, row, chance)
-            packed += [(row, self.stretch(row, chance)), (row, self.chosen(row, chance))]
+            packed += [(row, self.passage_span(row, chance)), (row, self.chosen(row, chance))]
         numbers = self._backward(packed)
         return {**numbers, **({"changed": changed / len(rows)} if self.loss is not None else {})}
 
-    def stretch(self, row: int, chance: random.Random) -> Packed:
+    def passage_span(self, row: int, chance: random.Random) -> Packed:
         """Blocks that follow each other, as many as the coarse window holds; often around a relevant one."""
         one = self.blocked[row]
         relevant, first = self._relevant(row), chance.randrange(len(one.ids))
-        if relevant and chance.random() < NEAR:
+        if relevant and chance.random() < POSITIVE_SPAN_RATE:
             first = max(chance.choice(relevant) - chance.randrange(4), 0)
         group = range(first, len(one.ids))
         return self.packer.pack(one.question, one.ids, group, window=self.config.coarse_window)[0]
@@ -235,10 +236,10 @@ class RecallLesson:
     def chosen(self, row: int, chance: random.Random) -> Packed:
         """Most of the relevant blocks, and the hardest of the others or any of them, as many as the window holds."""
         one = self.blocked[row]
-        relevant = [n for n in self._relevant(row) if chance.random() >= OMITTED]
+        relevant = [n for n in self._relevant(row) if chance.random() >= DROP_RATE]
         others = [n for n in range(len(one.ids)) if n not in self._relevant(row)]
         chance.shuffle(relevant)
-        if chance.random() < ANY:
+        if chance.random() < RANDOM_NEGATIVE_RATE:
             chance.shuffle(others)
         else:
             others = ranked(others, self._scores(row))
@@ -332,7 +333,7 @@ def cut(examples: Sequence[LongExample], packer: Packer, *, progress: Progress =
     return found
 
 
-def _usable(row: LongExample, recipe: Recipe, loss: Loss | None) -> bool:
+def _usable(row: LongExample, recipe: RecallRecipe, loss: Loss | None) -> bool:
     """Whether a row teaches: something is marked, or the loss can say something about it."""
     if recipe.labels:
         return bool(row.relevant)
@@ -340,7 +341,7 @@ def _usable(row: LongExample, recipe: Recipe, loss: Loss | None) -> bool:
 
 
 def _first_scores(
-    blocked: Sequence[Blocked], recipe: Recipe, encoder: Encoder | None, out: Path, progress: Progress
+    blocked: Sequence[Blocked], recipe: RecallRecipe, encoder: Encoder | None, out: Path, progress: Progress
 ) -> Tensor:
     """What is thought of every block at first: by words, and where nothing is marked by meaning as well.
 

@@ -38,7 +38,7 @@ def with_lora(model: Any, *, base: str, rank: int, layers: int | None) -> Any:
     return adapted
 
 
-def trainable(name: str, *, rank: int = 16, progress: Progress = silent) -> tuple[Any, Any]:
+def trainable_adapter(name: str, *, rank: int = 16, progress: Progress = silent) -> tuple[Any, Any]:
     """(peft model, tokenizer) to train on: the adapter in the folder ``name``, or a new one on the model of that name.
 
     Raises:

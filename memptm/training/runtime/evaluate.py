@@ -16,7 +16,7 @@ RECALL_AT = (1, 5, 20)
 
 
 def rows_with_answers(held_out: Sequence[Path]) -> list[Example]:
-    """What ``compare`` asks; read before training, so that an odd row is told at once."""
+    """What ``compare`` asks; read before training, so that an odd row is reported at once."""
     return [row for row in read_examples(held_out, contexts=False) if row.answers]
 
 

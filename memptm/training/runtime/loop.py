@@ -19,7 +19,7 @@ from memptm.training.runtime.telemetry import Telemetry
 from memptm.types import Json
 
 
-class Lesson(Protocol):
+class TrainingTask(Protocol):
     """What is learned."""
 
     @property
@@ -31,7 +31,7 @@ class Lesson(Protocol):
         """Parameters and their learning rates, as an optimiser takes them; with "constant": True it stays as it is."""
         ...
 
-    def learn(self, step: int, rows: Sequence[int]) -> Json:
+    def training_step(self, step: int, rows: Sequence[int]) -> Json:
         """Leave the gradients of a batch in the parameters; the step's numbers, "loss" among them."""
         ...
 
@@ -45,7 +45,7 @@ class Lesson(Protocol):
 
 
 def fit(
-    lesson: Lesson,
+    task: TrainingTask,
     plan: Sequence[Sequence[int]],
     out: Path,
     *,
@@ -69,16 +69,16 @@ def fit(
         InputError: a checkpoint of other settings, or a part with sparse gradients. MemptmError: loss or gradients are no numbers; the last checkpoint is kept.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    if any(getattr(module, "sparse", False) for module in lesson.model.modules()):
+    if any(getattr(module, "sparse", False) for module in task.model.modules()):
         raise InputError("AdamW takes no sparse gradients. Make the model's parts with sparse=False.")
-    groups = lesson.groups()
+    groups = task.groups()
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     settings = {**settings, "planned": len(plan)}
     done = 0
     if resume and latest(out, settings):
-        note, more = restore(out, lesson.model, optimizer)
+        note, more = restore(out, task.model, optimizer)
         done = int(note["step"])
-        lesson.restore(more)
+        task.restore(more)
     telemetry = Telemetry(out, documents=documents, done=done)
     rates = [float(group["lr"]) for group in groups]
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -87,7 +87,7 @@ def fit(
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate if group.get("constant") else rate * warm_cosine(step, len(plan), warm_up)
             optimizer.zero_grad()
-            numbers = lesson.learn(step, rows)
+            numbers = task.training_step(step, rows)
             if not math.isfinite(numbers["loss"]):
                 raise MemptmError(
                     f"The loss is {numbers['loss']} at step {step}; {out} keeps the last checkpoint. "
@@ -104,7 +104,7 @@ def fit(
             detail = telemetry.collapse() or f"loss {telemetry.mean('loss'):.3f}"
             progress(Event(stage=stage, done=step, total=len(plan), unit="steps", detail=detail))
             if step % save_every == 0 or step == len(plan) or asked:
-                store(out, step, lesson.model, optimizer, settings=settings, more=lesson.state())
+                store(out, step, task.model, optimizer, settings=settings, more=task.state())
                 if saved is not None:
                     saved(step)
             if asked:

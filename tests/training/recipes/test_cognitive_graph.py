@@ -18,13 +18,13 @@ from memptm.reasoning.cogqa import CogQA
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.system2 import GraphNetwork, board
 from memptm.training.data.gold_graphs import read_gold
-from memptm.training.data.graph_expansions import Both, odds_loss
-from memptm.training.recipes.cognitive_graph import PointerLesson, Recipe, train_graph
+from memptm.training.data.graph_expansions import BothSystemsTask, odds_loss
+from memptm.training.recipes.cognitive_graph import GraphRecipe, PointerTask, train_graph
 from tests.encoders.tiny import bert, encoder
 
 MAKERS = ["Ada Trent", "Tom Bass", "Ida Moss", "Sam Reed", "Eva Lund", "Max Holt"]
 TOWNS = ["Hove", "Lyme", "Deal", "Rye", "Ware", "Bude"]
-RECIPE = Recipe(epochs=2, both=1, batch=2, negatives=1, save_every=2, nodes=3)
+RECIPE = GraphRecipe(epochs=2, both=1, batch=2, negatives=1, save_every=2, nodes=3)
 
 
 def row(n):
@@ -177,18 +177,20 @@ def test_where_nothing_found_is_right_silence_is_what_is_learned():
 def test_a_question_whose_walk_found_nothing_right_teaches_silence_unless_it_is_yes_or_no(data, tiny, answer, learned):
     made, reader = tiny
     graph = replace(read_gold([data]).graphs[0], answers=(answer,))
-    lesson = PointerLesson([graph], RECIPE, reader)
-    both = Both(lesson, GraphNetwork(lesson.pointers.width), made)
+    task = PointerTask([graph], RECIPE, reader)
+    both = BothSystemsTask(task, GraphNetwork(task.pointers.width), made)
     findings = Findings(both.expand(graph, 0))
     loss = both._loss(findings, board(findings), graph)
     assert (loss is not None) == learned
-    assert both.learn(0, [0])["answered"] == 0.0
+    assert both.training_step(0, [0])["answered"] == 0.0
 
 
 @pytest.mark.slow
 def test_it_learns_and_a_walk_uses_what_it_learned(data, tiny, tmp_path):
     made, reader = tiny
-    recipe = Recipe(epochs=60, both=2, batch=7, negatives=1, learning_rate=3e-3, head_rate=3e-3, dropout=0.0, nodes=3)
+    recipe = GraphRecipe(
+        epochs=60, both=2, batch=7, negatives=1, learning_rate=3e-3, head_rate=3e-3, dropout=0.0, nodes=3
+    )
     result = train_graph([data], tmp_path, start=reader, recipe=recipe, encoder=made, held_out=[data])
     losses = [json.loads(line)["loss"] for line in (tmp_path / "system1" / "log.jsonl").read_text().splitlines()]
     assert losses[-1] < losses[0] / 2

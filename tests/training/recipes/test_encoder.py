@@ -15,14 +15,14 @@ from memptm.encoders.load import BASE, load_encoder
 from memptm.encoders.recurrent import RecurrentEncoder
 from memptm.encoders.recurrent_bert import RecurrentBert
 from memptm.errors import InputError, ModelMissing
-from memptm.training.losses.passage_memory import FollowUp, PassageLesson, PassageSpan, by_tokens, passage_spans
-from memptm.training.recipes.encoder import Recipe, train_encoder
+from memptm.training.losses.passage_memory import FollowUp, PassageMemoryTask, PassageSpan, by_tokens, passage_spans
+from memptm.training.recipes.encoder import EncoderRecipe, train_encoder
 from memptm.types import Block
 from tests.encoders.tiny import encoder as tiny
 from tests.encoders.tiny_recurrent import recurrent
 from tests.memory.toy import Toy
 
-RECIPE = Recipe(pairs=4, hard=1, rank=2, tokens=50, stretch=3, steps=4, memory_steps=4, save_every=2)
+RECIPE = EncoderRecipe(pairs=4, hard=1, rank=2, tokens=50, span=3, steps=4, memory_steps=4, save_every=2)
 NAMES = ["Hove", "Lyme", "Deal", "Rye", "Ware", "Bude"]
 
 
@@ -146,13 +146,13 @@ def remembering(tmp_path_factory):
 
 def test_a_memory_learns_from_keys_that_stand_alone_whatever_the_index_holds(remembering, tmp_path, monkeypatch):
     taken = []
-    make = PassageLesson.__init__
+    make = PassageMemoryTask.__init__
 
     def noting(self, model, rows, alone, *rest, **named):
         taken.append(alone)
         make(self, model, rows, alone, *rest, **named)
 
-    monkeypatch.setattr(PassageLesson, "__init__", noting)
+    monkeypatch.setattr(PassageMemoryTask, "__init__", noting)
     told = train_encoder([], remembering, tmp_path, recipe=RECIPE)
     assert "note" not in told  # another memory takes the place of the one that was
     passages, first = remembering.keys()
@@ -177,13 +177,13 @@ def test_other_settings_than_those_of_the_run_are_refused(made, memory, question
             [questions],
             memory,
             out,
-            recipe=Recipe(pairs=4, hard=1, rank=3, tokens=50, stretch=3, steps=4, memory_steps=4),
+            recipe=EncoderRecipe(pairs=4, hard=1, rank=3, tokens=50, span=3, steps=4, memory_steps=4),
         )
 
 
 def test_what_cannot_be_trained_on_is_refused(memory, tmp_path):
     with pytest.raises(InputError, match="Adapting needs questions"):
-        train_encoder([], memory, tmp_path, recipe=Recipe(phases=("adapt",)))
+        train_encoder([], memory, tmp_path, recipe=EncoderRecipe(phases=("adapt",)))
     single = Memory.open(tmp_path / "single", create=True, encoder=memory.encoder)
     single.add([Document(text="One town."), Document(text="Another town.")])
     with pytest.raises(InputError, match="No document"):
@@ -227,7 +227,7 @@ def test_a_damaged_memory_is_refused(made, tmp_path):
         load_encoder(str(other)).encode_documents([["a", "b"]])
 
 
-def test_stretches_cover_documents_in_order():
+def test_passage_spans_cover_documents_in_order():
     documents = [range(7), range(7, 8), range(8, 11)]
     found = passage_spans(documents, length=3, seed=0)
     assert all(one.end - one.start > 1 for one in found)
@@ -237,7 +237,7 @@ def test_stretches_cover_documents_in_order():
 
 
 def test_the_target_is_the_mean_of_the_key_alone_and_in_context(memory):
-    """And a lesson's loss by hand: cosine, and the share of the right target among all."""
+    """And a task's loss by hand: cosine, and the share of the right target among all."""
     encoder = memory.encoder
     rows = encoder.token_ids(["First town.", "It burnt down.", "Nobody came."])
     bert, sizes = encoder.bert(), MemorySizes(rank=2)
@@ -256,7 +256,7 @@ def test_the_target_is_the_mean_of_the_key_alone_and_in_context(memory):
         shares = (alone[1:] @ targets.t() / 0.1).log_softmax(1)[[0, 1], [1, 2]].mean()
         question = (alone[:1] @ alone.t() / 0.1).log_softmax(1)[0, 2]
     follow = FollowUp(rows[:2], alone[0])  # the gates of questions are zero-initialised, too
-    lesson = PassageLesson(
+    task = PassageMemoryTask(
         model,
         rows,
         alone,
@@ -269,7 +269,7 @@ def test_the_target_is_the_mean_of_the_key_alone_and_in_context(memory):
         learning_rate=1.0,
         seed=0,
     )
-    told = lesson.learn(1, [0])  # gates are zero-initialised: the keys are the keys alone
+    told = task.training_step(1, [0])  # gates are zero-initialised: the keys are the keys alone
     assert told["cosine"] == pytest.approx(float(cosine), abs=1e-5)
     assert told["alone"] == pytest.approx(float(cosine), abs=1e-5)
     assert told["follow"] == pytest.approx(float(alone[1] @ alone[0]), abs=1e-5)

@@ -12,7 +12,7 @@ from memptm.generation.generator import Generator
 from memptm.generation.prompt import NOT_THERE, PromptWriter
 from memptm.training.data.examples import Example
 from memptm.training.data.negatives import mine
-from memptm.training.recipes.generator import Feed, Recipe, train_generator
+from memptm.training.recipes.generator import Feed, GeneratorRecipe, train_generator
 from memptm.training.runtime.schedule import warm_cosine
 from tests.generation.tiny import TEMPLATE, causal, encoder_decoder, tokenizer
 from tests.memory.toy import Toy
@@ -20,7 +20,7 @@ from tests.memory.toy import Toy
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 NAMES = ["Ada", "Ben", "Cleo", "Dan", "Eva", "Finn"]
 THINGS = ["mill", "tower", "ferry", "harbour"]
-RECIPE = Recipe(layers=None, rank=4, learning_rate=5e-3, batch_tokens=1024, window=256, save_every=2, steps=6)
+RECIPE = GeneratorRecipe(layers=None, rank=4, learning_rate=5e-3, batch_tokens=1024, window=256, save_every=2, steps=6)
 
 
 def rows():
@@ -49,8 +49,8 @@ def losses(folder):
 
 
 def test_it_learns_and_what_it_saves_loads_as_a_generator(data, base, tmp_path):
-    recipe = Recipe(**{**vars(RECIPE), "steps": 30, "epochs": 20, "wrong": 0.0, "beside": (1.0, 0.0, 0.0)})
-    result = train_generator([data], tmp_path / "out", base=base, recipe=recipe, held_out=[data], encoder=Toy())
+    recipe = GeneratorRecipe(**{**vars(RECIPE), "steps": 30, "epochs": 20, "wrong": 0.0, "beside": (1.0, 0.0, 0.0)})
+    result = train_generator([data], tmp_path / "out", start=base, recipe=recipe, held_out=[data], encoder=Toy())
     log = losses(tmp_path / "out")
     assert result["steps"] == len(log) == 30
     assert log[-1][1] < 0.6 * log[0][1]
@@ -63,16 +63,16 @@ def test_it_learns_and_what_it_saves_loads_as_a_generator(data, base, tmp_path):
 
 
 def test_a_run_cut_in_two_equals_one_in_one_piece(data, base, tmp_path):
-    whole = train_generator([data], tmp_path / "whole", base=base, recipe=RECIPE, encoder=Toy())
+    whole = train_generator([data], tmp_path / "whole", start=base, recipe=RECIPE, encoder=Toy())
 
     def stop(event):
         if event.stage == "train" and event.done == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        train_generator([data], tmp_path / "cut", base=base, recipe=RECIPE, encoder=Toy(), progress=stop)
+        train_generator([data], tmp_path / "cut", start=base, recipe=RECIPE, encoder=Toy(), progress=stop)
     assert len(losses(tmp_path / "cut")) == 3  # the step at hand was finished, and saved
-    cut = train_generator([data], tmp_path / "cut", base=base, recipe=RECIPE, encoder=Toy())
+    cut = train_generator([data], tmp_path / "cut", start=base, recipe=RECIPE, encoder=Toy())
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     assert cut["loss"] == whole["loss"]
     one, other = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "cut"))
@@ -81,17 +81,17 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(data, base, tmp_path):
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(data, base, tmp_path):
-    train_generator([data], tmp_path, base=base, recipe=Recipe(**{**vars(RECIPE), "steps": 1}), encoder=Toy())
-    other = Recipe(**{**vars(RECIPE), "steps": 1, "learning_rate": 1e-3})
+    train_generator([data], tmp_path, start=base, recipe=GeneratorRecipe(**{**vars(RECIPE), "steps": 1}), encoder=Toy())
+    other = GeneratorRecipe(**{**vars(RECIPE), "steps": 1, "learning_rate": 1e-3})
     with pytest.raises(InputError, match="learning_rate"):
-        train_generator([data], tmp_path, base=base, recipe=other, encoder=Toy())
-    train_generator([data], tmp_path, base=base, recipe=other, encoder=Toy(), resume=False)
+        train_generator([data], tmp_path, start=base, recipe=other, encoder=Toy())
+    train_generator([data], tmp_path, start=base, recipe=other, encoder=Toy(), resume=False)
 
 
 def test_an_encoder_decoder_is_trained_too(data, tmp_path):
     base = str(encoder_decoder(tmp_path / "base"))
-    recipe = Recipe(**{**vars(RECIPE), "steps": 6, "epochs": 5})
-    train_generator([data], tmp_path / "out", base=base, recipe=recipe, encoder=Toy())
+    recipe = GeneratorRecipe(**{**vars(RECIPE), "steps": 6, "epochs": 5})
+    train_generator([data], tmp_path / "out", start=base, recipe=recipe, encoder=Toy())
     log = losses(tmp_path / "out")
     assert log[-1][1] < log[0][1]
     Generator.load(str(tmp_path / "out"))
@@ -101,7 +101,7 @@ def test_rows_with_long_answers_alone_are_refused(base, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps({"question": "Why?", "context": "a b c d e f g h", "answers": ["a b c d e f g h"]}))
     with pytest.raises(InputError, match="short answers"):
-        train_generator([path], tmp_path / "out", base=base, encoder=Toy())
+        train_generator([path], tmp_path / "out", start=base, encoder=Toy())
 
 
 def feed(recipe):
@@ -111,7 +111,7 @@ def feed(recipe):
 
 
 def test_the_plan_is_the_same_each_time_and_another_in_each_epoch():
-    recipe = Recipe(epochs=2, batch_tokens=1024)
+    recipe = GeneratorRecipe(epochs=2, batch_tokens=1024)
     first, second = feed(recipe)[0].plan(), feed(recipe)[0].plan()
     assert first == second
     half = len(first) // 2
@@ -119,13 +119,13 @@ def test_the_plan_is_the_same_each_time_and_another_in_each_epoch():
 
 
 def test_a_question_with_wrong_passages_alone_is_answered_with_the_phrase():
-    made, _ = feed(Recipe(wrong=1.0, beside=(0.0, 1.0, 0.0), window=512))
+    made, _ = feed(GeneratorRecipe(wrong=1.0, beside=(0.0, 1.0, 0.0), window=512))
     phrase = made.writer.answer_ids(NOT_THERE)
     assert all(pair.answer == phrase for step in made.plan() for pair in step)
 
 
 def test_no_example_is_longer_than_the_window_and_no_step_than_its_tokens():
-    recipe = Recipe(window=200, batch_tokens=512, beside=(0.0, 0.0, 1.0))
+    recipe = GeneratorRecipe(window=200, batch_tokens=512, beside=(0.0, 0.0, 1.0))
     steps = feed(recipe)[0].plan()
     assert all(len(pair) <= 200 for step in steps for pair in step)
     assert all(len(step) == 1 or len(step) * max(map(len, step)) <= 512 for step in steps)

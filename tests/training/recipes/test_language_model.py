@@ -15,14 +15,14 @@ from memptm import Document, Memory
 from memptm.errors import InputError, MemptmError
 from memptm.training.data.corpus import END, Streams, encoded, make_vocabulary, read_texts
 from memptm.training.recipes import language_model
-from memptm.training.recipes.language_model import Recipe, evaluate, token_losses, train_language_model
+from memptm.training.recipes.language_model import LanguageModelRecipe, evaluate, token_losses, train_language_model
 from memptm.working.adaptive import IGNORED
 from memptm.working.product_keys import ProductKeyMemory
 from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig
 from tests.memory.toy import Toy
 
 SIZES = TransformerXLConfig(vocabulary=0, width=24, layers=2, heads=2, head_width=12, inner=48, mem_len=12, dropout=0.1)
-RECIPE = Recipe(model=SIZES, size=300, rows=2, segment=8, steps=6, save_every=2, learning_rate=5e-3)
+RECIPE = LanguageModelRecipe(model=SIZES, size=300, rows=2, segment=8, steps=6, save_every=2, learning_rate=5e-3)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_segments_go_on_where_the_last_ended_and_no_target_crosses_documents():
 
 
 def test_it_learns_and_its_memory_makes_it_read_better(files, tmp_path):
-    recipe = Recipe(**{**vars(RECIPE), "vocabulary": "word", "steps": 100, "epochs": 9})
+    recipe = LanguageModelRecipe(**{**vars(RECIPE), "vocabulary": "word", "steps": 100, "epochs": 9})
     told = train_language_model(files, tmp_path, recipe=recipe, held_out=[files[0]], memories=[0, 12, 24])
     assert told["loss"] < 0.6 * log(tmp_path)[0]["loss"]
     without, trained, longer = told["held_out"]
@@ -84,7 +84,7 @@ def test_it_learns_and_its_memory_makes_it_read_better(files, tmp_path):
 @pytest.mark.parametrize("external", [0, 20])
 def test_a_run_cut_in_two_equals_one_in_one_piece(files, tmp_path, external):
     model = TransformerXLConfig(**{**vars(SIZES), "memorizing": (1,) if external else (), "retrieved": 4})
-    recipe = Recipe(**{**vars(RECIPE), "external": external, "model": model})
+    recipe = LanguageModelRecipe(**{**vars(RECIPE), "external": external, "model": model})
     train_language_model(files, tmp_path / "whole", recipe=recipe)
 
     def stop(event):
@@ -101,7 +101,7 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(files, tmp_path, external):
     assert one["more/layers"].shape == (2, 2, 12, 24)  # the state goes on too
     assert (tmp_path / "cut" / "arithmetic.json").is_file()
     with pytest.raises(InputError, match=r"another number of rows.* Give another --out, or remove the folder"):
-        train_language_model(files, tmp_path / "cut", recipe=Recipe(**{**vars(recipe), "rows": 1}))
+        train_language_model(files, tmp_path / "cut", recipe=LanguageModelRecipe(**{**vars(recipe), "rows": 1}))
 
 
 def test_external_memory_reaches_further_back_within_a_document_alone():
@@ -122,7 +122,7 @@ def test_external_memory_reaches_further_back_within_a_document_alone():
 
 def test_held_out_text_is_read_with_the_external_memory_of_training(files, tmp_path):
     model = TransformerXLConfig(**{**vars(SIZES), "memorizing": (1,), "retrieved": 4})
-    recipe = Recipe(**{**vars(RECIPE), "external": 20, "model": model})
+    recipe = LanguageModelRecipe(**{**vars(RECIPE), "external": 20, "model": model})
     told = train_language_model(files, tmp_path, recipe=recipe, held_out=[files[0]])
     vocabulary = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     documents, made = encoded(vocabulary, read_texts([files[0]])), TransformerXL.load(tmp_path)
@@ -221,7 +221,9 @@ def test_a_checkpoint_that_is_cut_or_of_another_model_is_refused(files, tmp_path
 
 
 def test_absolute_positions_are_there_to_compare_with(files, tmp_path):
-    recipe = Recipe(**{**vars(RECIPE), "model": TransformerXLConfig(**{**vars(SIZES), "positions": "absolute"})})
+    recipe = LanguageModelRecipe(
+        **{**vars(RECIPE), "model": TransformerXLConfig(**{**vars(SIZES), "positions": "absolute"})}
+    )
     told = train_language_model(files, tmp_path, recipe=recipe, held_out=[files[1]])
     assert math.isfinite(told["held_out"][0]["perplexity"])
 
@@ -265,7 +267,7 @@ def test_a_run_that_could_not_begin_leaves_no_vocabulary_behind(files, tmp_path)
     assert vocabulary.get_vocab_size() == TransformerXL.load(out).config.vocabulary
     assert told["steps"] == 6
     with pytest.raises(InputError, match="another size"):
-        train_language_model(files, out, recipe=Recipe(**{**vars(RECIPE), "size": 290}))
+        train_language_model(files, out, recipe=LanguageModelRecipe(**{**vars(RECIPE), "size": 290}))
     (out / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match=r"tokenizer.json cannot be read. Give another --out"):
         train_language_model(files, out, recipe=RECIPE)
@@ -277,7 +279,7 @@ def test_a_foreign_vocabulary_is_refused():
 
 
 def test_steps_are_at_most_those_of_the_epochs(files, tmp_path):
-    recipe = Recipe(**{**vars(RECIPE), "rows": 1, "segment": 100, "steps": 1000})
+    recipe = LanguageModelRecipe(**{**vars(RECIPE), "rows": 1, "segment": 100, "steps": 1000})
     once = len(log(tmp_path)) if train_language_model(files, tmp_path, recipe=recipe) else 0
     assert 0 < once < 1000
 

@@ -15,13 +15,13 @@ from memptm.errors import InputError, MemptmError
 from memptm.generation.generator import Generator
 from memptm.training.data.examples import Example
 from memptm.training.losses.passage_likelihood import NULL, Judge
-from memptm.training.recipes.rag import Recipe, train_rag
+from memptm.training.recipes.rag import RagRecipe, train_rag
 from tests.generation.tiny import TEMPLATE, causal
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
 PLACES = ["Hove", "Lyme", "Deal", "Rye", "Ware", "Bude", "Looe", "Fowey"]
 TRADES = ["miller", "cooper", "smith", "baker"]
-RECIPE = Recipe(batch=8, judged=2, k=3, epochs=2, save_every=2, learning_rate=2e-4)
+RECIPE = RagRecipe(batch=8, judged=2, k=3, epochs=2, save_every=2, learning_rate=2e-4)
 
 
 def rows():
@@ -56,7 +56,7 @@ def losses(folder):
 
 
 def test_it_learns_and_query_uses_what_it_made_on_the_same_keys(memory, data, tmp_path):
-    recipe = Recipe(batch=16, k=3, epochs=15, learning_rate=3e-4, dropout=0.0)
+    recipe = RagRecipe(batch=16, k=3, epochs=15, learning_rate=3e-4, dropout=0.0)
     result = train_rag([data], memory, tmp_path, recipe=recipe, held_out=[data])
     assert (result["steps"], result["examples"], result["skipped"], result["n"]) == (30, 32, 0, 32)
     assert result["recall"]["1"] > result["frozen"]["1"] + 0.3
@@ -77,7 +77,7 @@ def test_it_learns_and_query_uses_what_it_made_on_the_same_keys(memory, data, tm
 
 @pytest.mark.parametrize("losses_of", [("perplexity",), ("emdr2", "contrast"), ("marginal",)])
 def test_a_run_cut_in_two_equals_one_in_one_piece(memory, data, base, tmp_path, losses_of):
-    recipe = Recipe(**{**vars(RECIPE), "losses": losses_of, "steps": 5})
+    recipe = RagRecipe(**{**vars(RECIPE), "losses": losses_of, "steps": 5})
     train_rag([data], memory, tmp_path / "whole", generator=base, recipe=recipe)
 
     def stop(event):
@@ -97,14 +97,14 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(memory, data, base, tmp_path, 
 
 @pytest.mark.parametrize("token", [False, True])
 def test_with_the_marginal_the_generators_adapter_learns_too(memory, data, base, tmp_path, token):
-    recipe = Recipe(
+    recipe = RagRecipe(
         **{**vars(RECIPE), "losses": ("marginal",), "token": token, "steps": 8, "generator_learning_rate": 1e-2}
     )
     train_rag([data], memory, tmp_path, generator=base, recipe=recipe)
     record = losses(tmp_path)
     assert record[-1]["loss"] < 0.85 * record[0]["loss"]
     assert Generator.load(str(tmp_path / "generator")).name
-    again = Recipe(**{**vars(recipe), "steps": 1})
+    again = RagRecipe(**{**vars(recipe), "steps": 1})
     train_rag([data], memory, tmp_path / "on", generator=str(tmp_path / "generator"), recipe=again)
     assert losses(tmp_path / "on")[0]["loss"] < record[0]["loss"]  # it went on from the adapter
 
@@ -131,14 +131,14 @@ def test_what_cannot_be_trained_is_refused_in_one_line(memory, data, tmp_path):
     refused("No row has an answer", {"question": "Who?", "answers": []})
     refused("context must be text", {"question": "Who?", "answers": "Ada"})
     refused("nothing to learn", {"question": "Who?", "answers": ["Nobody at all"], "context": "Not in the index."})
-    refused("lower -k", next(rows()), recipe=Recipe(k=32))
-    refused("add --loss marginal", next(rows()), recipe=Recipe(token=True))
+    refused("lower -k", next(rows()), recipe=RagRecipe(k=32))
+    refused("add --loss marginal", next(rows()), recipe=RagRecipe(token=True))
     with pytest.raises(InputError, match="asks no generator"):
         train_rag([data], memory, tmp_path / "out", generator="nowhere", recipe=RECIPE)
 
 
 def test_a_run_goes_on_with_its_own_data_index_and_generator_alone(memory, data, base, tmp_path):
-    recipe = Recipe(**{**vars(RECIPE), "losses": ("perplexity",), "steps": 1})
+    recipe = RagRecipe(**{**vars(RECIPE), "losses": ("perplexity",), "steps": 1})
     train_rag([data], memory, tmp_path / "out", generator=base, recipe=recipe)
     lines = data.read_text(encoding="utf-8").splitlines()
     (tmp_path / "rows.jsonl").write_text("\n".join(lines[1:] + lines[:1]), encoding="utf-8")

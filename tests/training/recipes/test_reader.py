@@ -16,7 +16,7 @@ from memptm.generation.reader import Reader
 from memptm.training.data.examples import Example, occurrences, read_examples
 from memptm.training.data.negatives import mine
 from memptm.training.recipes import reader as training
-from memptm.training.recipes.reader import Recipe, gold_spans, train_reader
+from memptm.training.recipes.reader import ReaderRecipe, gold_spans, train_reader
 from memptm.types import Passage
 from tests.memory.toy import Toy
 
@@ -57,7 +57,7 @@ def questions(tmp_path_factory):
 
 def train(base, questions, out, **recipe):
     config = ReaderConfig(base=str(base), window=48, stride=8, span_tokens=4, span_width=16)
-    recipe = Recipe(**{"batch_tokens": 256, "learning_rate": 3e-3, "dropout": 0.1, "save_every": 5, **recipe})
+    recipe = ReaderRecipe(**{"batch_tokens": 256, "learning_rate": 3e-3, "dropout": 0.1, "save_every": 5, **recipe})
     return train_reader([questions], out, recipe=recipe, config=config, encoder=Toy(dimension=32))
 
 
@@ -105,7 +105,7 @@ def test_ctrl_c_ends_after_the_step_at_hand_and_loses_nothing(base, questions, t
             if event.done == 3:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    recipe = Recipe(batch_tokens=256, epochs=2, save_every=100)
+    recipe = ReaderRecipe(batch_tokens=256, epochs=2, save_every=100)
     with pytest.raises(KeyboardInterrupt):
         train_reader(
             [questions], tmp_path, recipe=recipe, config=config, encoder=Toy(dimension=32), progress=stop_at_three
@@ -126,7 +126,7 @@ def test_steps_end_a_run_early(base, questions, tmp_path):
 
 
 def test_token_spans_are_exactly_the_answer_or_nothing(base):
-    feed = training.Feed([], [], None, ReaderConfig(base=str(base), window=48, stride=8), Recipe())
+    feed = training.Feed([], [], None, ReaderConfig(base=str(base), window=48, stride=8), ReaderRecipe())
     text = "ada lives in rome . ada lives in oslo ."
     window = feed.windower.windows(["who ?"], [""], [text])[0]
     gold = gold_spans([window], [occurrences(["ada"], text)], 32, 4)[0]

@@ -19,20 +19,20 @@ from memptm.generation.windows import load_tokenizer
 from memptm.training.data.candidates import Candidates
 from memptm.training.data.examples import Example
 from memptm.training.data.masks import Blank
-from memptm.training.losses.joint import JointLesson
+from memptm.training.losses.joint import JointTask
 from memptm.training.losses.masked_reader import Clozer, MaskedReader
-from memptm.training.losses.pairs import Pair, PairLesson, inverse_cloze
-from memptm.training.losses.salient import NULL, MaskedLesson
-from memptm.training.recipes.realm import Recipe, train_realm
+from memptm.training.losses.pairs import Pair, PairTask, inverse_cloze
+from memptm.training.losses.salient import NULL, MaskedSpanTask
+from memptm.training.recipes.realm import RealmRecipe, train_realm
 from memptm.training.runtime.loop import fit, shuffled
 from memptm.training.runtime.refresh import Versions
-from memptm.training.runtime.tower import Tower
+from memptm.training.runtime.trainable_encoder import TrainableEncoder
 from tests.encoders.tiny import encoder as tiny
 from tests.encoders.tiny_recurrent import recurrent
 
 PLACES = ["Hove", "Lyme", "Deal", "Rye", "Ware", "Bude", "Looe", "Fowey", "Hythe", "Wells", "Truro"]
 NAMES = ["Anna Miller", "Peter Cook", "Laura Smith", "James Baker"]
-RECIPE = Recipe(pairs=8, batch=2, k=3, steps=5, refresh_every=2, save_every=3, epochs=1)
+RECIPE = RealmRecipe(pairs=8, batch=2, k=3, steps=5, refresh_every=2, save_every=3, epochs=1)
 
 
 def documents():
@@ -71,12 +71,12 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def masked(encoder, memory):
-    """A lesson over ten documents that reads all of them, the null document too."""
+    """A task over ten documents that reads all of them, the null document too."""
     passages, keys = memory.keys()
     passages, keys = passages[:10], keys[:10]
     torch.manual_seed(0)
-    tower = Tower(encoder, dropout=0.0)
-    reader = MaskedReader(tower.before()).eval()
+    trainable = TrainableEncoder(encoder, dropout=0.0)
+    reader = MaskedReader(trainable.before()).eval()
     for parameter in (*reader.trunk.layers.parameters(), *reader.trunk.norm.parameters()):
         parameter.requires_grad_(True)
     sentence = passages[3].text
@@ -85,8 +85,8 @@ def masked(encoder, memory):
         Blank(3, start, len(sentence), ((sentence.index("built"), sentence.index(" by")),)),
         Blank(4, 0, 30, ((0, 11),)),
     ]
-    return MaskedLesson(
-        tower,
+    return MaskedSpanTask(
+        trainable,
         reader,
         Clozer(load_tokenizer(encoder.folder), passage_tokens=64),
         blanks,
@@ -101,15 +101,15 @@ def masked(encoder, memory):
     )
 
 
-def enumerated(lesson, row):
+def enumerated(task, row):
     """−log p(y|x) of one sentence, document by document, in float64 from the scores on."""
-    blank, cloze = lesson.rows[row]
-    query = lesson.tower([lesson.clozer.query(cloze)])[0]
+    blank, cloze = task.rows[row]
+    query = task.trainable([task.clozer.query(cloze)])[0]
     scores, likelihoods = [], []
     for document in [NULL, *(n for n in range(10) if n != blank.passage)]:
-        ids = [101, 102] if document == NULL else lesson.tower.encoder.token_ids([lesson.passages[document].text])[0]
-        scores.append((query @ lesson.tower([ids])[0]).double() / 0.1)
-        likelihoods.append(lesson.read(cloze, [document])[0].double())
+        ids = [101, 102] if document == NULL else task.trainable.encoder.token_ids([task.passages[document].text])[0]
+        scores.append((query @ task.trainable([ids])[0]).double() / 0.1)
+        likelihoods.append(task.read(cloze, [document])[0].double())
     normaliser = sum(score.exp() for score in scores)
     probability = sum(s.exp() / normaliser * p.exp() for s, p in zip(scores, likelihoods, strict=True))
     return -probability.log(), torch.stack(scores), torch.stack(likelihoods)
@@ -117,7 +117,7 @@ def enumerated(lesson, row):
 
 def test_loss_and_gradients_equal_explicit_enumeration_over_ten_documents(masked):
     masked.candidates.choose = lambda blank, ranked, count: [n for n in ranked if n != blank.passage][:count]
-    numbers = masked.learn(1, [0, 1])
+    numbers = masked.training_step(1, [0, 1])
     ours = {name: p.grad.clone() for name, p in masked.model.named_parameters() if p.grad is not None}
     masked.model.zero_grad()
     loss = sum(enumerated(masked, row)[0] for row in (0, 1)) / 2
@@ -145,7 +145,7 @@ def test_the_document_is_summed_out_once_a_span_not_once_a_token(masked):
     once_a_span = (scores.log_softmax(0) + likelihoods).logsumexp(0)
     assert float(-once_a_span.detach()) == pytest.approx(float(loss.detach()), abs=1e-9)
     masked.candidates.choose = lambda blank, ranked, count: [n for n in ranked if n != blank.passage][:count]
-    assert masked.learn(1, [0])["loss"] == pytest.approx(float(loss.detach()), abs=1e-4)
+    assert masked.training_step(1, [0])["loss"] == pytest.approx(float(loss.detach()), abs=1e-4)
 
 
 def test_passages_that_give_the_sentence_away_are_not_read_and_the_null_document_is(masked):
@@ -156,7 +156,7 @@ def test_passages_that_give_the_sentence_away_are_not_read_and_the_null_document
     assert 4 not in found[1]
     masked.null, masked.k = False, 2
     assert [len(documents) for documents in masked.find(masked.rows, queries, masked.keys.at(1)[0])] == [2, 2]
-    masked.learn(1, [0, 1])
+    masked.training_step(1, [0, 1])
 
 
 def test_a_sentence_of_a_long_document_reads_the_others_however_near_its_own_are(masked, monkeypatch):
@@ -172,55 +172,57 @@ def test_a_sentence_of_a_long_document_reads_the_others_however_near_its_own_are
 
 def test_a_step_whose_sentences_find_nothing_reads_the_null_document(masked):
     masked.candidates.choose = lambda blank, ranked, count: []
-    assert masked.learn(1, [0, 1])["null"] == 1
+    assert masked.training_step(1, [0, 1])["null"] == 1
 
 
 def test_utility_is_the_gain_over_reading_nothing(masked):
     masked.candidates.choose = lambda blank, ranked, count: [n for n in ranked if n != blank.passage][:count]
     loss, _, likelihoods = enumerated(masked, 0)
-    assert masked.learn(1, [0])["utility"] == pytest.approx(float(-loss.detach() - likelihoods[0].detach()), abs=1e-4)
+    assert masked.training_step(1, [0])["utility"] == pytest.approx(
+        float(-loss.detach() - likelihoods[0].detach()), abs=1e-4
+    )
 
 
-def pair_lesson(encoder, memory, pairs, *, hard=1, learning_rate=1e-3):
+def pair_task(encoder, memory, pairs, *, hard=1, learning_rate=1e-3):
     passages, keys = memory.keys()
     texts = [passage.text for passage in passages]
     versions = Versions(torch.from_numpy(keys))
-    tower = Tower(encoder, dropout=0.0)
-    return PairLesson(tower, pairs, texts, versions, hard=hard, temperature=0.1, learning_rate=learning_rate, seed=0)
+    trainable = TrainableEncoder(encoder, dropout=0.0)
+    return PairTask(trainable, pairs, texts, versions, hard=hard, temperature=0.1, learning_rate=learning_rate, seed=0)
 
 
 def test_pairs_learn_on_both_sides_against_each_other_and_a_hard_negative_each(encoder, memory):
     passages, keys = memory.keys()
     pairs = [Pair(f"who lives near {n}?", passages[n].text, (n,), (5,) if n == 0 else ()) for n in range(6)]
-    lesson = pair_lesson(encoder, memory, pairs)
+    task = pair_task(encoder, memory, pairs)
     rows = [0, 2, 5]
     with torch.no_grad():
-        queries = lesson.tower([lesson._queries[row] for row in rows])
-        hard = lesson.hard(rows, queries @ torch.from_numpy(keys).t(), 1)
+        queries = task.trainable([task._queries[row] for row in rows])
+        hard = task.hard(rows, queries @ torch.from_numpy(keys).t(), 1)
         columns = [*rows, *hard]
-        fresh = lesson.tower([lesson._passages[one] for one in columns])
+        fresh = task.trainable([task._passages[one] for one in columns])
         total = 0.0
         for n, row in enumerate(rows):
             wrong = [m for m, one in enumerate(columns) if one != row and not (row == 0 and one == 5)]
             right = [m for m, one in enumerate(columns) if one == row]
             scores = fresh @ queries[n] / 0.1
             total += float(scores[wrong + right].logsumexp(0) - scores[right].logsumexp(0))
-    numbers = lesson.learn(1, rows)
+    numbers = task.training_step(1, rows)
     assert numbers["loss"] == pytest.approx(total / 3, abs=1e-4)
     assert 3 < numbers["negatives"] <= 5  # F94: said of every step
-    gradient = dict(lesson.tower.bert.named_parameters())["layers.0.qkv.weight"].grad
+    gradient = dict(task.trainable.bert.named_parameters())["layers.0.qkv.weight"].grad
     assert float(gradient.abs().sum()) > 0
 
 
 def test_a_hard_negative_is_near_and_never_one_that_may_be_right(encoder, memory):
     passages, _ = memory.keys()
-    lesson = pair_lesson(encoder, memory, [Pair("who?", passages[0].text, (0, 3), (7, 8))])
+    task = pair_task(encoder, memory, [Pair("who?", passages[0].text, (0, 3), (7, 8))])
     scores = torch.arange(len(passages), 0, -1.0).unsqueeze(0)
-    drawn = {lesson.hard([0], scores, step)[0] for step in range(60)}
+    drawn = {task.hard([0], scores, step)[0] for step in range(60)}
     assert drawn == {1, 2, 4, 5, 6, 9, 10}
-    assert lesson.hard([0], scores, 9) == lesson.hard([0], scores, 9)
-    assert len(set(pair_lesson(encoder, memory, lesson.pairs, hard=4).hard([0], scores, 1))) == 4
-    everything = pair_lesson(encoder, memory, [Pair("who?", passages[0].text, tuple(range(11)))])
+    assert task.hard([0], scores, 9) == task.hard([0], scores, 9)
+    assert len(set(pair_task(encoder, memory, task.pairs, hard=4).hard([0], scores, 1))) == 4
+    everything = pair_task(encoder, memory, [Pair("who?", passages[0].text, tuple(range(11)))])
     assert everything.hard([0], scores, 1) == []
 
 
@@ -232,17 +234,17 @@ def joint(encoder, memory):
     versions = Versions(torch.from_numpy(keys))
     examples = [Example(row["question"], "", tuple(row["answers"])) for row in rows()]
     examples.append(Example("Who painted the ceiling?", "", ("Nobody here",)))
-    tower = Tower(encoder, dropout=0.0)
-    lesson = JointLesson(tower, scorer, reader.windower, examples, passages, versions, k=4, learning_rates=(1e-3, 1e-3))
-    return lesson, reader
+    trainable = TrainableEncoder(encoder, dropout=0.0)
+    task = JointTask(trainable, scorer, reader.windower, examples, passages, versions, k=4, learning_rates=(1e-3, 1e-3))
+    return task, reader
 
 
 def test_the_joint_loss_is_the_probability_that_the_reader_gives_the_answer(joint):
-    lesson, reader = joint
-    passages = [lesson.passages[n] for n in (1, 0, 7)]
+    task, reader = joint
+    passages = [task.passages[n] for n in (1, 0, 7)]
     prior = torch.tensor([0.5, 0.3, 0.2]).log()
-    loss, known = lesson.loss(lesson.examples[0], passages, prior)
-    question = lesson.examples[0].question
+    loss, known = task.loss(task.examples[0], passages, prior)
+    question = task.examples[0].question
     reading = reader.read([question], [passages])[0]
     answer = marginalise(question, passages, prior.tolist(), reading, bias=reader.config.open_bias, method="reader")
     (right,) = [one.probability for one in answer.answers if one.text == "1700"]
@@ -251,14 +253,14 @@ def test_the_joint_loss_is_the_probability_that_the_reader_gives_the_answer(join
 
 
 def test_where_no_passage_holds_the_answer_null_is_right_and_the_retriever_learns_nothing(joint):
-    lesson, _ = joint
+    task, _ = joint
     prior = torch.tensor([0.7, 0.3]).log().requires_grad_()
-    loss, known = lesson.loss(lesson.examples[-1], lesson.passages[:2], prior)
+    loss, known = task.loss(task.examples[-1], task.passages[:2], prior)
     assert not known
     assert float(loss.detach()) > 0
     loss.backward()
     assert prior.grad is None
-    lesson.learn(1, [0, len(lesson.examples) - 1])
+    task.training_step(1, [0, len(task.examples) - 1])
 
 
 def logs(folder, phase):
@@ -286,7 +288,7 @@ def test_all_phases_make_an_encoder_an_index_and_a_reader_that_query_uses(memory
 
 @pytest.mark.parametrize("phase", ["masked", "joint"])
 def test_a_run_cut_in_two_equals_one_in_one_piece(memory, data, tmp_path, phase):
-    recipe = Recipe(**{**vars(RECIPE), "phases": (phase,)})
+    recipe = RealmRecipe(**{**vars(RECIPE), "phases": (phase,)})
     train_realm([data], memory, tmp_path / "whole", recipe=recipe)
 
     def stop(event):
@@ -306,7 +308,7 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(memory, data, tmp_path, phase)
 
 
 def test_keys_of_a_run_that_was_given_up_before_it_saved_anything_are_not_used(memory, data, tmp_path):
-    recipe = Recipe(**{**vars(RECIPE), "phases": ("masked",)})
+    recipe = RealmRecipe(**{**vars(RECIPE), "phases": ("masked",)})
     train_realm([], memory, tmp_path / "clean", recipe=recipe)
     stale = tmp_path / "out" / "masked" / "refresh"
     stale.mkdir(parents=True)
@@ -316,7 +318,7 @@ def test_keys_of_a_run_that_was_given_up_before_it_saved_anything_are_not_used(m
 
 
 def test_a_phase_that_is_done_stays_done_where_another_ones_setting_changes(memory, tmp_path):
-    recipe = Recipe(**{**vars(RECIPE), "phases": ("ict",), "steps": 1})
+    recipe = RealmRecipe(**{**vars(RECIPE), "phases": ("ict",), "steps": 1})
     done = train_realm([], memory, tmp_path / "out", recipe=recipe)
     again = train_realm([], memory, tmp_path / "out", recipe=replace(recipe, same_document=True, k=2))
     assert again["phases"] == done["phases"]
@@ -331,7 +333,7 @@ def test_what_a_later_phase_lacks_is_said_before_the_first_is_trained(encoder, t
 
 
 def test_without_questions_it_learns_from_the_index_alone(memory, tmp_path):
-    recipe = Recipe(**{**vars(RECIPE), "masks": "random", "null": False, "refresh_every": 0, "steps": 2})
+    recipe = RealmRecipe(**{**vars(RECIPE), "masks": "random", "null": False, "refresh_every": 0, "steps": 2})
     told = train_realm([], memory, tmp_path, recipe=recipe)
     assert list(told["phases"]) == ["ict", "masked"]
     assert "reader" not in told
@@ -342,9 +344,9 @@ def test_without_questions_it_learns_from_the_index_alone(memory, tmp_path):
 def test_the_inverse_cloze_task_teaches_a_random_encoder_to_find_passages(encoder, memory, tmp_path):
     torch.manual_seed(0)
     pairs = inverse_cloze(memory.keys()[0], epochs=40, seed=0)
-    lesson = pair_lesson(encoder, memory, pairs, learning_rate=3e-3)
+    task = pair_task(encoder, memory, pairs, learning_rate=3e-3)
     plan = shuffled(len(pairs), batch=11, epochs=1, steps=None, seed=0)
-    fit(lesson, plan, tmp_path, settings={}, warm_up=0.1, save_every=99, documents=10, remedy="")
+    fit(task, plan, tmp_path, settings={}, warm_up=0.1, save_every=99, documents=10, remedy="")
     losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
 
@@ -367,7 +369,7 @@ def test_what_cannot_be_trained_is_said_with_what_to_do(encoder, tmp_path, setti
     memory = Memory.open(tmp_path / "index", create=True, encoder=str(encoder.folder))
     memory.add(list(documents_of))
     with pytest.raises(InputError, match=said):
-        train_realm([], memory, tmp_path / "out", recipe=Recipe(**{**vars(RECIPE), **settings}))
+        train_realm([], memory, tmp_path / "out", recipe=RealmRecipe(**{**vars(RECIPE), **settings}))
 
 
 def test_rows_without_answers_and_other_settings_are_refused(memory, data, tmp_path):
@@ -375,12 +377,12 @@ def test_rows_without_answers_and_other_settings_are_refused(memory, data, tmp_p
     empty.write_text('{"question": "Who?", "answers": []}\n', encoding="utf-8")
     with pytest.raises(InputError, match="No row has an answer"):
         train_realm([empty], memory, tmp_path / "out", recipe=RECIPE)
-    recipe = Recipe(**{**vars(RECIPE), "phases": ("ict",), "steps": 1})
+    recipe = RealmRecipe(**{**vars(RECIPE), "phases": ("ict",), "steps": 1})
     train_realm([], memory, tmp_path / "out", recipe=recipe)
     with pytest.raises(InputError, match="another pairs"):
-        train_realm([], memory, tmp_path / "out", recipe=Recipe(**{**vars(recipe), "pairs": 4}))
+        train_realm([], memory, tmp_path / "out", recipe=RealmRecipe(**{**vars(recipe), "pairs": 4}))
     with pytest.raises(InputError, match="another run"):
-        train_realm([], memory, tmp_path / "out", recipe=Recipe(**{**vars(recipe), "phases": ("masked",)}))
+        train_realm([], memory, tmp_path / "out", recipe=RealmRecipe(**{**vars(recipe), "phases": ("masked",)}))
 
 
 def test_a_memory_that_is_lost_is_told_of(memory, tmp_path):

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from memptm.errors import InputError
 from memptm.selection.judge import JudgeConfig, Packer, TrainedJudge, new_scorer, reader_tokenizer
 from memptm.training.data.long_texts import LongExample
-from memptm.training.recipes.recall import RecallLesson, Recipe, cut, train_recall
+from memptm.training.recipes.recall import RecallRecipe, RecallTask, cut, train_recall
 from tests.generation import tiny_reader
 
 NAMES, PLACES = ["ada", "ben", "cleo", "dan"], ["oslo", "bern"]
@@ -51,19 +51,19 @@ def loss_of_rome(question, texts, answers):
 
 
 def train(rows, reader, out, *, loss=None, resume=True, **settings):
-    recipe = Recipe(**{"batch": 4, "learning_rate": 2e-2, "save_every": 100, "rank": 4, **settings})
-    return train_recall([rows], out, reader=str(reader), recipe=recipe, loss=loss, resume=resume)
+    recipe = RecallRecipe(**{"batch": 4, "learning_rate": 2e-2, "save_every": 100, "rank": 4, **settings})
+    return train_recall([rows], out, start=str(reader), recipe=recipe, loss=loss, resume=resume)
 
 
-def lesson(rows, reader, *, loss=None, **settings):
+def task(rows, reader, *, loss=None, **settings):
     from memptm.training.data.long_texts import read_long
 
     config = JudgeConfig(reader=str(reader), fingerprint="", window=128, coarse_window=100)
     packer = Packer(reader_tokenizer(str(reader)))
     blocked = cut(list(read_long([rows])), packer)
     scores = torch.linspace(0, 1, sum(len(one.ids) for one in blocked))
-    return RecallLesson(
-        new_scorer(config), packer, blocked, config=config, recipe=Recipe(**settings), loss=loss, scores=scores
+    return RecallTask(
+        new_scorer(config), packer, blocked, config=config, recipe=RecallRecipe(**settings), loss=loss, scores=scores
     )
 
 
@@ -92,9 +92,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bit(rows, reader, tmp_path):
                 if not stopped["left"]:
                     raise RuntimeError("killed")
 
-        recipe = Recipe(batch=4, learning_rate=2e-2, save_every=2, rank=4, **settings)
+        recipe = RecallRecipe(batch=4, learning_rate=2e-2, save_every=2, rank=4, **settings)
         with pytest.raises(RuntimeError, match="killed"):
-            train_recall([rows], twice, reader=str(reader), recipe=recipe, progress=interrupted)
+            train_recall([rows], twice, start=str(reader), recipe=recipe, progress=interrupted)
         train(rows, reader, twice, save_every=2, **settings)
         first, second = (load_file(folder / "model.safetensors") for folder in (once, twice))
         assert first.keys() == second.keys()
@@ -103,8 +103,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bit(rows, reader, tmp_path):
 
 
 def test_interventions_find_what_is_not_marked(rows, reader):
-    taught = lesson(rows, reader, loss=loss_of_rome, labels=False)
-    marked = lesson(rows, reader).relevance
+    taught = task(rows, reader, loss=loss_of_rome, labels=False)
+    marked = task(rows, reader).relevance
     assert not torch.equal(taught.relevance, marked)
     for step in range(1, 25):  # enough windows for every block to have been in one
         for row in range(24):
@@ -117,13 +117,13 @@ def test_interventions_find_what_is_not_marked(rows, reader):
 
 
 def test_windows_hold_blocks_in_order_within_their_size(rows, reader):
-    one = lesson(rows, reader)
+    one = task(rows, reader)
     for row in range(24):
         for seed in range(10):
-            stretch, chosen = (make(row, random.Random(seed)) for make in (one.stretch, one.chosen))
-            numbers = [n for n, _, _ in stretch.blocks]
+            span, chosen = (make(row, random.Random(seed)) for make in (one.passage_span, one.chosen))
+            numbers = [n for n, _, _ in span.blocks]
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-            assert len(stretch.ids) <= 100
+            assert len(span.ids) <= 100
             numbers = [n for n, _, _ in chosen.blocks]
             assert numbers == sorted(set(numbers))
             assert 0 < len(chosen.ids) <= 128
@@ -136,14 +136,14 @@ def test_all_blocks_relevant_or_one_block_are_no_special_case(reader, rows):  # 
     blocked = cut(examples, packer)
     assert [one.marked for one in blocked] == [[True], [False]]
     config = JudgeConfig(reader=str(reader))
-    one = RecallLesson(
-        new_scorer(config), packer, blocked, config=config, recipe=Recipe(), loss=None, scores=torch.zeros(2)
+    one = RecallTask(
+        new_scorer(config), packer, blocked, config=config, recipe=RecallRecipe(), loss=None, scores=torch.zeros(2)
     )
-    assert torch.isfinite(torch.tensor(one.learn(1, [0, 1])["loss"]))
+    assert torch.isfinite(torch.tensor(one.training_step(1, [0, 1])["loss"]))
 
 
 def test_hardness_is_by_float_scores(rows, reader):  # cast to integers, all of these would be equal
-    one = lesson(rows, reader)
+    one = task(rows, reader)
     row = one.blocked[0]
     count = len(row.ids)
     one.relevance[:] = 0

@@ -12,7 +12,7 @@ import torch
 
 from memptm.errors import MemptmError
 from memptm.training.runtime.refresh import Refresh, Versions
-from memptm.training.runtime.tower import Tower
+from memptm.training.runtime.trainable_encoder import TrainableEncoder
 from tests.encoders.tiny import encoder as tiny
 
 TEXTS = [f"Passage {n} tells of otters, kelp and the sea." for n in range(700)]
@@ -32,11 +32,11 @@ def refresh(tmp_path):
 
 
 def writer(encoder, scale=1.0):
-    tower = Tower(encoder, dropout=0.0)
+    trainable = TrainableEncoder(encoder, dropout=0.0)
     with torch.no_grad():
-        for parameter in tower.trained():
+        for parameter in trainable.trained():
             parameter.mul_(scale)
-    return lambda folder: encoder.write(tower.bert, folder)
+    return lambda folder: encoder.write(trainable.bert, folder)
 
 
 def test_a_process_of_its_own_embeds_with_the_weights_it_was_given(refresh, encoder):
@@ -73,7 +73,7 @@ def test_ctrl_c_is_the_trainers_alone(refresh, encoder):
 
 def test_one_that_keeps_dying_is_reported_with_its_last_words(refresh, encoder, tmp_path):
     def broken(folder):
-        encoder.write(Tower(encoder, dropout=0.0).bert, folder)
+        encoder.write(TrainableEncoder(encoder, dropout=0.0).bert, folder)
         (folder / "model.safetensors").write_bytes(b"not weights")
 
     refresh.start(10, broken)

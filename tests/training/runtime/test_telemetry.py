@@ -48,14 +48,14 @@ def test_a_collapse_is_called_out_with_what_to_do(tmp_path, numbers, said):
 
 
 class Collapsed:
-    """A lesson in which all questions get the same few documents."""
+    """A task in which all questions get the same few documents."""
 
     model = torch.nn.Linear(1, 1)
 
     def groups(self):
         return [{"params": list(self.model.parameters()), "lr": 1e-3}]
 
-    def learn(self, step, rows):
+    def training_step(self, step, rows):
         self.model(torch.ones(1)).sum().backward()
         return record(distinct=0.01)
 
@@ -91,7 +91,7 @@ def test_a_run_that_goes_on_drops_what_came_after_its_checkpoint(tmp_path):
     assert lines[-1]["loss"] == again.records[-1]["loss"] == 2.0
 
 
-def test_the_table_has_means_over_stretches_and_the_plot_is_a_picture(tmp_path):
+def test_the_table_has_means_over_parts_and_the_plot_is_a_picture(tmp_path):
     telemetry = filled(tmp_path, steps=30)
     telemetry.add(31, record(utility=0.5))
     table = telemetry.table()

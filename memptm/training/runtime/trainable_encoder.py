@@ -26,7 +26,7 @@ def load_trained(folder: Path) -> BertEncoder:
     return encoder
 
 
-class Tower(nn.Module):
+class TrainableEncoder(nn.Module):
     """The weights of ``encoder``, to be trained; its embeddings stay. With ``rank``, low-rank updates alone are."""
 
     def __init__(self, encoder: BertEncoder, *, dropout: float, rank: int = 0) -> None:
