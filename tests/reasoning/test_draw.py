@@ -1,13 +1,16 @@
 """Drawings: complete, legible at 20 nodes, harmless whatever the documents hold."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
 import pytest
+import resvg_py
 
-from memptm.errors import InputError
-from memptm.reasoning.draw import HIGH, WIDE, layout, save, svg
+from memptm.errors import ExtraMissing, InputError
+from memptm.reasoning.draw import png, save, svg
 from memptm.reasoning.graph import Clue, CognitiveGraph, Edge, Node
+from memptm.reasoning.graph_layout import HIGH, WIDE, layout
 
 HOSTILE = '</text><script>alert(1)</script> & "quoted" $x^2$ \x1b[31m \u202eevil'
 
@@ -92,9 +95,37 @@ def test_hostile_text_stays_text(ending, tmp_path):
         assert names <= {"svg", "defs", "marker", "path", "rect", "g", "title", "text", "circle"}
 
 
-def test_hostile_text_is_no_formula_in_a_png(tmp_path):
-    save(twenty(HOSTILE), tmp_path / "graph.PNG")
-    assert (tmp_path / "graph.PNG").read_bytes().startswith(b"\x89PNG")
+def crosses(box, arrow):
+    """Whether the arrow's curve goes through the box's inside."""
+    for n in range(1, 100):
+        t = n / 100
+        weights = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+        x, y = (sum(w * point[axis] for w, point in zip(weights, arrow.curve, strict=True)) for axis in (0, 1))
+        if box.x + 1 < x < box.x + WIDE - 1 and box.y + 1 < y < box.y + HIGH - 1:
+            return True
+    return False
+
+
+def test_the_path_goes_through_no_box_also_where_it_skips_a_column():
+    made = layout(twenty())
+    assert not [box for box in made.boxes for arrow in made.arrows if arrow.on_path and crosses(box, arrow)]
+
+
+def test_a_png_is_the_svg_text_included(tmp_path):
+    graph = twenty()
+    save(graph, tmp_path / "graph.PNG")
+    drawn = (tmp_path / "graph.PNG").read_bytes()
+    assert drawn == png(svg(layout(graph)))
+    untold = re.sub("<text[^<]*</text>", "", svg(layout(graph)))
+    assert drawn != png(untold)
+    assert len(drawn) > 2 * len(png(untold))
+
+
+def test_a_png_without_any_font_is_refused_rather_than_drawn_without_its_text(monkeypatch):
+    real = resvg_py.svg_to_bytes
+    monkeypatch.setattr(resvg_py, "svg_to_bytes", lambda **given: real(skip_system_fonts=True, **given))
+    with pytest.raises(ExtraMissing, match="font"):
+        png(svg(layout(twenty())))
 
 
 def test_another_ending_or_a_folder_that_is_not_there_is_refused(tmp_path):
