@@ -8,6 +8,7 @@ from transformers import BertModel
 
 from memptm.encoders.bert import Bert
 from memptm.errors import ModelMissing
+from tests.naive import assert_near
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +73,9 @@ def test_dropout_is_for_training_alone(pair, batch):
     ids, mask, segments = batch
     model = Bert.load(pair[2], dropout=0.5)
     with torch.inference_mode():
-        assert torch.equal(model(ids, mask, segments), model(ids, mask, segments))
+        assert_near(model(ids, mask, segments), model(ids, mask, segments))
         model.train()
-        assert not torch.equal(model(ids, mask, segments), model(ids, mask, segments))
+        assert not torch.allclose(model(ids, mask, segments), model(ids, mask, segments), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_in_integers_states_stay_close_and_nothing_else_changes(pair, batch):
         exact = ours(ids, mask, segments)
         rounded = ours.quantised(ids, mask)(ids, mask, segments)
         again = ours(ids, mask, segments)
-    assert torch.equal(exact, again)
+    assert_near(exact, again)
     assert torch.cosine_similarity(rounded[mask], exact[mask], dim=-1).min() > 0.999
 
 

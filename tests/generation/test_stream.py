@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from memptm.generation.decoding import LanguageModel
 from memptm.generation.prompt import ANSWER_TOKENS
 from memptm.generation.stream import ReadState, Stream
 from tests.generation.tiny import TEMPLATE, causal, encoder_decoder, loaded, passage
+from tests.naive import assert_near
 
 QUESTION = "When does the ferry leave?"
 FERRY = passage("The ferry leaves at nine.")
@@ -55,8 +57,8 @@ def test_more_than_a_segment_is_read_in_segments(tmp_path):
     for part in more.split(16, dim=1):
         other, one = stream.extend(other, part)
         parts.append(one)
-    assert torch.equal(log_p, torch.cat(parts, dim=1))
-    assert torch.equal(place.log_p, other.log_p)
+    assert_near(log_p, torch.cat(parts, dim=1))
+    assert_near(place.log_p, other.log_p)
 
 
 def test_an_answer_kept_for_later_is_the_one_that_is_not(generator):
@@ -178,7 +180,7 @@ def test_a_state_is_kept_in_a_file(generator, tmp_path):
     again = ReadState.load(tmp_path / "talk.safetensors")
     assert again.open
     one, other = (generator.generate(QUESTION, [FERRY], state=this) for this in (state, again))
-    assert one == other
+    assert_near(replace(one, state=None), replace(other, state=None))
     (tmp_path / "talk.safetensors").write_bytes(b"cut")
     with pytest.raises(InputError, match="Begin the stream anew"):
         ReadState.load(tmp_path / "talk.safetensors")
@@ -187,8 +189,8 @@ def test_a_state_is_kept_in_a_file(generator, tmp_path):
 def test_going_on_leaves_the_state_as_it_was(generator):
     state = generator.read("The ferry leaves at nine.")
     first, again = (generator.generate(QUESTION, [], state=state, keep=True) for _ in range(2))
-    assert first == again
-    assert torch.equal(first.state.decoder.keys, again.state.decoder.keys)
+    assert_near(replace(first, state=None), replace(again, state=None))
+    assert_near(first.state.decoder.keys, again.state.decoder.keys)
     assert state.decoder.read < first.state.decoder.read
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 from memptm.errors import InputError
 from memptm.working.memorizing import ExternalMemory, Memorizing
 from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig
+from tests.naive import assert_near
 
 SIZES = {
     "vocabulary": 30,
@@ -134,7 +135,7 @@ def test_a_document_without_a_past_reads_nothing_and_the_gate_learns_from_what_i
     documents = torch.tensor([[0, 0, 0, 0], [7, 7, 7, 7]])
     mixed = part(local, query, key, value, memory, documents)
     assert torch.equal(mixed[1], local[1])
-    assert not torch.equal(mixed[0], local[0])
+    assert not torch.allclose(mixed[0], local[0], atol=1e-4)
     mixed.sum().backward()
     assert float(part.gate.grad.abs().sum()) > 0
     assert float(part.sharpness.grad.abs().sum()) > 0
@@ -174,7 +175,7 @@ def test_memory_can_be_added_to_a_trained_model_and_reads_beyond_its_recurrence(
     ids = torch.randint(0, 30, (2, 40), generator=torch.Generator().manual_seed(1))
     made = plain.with_external([1], retrieved=4)
     with torch.no_grad():
-        assert torch.equal(read(made, ids, ()), read(plain, ids, ()))
+        assert_near(read(made, ids, ()), read(plain, ids, ()))
         nearly = read(made, ids, made.external(2))
         assert torch.allclose(nearly, read(plain, ids, ()), atol=0.2)  # the gate is nearly closed
         made.memorizing["1"].gate.fill_(2.0)
@@ -182,7 +183,7 @@ def test_memory_can_be_added_to_a_trained_model_and_reads_beyond_its_recurrence(
         changed[:, :3] = (changed[:, :3] + 1) % 30
         far = read(made, ids, made.external(2))[:, -1] - read(made, changed, made.external(2))[:, -1]
         lost = read(plain, ids, ())[:, -1] - read(plain, changed, ())[:, -1]
-    assert float(lost.abs().max()) == 0  # 2 layers × 4 states of memory do not reach back 37 tokens
+    assert float(lost.abs().max()) < 1e-6  # 2 layers × 4 states of memory do not reach back 37 tokens
     assert float(far.abs().max()) > 1e-5
     made.save(tmp_path)
     assert TransformerXL.load(tmp_path).config.memorizing == (1,)

@@ -21,6 +21,7 @@ from memptm.types import Block
 from tests.encoders.tiny import encoder as tiny
 from tests.encoders.tiny_recurrent import recurrent
 from tests.memory.toy import Toy
+from tests.naive import assert_near
 
 RECIPE = EncoderRecipe(pairs=4, hard=1, rank=2, tokens=50, span=3, steps=4, memory_steps=4, save_every=2)
 NAMES = ["Hove", "Lyme", "Deal", "Rye", "Ware", "Bude"]
@@ -106,12 +107,12 @@ def test_the_memory_leaves_the_adapted_encoder_as_it_is(made):
     out, _ = made
     whole, adapted = load_encoder(str(out / "encoder")), load_encoder(str(out / "adapt" / "encoder"))
     texts = ["Its mill was built in 1700.", "Who is she?"]
-    assert np.array_equal(whole.encode_questions(texts), adapted.encode_questions(texts))
-    assert np.array_equal(whole.encode_passages(texts), adapted.encode_passages(texts))
+    assert_near(whole.encode_questions(texts), adapted.encode_questions(texts))
+    assert_near(whole.encode_passages(texts), adapted.encode_passages(texts))
     assert not np.allclose(adapted.encode_questions(texts), load_encoder(BASE).encode_questions(texts)[:, :32])
 
 
-def test_a_run_goes_on_bit_for_bit(made, memory, questions, tmp_path):
+def test_a_run_goes_on_as_if_it_had_not_been_stopped(made, memory, questions, tmp_path):
     whole, _ = made
 
     def stop(event):
@@ -123,15 +124,14 @@ def test_a_run_goes_on_bit_for_bit(made, memory, questions, tmp_path):
     train_encoder([questions], memory, tmp_path, recipe=RECIPE)
     for name in ("adapter.safetensors", "memory.safetensors"):
         first, second = load_file(whole / "encoder" / name), load_file(tmp_path / "encoder" / name)
-        assert first.keys() == second.keys()
-        assert all(torch.equal(first[key], second[key]) for key in first)
+        assert_near(first, second)
 
 
 def test_without_questions_the_memory_alone_learns(memory, tmp_path):
     told = train_encoder([], memory, tmp_path, recipe=RECIPE)
     assert list(told["phases"]) == ["memory"]
     encoder = load_encoder(told["encoder"])
-    assert np.array_equal(encoder.encode_questions(["Who?"]), memory.encoder.encode_questions(["Who?"]))
+    assert_near(encoder.encode_questions(["Who?"]), memory.encoder.encode_questions(["Who?"]))
     assert sorted(path.name for path in (tmp_path / "encoder").iterdir()) == ["encoder.json", "memory.safetensors"]
 
 

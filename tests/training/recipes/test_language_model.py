@@ -20,6 +20,7 @@ from memptm.working.adaptive import IGNORED
 from memptm.working.product_keys import ProductKeyMemory
 from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig
 from tests.memory.toy import Toy
+from tests.naive import assert_near
 
 SIZES = TransformerXLConfig(vocabulary=0, width=24, layers=2, heads=2, head_width=12, inner=48, mem_len=12, dropout=0.1)
 RECIPE = LanguageModelRecipe(model=SIZES, size=300, rows=2, segment=8, steps=6, save_every=2, learning_rate=5e-3)
@@ -94,10 +95,9 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(files, tmp_path, external):
     with pytest.raises(KeyboardInterrupt):
         train_language_model(files, tmp_path / "cut", recipe=recipe, progress=stop)
     train_language_model(files, tmp_path / "cut", recipe=recipe)
-    assert log(tmp_path / "cut") == log(tmp_path / "whole")
+    assert_near(log(tmp_path / "cut"), log(tmp_path / "whole"))
     one, other = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "cut"))
-    assert one.keys() == other.keys()
-    assert all(one[name].equal(other[name]) for name in one)
+    assert_near(one, other)
     assert one["more/layers"].shape == (2, 2, 12, 24)  # the state goes on too
     assert (tmp_path / "cut" / "arithmetic.json").is_file()
     with pytest.raises(InputError, match=r"another number of rows.* Give another --out, or remove the folder"):
@@ -113,11 +113,11 @@ def test_external_memory_reaches_further_back_within_a_document_alone():
     short, _ = token_losses(made, documents, memory=4, segment=8, external=16)
     long, _ = token_losses(made, documents, memory=4, segment=8, external=64)
     graph, _ = token_losses(made, documents, memory=4, segment=8, external=64, exact=False)
-    assert torch.equal(short[:7], without[:7])  # nothing is stored yet
-    assert not torch.equal(short, without)
-    assert not torch.equal(short[40:80], long[40:80])
+    assert_near(short[:7], without[:7])  # nothing is stored yet
+    assert not torch.allclose(short, without, atol=1e-4)
+    assert not torch.allclose(short[40:80], long[40:80], atol=1e-4)
     assert torch.allclose(graph, long, atol=1e-2)
-    assert torch.equal(short[89:95], without[89:95])  # a new document begins with an empty memory
+    assert_near(short[89:95], without[89:95])  # a new document begins with an empty memory
 
 
 def test_held_out_text_is_read_with_the_external_memory_of_training(files, tmp_path):
@@ -194,7 +194,7 @@ def test_values_learn_at_a_constant_rate_and_their_use_is_logged_and_goes_on(fil
     with pytest.raises(KeyboardInterrupt):
         train_language_model(files, tmp_path / "cut", recipe=RECIPE, parts=slots(), progress=stop)
     train_language_model(files, tmp_path / "cut", recipe=RECIPE, parts=slots())
-    assert log(tmp_path / "cut") == log(tmp_path / "whole")
+    assert_near(log(tmp_path / "cut"), log(tmp_path / "whole"))
 
 
 def test_sparse_gradients_are_refused(files, tmp_path):
