@@ -1,10 +1,10 @@
-"""Compare the README's tables with the logs they come from.
+"""Compare the tables of README.md and docs/results with the logs they come from.
 
     python -m scripts.check            exit code 1 if a table differs from scripts/results/NAME.jsonl
     python -m scripts.check --write    write the tables anew
 
-In the README a table stands between `<!-- table:NAME -->` and `<!-- /table -->`. The mark can choose columns:
-`<!-- table:NAME columns=method,EM,F1 -->`. NAME is a log in scripts/results.
+A table stands between `<!-- table:NAME -->` and `<!-- /table -->`, where NAME is a log in scripts/results. The mark can
+choose columns: `<!-- table:NAME columns=method, EM, F1 -->`; semicolons part them where a name holds a comma.
 """
 
 from __future__ import annotations
@@ -17,17 +17,28 @@ import click
 
 from scripts.runs import RESULTS, Runs
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(
     r"(<!-- table:(?P<name>[\w-]+)(?: columns=(?P<columns>[^>]+?))? -->\n)(?P<body>.*?)(<!-- /table -->)", re.DOTALL
 )
+
+
+def pages() -> list[Path]:
+    """The pages that hold measurements: the README, and all of docs/results."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs" / "results").rglob("*.md"))]
+
+
+def tables(text: str) -> list[str]:
+    """Names of the logs whose tables stand in ``text``."""
+    return [found["name"] for found in MARK.finditer(text)]
 
 
 def regenerated(text: str, results: Path = RESULTS) -> str:
     """``text`` with every table made anew from its log."""
 
     def table(found: re.Match[str]) -> str:
-        columns = [name.strip() for name in (found["columns"] or "").split(",") if name.strip()]
+        chosen = found["columns"] or ""
+        columns = [name.strip() for name in chosen.split(";" if ";" in chosen else ",") if name.strip()]
         return f"{found[1]}{Runs(results / (found['name'] + '.jsonl')).table(columns)}\n{found[5]}"
 
     return MARK.sub(table, text)
@@ -42,16 +53,20 @@ def stale(text: str, results: Path = RESULTS) -> list[str]:
 @click.command()
 @click.option("--write", is_flag=True, help="Write the tables anew.")
 def main(write: bool) -> None:
-    """Compare the README's tables with scripts/results."""
-    text = README.read_text(encoding="utf-8")
-    if write:
-        README.write_text(regenerated(text), encoding="utf-8")
-        return
-    names = stale(text)
-    click.echo(
-        f"differ from scripts/results: {', '.join(names)}" if names else "The README's tables are those of the logs."
-    )
-    sys.exit(bool(names))
+    """Compare the tables of README.md and docs/results with the logs in scripts/results."""
+    differ = False
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        if write:
+            page.write_text(regenerated(text), encoding="utf-8")
+            continue
+        names = stale(text)
+        differ |= bool(names)
+        if names:
+            click.echo(f"{page.relative_to(ROOT)}: differs from scripts/results: {', '.join(names)}")
+    if not (write or differ):
+        click.echo("The tables are those of the logs.")
+    sys.exit(differ)
 
 
 if __name__ == "__main__":

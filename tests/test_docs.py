@@ -39,9 +39,13 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_reached_from_the_first() -> None:
-    first = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"README.md"}
-    assert pages == set(re.findall(r"\]\(([\w/-]+\.md)\)", first))
+    reached, ahead = set[Path](), {ROOT / "docs" / "README.md"}
+    while ahead:
+        page = ahead.pop()
+        reached.add(page)
+        links = re.findall(r"\]\(([^)#:\s]+\.md)", page.read_text(encoding="utf-8"))
+        ahead |= {(page.parent / link).resolve() for link in links} - reached
+    assert {str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md") if page not in reached} == set()
 
 
 def test_every_field_case_is_listed_once_and_its_test_is_there() -> None:
@@ -54,8 +58,17 @@ def test_every_field_case_is_listed_once_and_its_test_is_there() -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-def test_the_readmes_tables_are_those_of_the_logs() -> None:
-    assert import_module("scripts.check").stale((ROOT / "README.md").read_text(encoding="utf-8")) == []
+def test_the_tables_are_those_of_the_logs() -> None:
+    check = import_module("scripts.check")
+    assert {page.name: check.stale(page.read_text(encoding="utf-8")) for page in check.pages()} == {
+        page.name: [] for page in check.pages()
+    }
+
+
+def test_every_log_has_a_table_on_a_page_of_results() -> None:
+    check = import_module("scripts.check")
+    shown = {name for page in check.pages() for name in check.tables(page.read_text(encoding="utf-8"))}
+    assert {log.stem for log in (ROOT / "scripts" / "results").glob("*.jsonl")} - shown == set()
 
 
 def test_a_changed_log_makes_its_table_stale_and_writing_mends_it(tmp_path: Path) -> None:
@@ -70,6 +83,9 @@ def test_a_changed_log_makes_its_table_stale_and_writing_mends_it(tmp_path: Path
     written = check.regenerated(text, tmp_path)
     assert "| method | EM |\n| --- | ---: |\n| reader | 80.0 |\n" in written
     assert check.stale(written, tmp_path) == []
+    log.append({"method": "judge, gated"}, 0, {"F1, words": 70.0})
+    parted = text.replace("method,EM", "method; F1, words")
+    assert "| judge, gated | 70.0 |" in check.regenerated(parted, tmp_path)
     again = runs.Runs(tmp_path / "reading.jsonl")
     assert again.done(settings, 0)
     assert not again.done(settings, 1)

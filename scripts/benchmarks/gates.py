@@ -15,6 +15,7 @@ from memptm.encoders.recurrent_bert import Piece
 from scripts.benchmarks.encoder import TASKS, Task
 from scripts.runs import RESULTS, Runs
 
+ASSETS = Path(__file__).resolve().parents[2] / "docs" / "assets"
 PASSAGES = 200  # of each kind of text
 
 
@@ -69,7 +70,7 @@ def main(data: Path, name: str, out: Path) -> None:
             results.append({"texts": kind, "layer": below + n + 1}, 0, spread)
     axes[0].set_ylabel("layer")
     figure.colorbar(image, ax=axes, label="mean |gate|")
-    figure.savefig(out / "gates.png", dpi=120, bbox_inches="tight")
+    figure.savefig(ASSETS / "gates.png", dpi=120, bbox_inches="tight")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The held-out questions that every figure of the README is measured on; see memptm/training/data/splits.py."""
+"""The held-out questions that every figure of docs/results is measured on; see memptm/training/data/splits.py."""
 
 from __future__ import annotations
 
