@@ -16,9 +16,10 @@ from uuid import uuid4
 from memptm.documents.decode import clean
 from memptm.encoders.base import Encoder, Keys, Recurrent, StreamState
 from memptm.errors import InputError
-from memptm.memory import folder as home
 from memptm.memory.conversation import TALK
 from memptm.memory.encode import unit
+from memptm.memory.folder import MANIFEST, check_place, expanded, writing
+from memptm.memory.folder import replace as replace_file
 from memptm.types import Answer
 
 if TYPE_CHECKING:
@@ -102,11 +103,11 @@ class Session:
             InputError: the file belongs to another index or encoder, is something else, stands inside an index, or
             cannot be made.
         """
-        file = home.expanded(path)
-        home.check_place(file)
+        file = expanded(path)
+        check_place(file)
         if file.is_dir():
             raise InputError(f"{file} is a folder. Give --session a file; it is made where there is none.")
-        inside = next((folder for folder in file.absolute().parents if (folder / home.MANIFEST).exists()), None)
+        inside = next((folder for folder in file.absolute().parents if (folder / MANIFEST).exists()), None)
         if inside is not None:
             raise InputError(f"{file} lies inside the index {inside}. Keep the session's file elsewhere.")
         session = cls(memory, file)
@@ -168,9 +169,9 @@ class Session:
         tensors = {} if self._past is None else self._past.tensors()
         written = {_HEADER: json.dumps(asdict(header))}  # one key: safetensors writes several in no fixed order
         data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, written)
-        with home.writing(self.path):
+        with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            home.replace(self.path, data)
+            replace_file(self.path, data)
 
     def _query(self, question: str, said: Sequence[str]) -> Keys:
         encoder = self.memory.encoder
@@ -224,7 +225,7 @@ class Session:
     def _put_aside(self, path: Path, reason: str) -> None:
         names = (f"{path.name}{DAMAGED}{'' if n == 1 else n}" for n in count(1))
         aside = next(one for name in names if not (one := path.with_name(name)).exists())
-        with home.writing(path):
+        with writing(path):
             path.rename(aside)
         warnings.warn(
             f"{path} is damaged ({reason}); it is kept as {aside.name}, and the session begins anew.", stacklevel=4

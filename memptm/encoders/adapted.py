@@ -56,7 +56,7 @@ class AdaptedEncoder(BertEncoder):
         self._base = base
         super().__init__(name, self._base.folder, self._base.pooling)
         self._adapter = folder / ADAPTER
-        self.fingerprint = together(self._base.fingerprint, self._adapter)
+        self.fingerprint = combined_fingerprint(self._base.fingerprint, self._adapter)
 
     def bert(self) -> Bert:
         from memptm.encoders.low_rank import merge
@@ -124,7 +124,7 @@ def without_memory(encoder: Encoder) -> BertEncoder | None:
     return alone if isinstance(alone, BertEncoder) else None
 
 
-def together(base: str, *paths: Path, settings: Mapping[str, int] | None = None) -> str:
+def combined_fingerprint(base: str, *paths: Path, settings: Mapping[str, int] | None = None) -> str:
     """A fingerprint of the base's, of these files, and of settings that change keys.
 
     Raises:

@@ -13,10 +13,10 @@ from memptm.encoders.adapted import (
     ADAPTER,
     MEMORY,
     AdaptedEncoder,
+    combined_fingerprint,
     settings_of,
     sizes_of,
     tensors_of,
-    together,
 )
 from memptm.encoders.base import Keys
 from memptm.encoders.sentence import BertEncoder
@@ -57,7 +57,7 @@ class RecurrentEncoder:
         self.only_conversations = bool(settings.get("only_conversations", False))
         self._sizes = sizes_of(name, settings)
         changing = asdict(self._sizes) | {"only_conversations": self.only_conversations}
-        self.fingerprint = together(self.alone.fingerprint, folder / MEMORY, settings=changing)
+        self.fingerprint = combined_fingerprint(self.alone.fingerprint, folder / MEMORY, settings=changing)
         self.reach = self._sizes.passages * min(self._sizes.layers, self.alone.layers)
         self._models: dict[bool, RecurrentBert] = {}
 

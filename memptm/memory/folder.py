@@ -29,7 +29,7 @@ class Manifest:
     fingerprint: str
 
 
-class Home:
+class IndexFolder:
     """Paths and small files of one index folder."""
 
     def __init__(self, path: Path) -> None:

@@ -15,7 +15,7 @@ from memptm.memory.titles import Titles
 from memptm.types import Hit, Passage
 
 
-class Shelf:
+class InMemoryIndex:
     """Searches ``passages`` by the same rules as Memory, in memory and without an index; filters are not known here.
 
     Args:

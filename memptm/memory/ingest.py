@@ -19,9 +19,9 @@ from memptm.documents.load import Refused, load
 from memptm.documents.split import split
 from memptm.encoders.base import Encoder, Keys, embedding_text
 from memptm.errors import InputError
-from memptm.memory import folder as folder
+from memptm.memory import folder
 from memptm.memory.encode import Texts, digest
-from memptm.memory.folder import Home
+from memptm.memory.folder import IndexFolder
 from memptm.memory.values import Ids, Row, Values
 from memptm.progress import Event, Progress
 from memptm.types import Document, Json, Passage
@@ -78,7 +78,7 @@ class Ingest:
     """One run of ``Memory.add``; the caller holds the writer's lock, and ``values`` is at the newest version."""
 
     values: Values
-    home: Home
+    folder: IndexFolder
     encoder: Callable[[], Encoder]
     words: int
     overlap: int
@@ -143,7 +143,7 @@ class Ingest:
             self._contents[owner] = content
             self._owners.setdefault(file, set()).add(owner)
         with suppress(OSError, ValueError):  # only saves reading unchanged files
-            found = json.loads((self.home / folder.FILES).read_bytes())
+            found = json.loads((self.folder / folder.FILES).read_bytes())
             self._files = found if isinstance(found, dict) else {}
         self._written = dict(self._files)
 
@@ -254,8 +254,8 @@ class Ingest:
             replaced = self._ids_of({one.owner for one in self._waiting} & self._contents.keys())
             snapshot = self.values.snapshot().ids
             start = int(snapshot[-1]) + 1 if len(snapshot) else 0
-            with folder.writing(self.home.path):
-                first = self.home.reserve(start=start, count=len(passages))
+            with folder.writing(self.folder.path):
+                first = self.folder.reserve(start=start, count=len(passages))
             rows = [
                 Row(passage=passage, owner=one.owner, ordinal=n, file=one.file, content=one.content, id=0, key_hash="")
                 for one in self._waiting
@@ -311,7 +311,7 @@ class Ingest:
         if self._files == self._written:
             return
         with suppress(OSError):
-            folder.replace(self.home / folder.FILES, json.dumps(self._files).encode())
+            folder.replace(self.folder / folder.FILES, json.dumps(self._files).encode())
 
 
 def _content_hash(document: Document) -> str:

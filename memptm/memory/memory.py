@@ -17,9 +17,9 @@ import numpy as np
 
 from memptm.encoders.base import Encoder, Keys
 from memptm.errors import EncoderMismatch, IndexMissing, InputError, MemptmError
-from memptm.memory import folder as folder
+from memptm.memory import folder
 from memptm.memory.encode import unit
-from memptm.memory.folder import Home, Manifest
+from memptm.memory.folder import IndexFolder, Manifest
 from memptm.memory.ingest import Added, Ingest
 from memptm.memory.keys import Damaged, KeyIndex
 from memptm.memory.search import MODES, Mode, find
@@ -56,7 +56,7 @@ class Memory:
     def __init__(self, path: Path, manifest: Manifest, encoder: Encoder | None) -> None:
         self.path, self.manifest = path, manifest
         self._encoder = encoder
-        self._home = Home(path)
+        self._folder = IndexFolder(path)
         self._values = Values(path, dimension=manifest.dimension)
         self._keys: KeyIndex | None = None
         self._titles: tuple[int, Titles] | None = None  # and the version they are of
@@ -76,10 +76,10 @@ class Memory:
             format. EncoderMismatch: the index holds keys of another encoder. ModelMissing: no such encoder. InputError:
             no index can be begun there.
         """
-        home = Home(folder.expanded(path))
-        if create and not os.path.exists(home / folder.MANIFEST):  # noqa: PTH110 (Path's raises for too long a name)
-            folder.check_place(home.path)
-        manifest = home.manifest()
+        place = IndexFolder(folder.expanded(path))
+        if create and not os.path.exists(place / folder.MANIFEST):  # noqa: PTH110 (Path's raises for too long a name)
+            folder.check_place(place.path)
+        manifest = place.manifest()
         if manifest is None and not create:
             raise IndexMissing(f"No index at {path}. Build one with: memptm build FOLDER --index {path}")
         found: Encoder | None = None
@@ -88,12 +88,12 @@ class Memory:
         elif manifest is None or (encoder is not None and encoder != manifest.encoder):
             found = _load_encoder(encoder)
         if manifest is None and found is not None:
-            manifest = home.begin(encoder=found.name, dimension=found.dimension, fingerprint=found.fingerprint)
+            manifest = place.begin(encoder=found.name, dimension=found.dimension, fingerprint=found.fingerprint)
         if manifest is None:
             raise IndexMissing(f"No index at {path}.")
         if found is not None:
-            check_encoder(home.path, manifest, found)
-        return cls(home.path, manifest, found)
+            check_encoder(place.path, manifest, found)
+        return cls(place.path, manifest, found)
 
     @property
     def encoder(self) -> Encoder:
@@ -156,7 +156,7 @@ class Memory:
         with self._guard, self._writer():
             self._synced()
             run = Ingest(
-                values=self._values, home=self._home, encoder=lambda: self.encoder, words=words, overlap=overlap,
+                values=self._values, folder=self._folder, encoder=lambda: self.encoder, words=words, overlap=overlap,
                 progress=progress,
             )  # fmt: skip
             added = run.run(items, prune=prune)
@@ -218,7 +218,7 @@ class Memory:
     @contextmanager
     def _writer(self) -> Iterator[None]:
         self._same_process()
-        with self._home.writer():
+        with self._folder.writer():
             self._values.refresh()
             yield
 
@@ -365,7 +365,7 @@ class Memory:
             "encoder": self.manifest.encoder,
             "dimension": self.manifest.dimension,
             "fingerprint": self.manifest.fingerprint,
-            "bytes": self._home.bytes(),
+            "bytes": self._folder.bytes(),
             "version": self._values.version,
             "versions": self._values.versions(),
             "keys": keys.kind,
@@ -384,7 +384,7 @@ class Memory:
             return Verification(self).run()
 
     def _repair(self) -> None:
-        (self._home / folder.KEYS).unlink(missing_ok=True)
+        (self._folder / folder.KEYS).unlink(missing_ok=True)
         self._keys = KeyIndex(self.manifest.dimension)
         if len(self._values.snapshot().ids):
             self._values.index_text()
@@ -409,13 +409,13 @@ class Memory:
             save = save or changed > max(1000, SAVE_SHARE * len(snapshot.ids))
         if save and len(snapshot.ids):
             with suppress(OSError):  # a cache: a read-only folder or a full disk does without
-                self._keys.save(self._home / folder.KEYS, index=self.manifest.index)
+                self._keys.save(self._folder / folder.KEYS, index=self.manifest.index)
         return self._keys
 
     def _loaded(self, stored: int) -> tuple[KeyIndex, str]:
         """The keys from their file, or none, with the notice to give."""
         empty = KeyIndex(self.manifest.dimension)
-        path = self._home / folder.KEYS
+        path = self._folder / folder.KEYS
         try:
             return KeyIndex.load(path, index=self.manifest.index, dimension=self.manifest.dimension), ""
         except (Damaged, OSError) as error:

@@ -11,7 +11,7 @@ import numpy as np
 from memptm.encoders.base import Encoder, Keys, ReadsDocuments, embedding_text
 from memptm.errors import InputError
 from memptm.memory.encode import Texts, digest, unit
-from memptm.memory.folder import Home
+from memptm.memory.folder import IndexFolder
 from memptm.memory.memory import Memory
 from memptm.progress import Event, Progress, silent
 from memptm.types import Passage
@@ -114,7 +114,7 @@ def rekey(
     """
     if path.resolve() == memory.path.resolve():
         raise InputError(f"{path} is the index itself. Give a new folder for the one with other keys.")
-    found = Home(path).manifest()
+    found = IndexFolder(path).manifest()
     if found is not None and found.fingerprint == encoder.fingerprint:
         return _made_before(memory, path, encoder)
     if found is not None:

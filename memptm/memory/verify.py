@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from memptm.errors import MemptmError
-from memptm.memory import folder as folder
+from memptm.memory import folder
 from memptm.memory.keys import Damaged, KeyIndex
 from memptm.memory.values import RESTORE, TABLE, matrix
 
@@ -39,7 +39,7 @@ class Verification:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self.values = memory._values
-        self.home = memory._home
+        self.folder = memory._folder
 
     def run(self) -> list[Check]:
         table = self._table()
@@ -103,7 +103,7 @@ class Verification:
         return not wrong, f"{len(lengths)} keys, {wrong} not of length 1"
 
     def _faiss_file(self) -> tuple[bool, str]:
-        manifest, path = self.memory.manifest, self.home / folder.KEYS
+        manifest, path = self.memory.manifest, self.folder / folder.KEYS
         try:
             found = KeyIndex.load(path, index=manifest.index, dimension=manifest.dimension)
         except FileNotFoundError:
@@ -138,14 +138,14 @@ class Verification:
     def _counter(self) -> tuple[bool, str]:
         ids = self.values.snapshot().ids
         try:
-            following = int((self.home / folder.COUNTER).read_text(encoding="ascii"))
+            following = int((self.folder / folder.COUNTER).read_text(encoding="ascii"))
         except (OSError, ValueError):
             following = 0
         return not len(ids) or following > int(ids[-1]), f"next id {following}"
 
     def _left_over(self) -> tuple[bool, str]:
         """Harmless: a killed build leaves them."""
-        names = [path.name for path in self.home.path.glob(f"*{folder.TEMPORARY}")]
+        names = [path.name for path in self.folder.path.glob(f"*{folder.TEMPORARY}")]
         return True, f"{len(names)} left by a build that was killed" + _some(names)
 
     def _sources(self) -> tuple[bool, str]:

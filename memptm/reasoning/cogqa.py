@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memptm.generation.reader import Reader
-from memptm.memory.in_memory import Shelf
+from memptm.memory.in_memory import InMemoryIndex
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.reasoning.answer import Verdict, conclude
@@ -41,7 +41,7 @@ class CogQA:
 
     def __init__(
         self,
-        memory: Memory | Shelf,
+        memory: Memory | InMemoryIndex,
         reader: Reader,
         *,
         weights: Path | None = None,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memptm.memory.in_memory import Shelf
+from memptm.memory.in_memory import InMemoryIndex
 from memptm.memory.lexical import terms
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
@@ -57,7 +57,13 @@ class Linker:
     """
 
     def __init__(
-        self, memory: Memory | Shelf, question: str, *, mode: Mode = "hybrid", where: str | None = None, lead: str = ""
+        self,
+        memory: Memory | InMemoryIndex,
+        question: str,
+        *,
+        mode: Mode = "hybrid",
+        where: str | None = None,
+        lead: str = "",
     ) -> None:
         self.memory, self.question, self.mode, self.where = memory, lead + question, mode, where
         self.begins = len(lead)

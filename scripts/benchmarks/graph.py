@@ -31,7 +31,7 @@ from memptm.evaluation.hotpot import score
 from memptm.evaluation.metrics import bootstrap, exact_match, f1
 from memptm.generation.reader import SHIPPED as SHIPPED_READER
 from memptm.generation.reader import Reader, Reading, marginalise
-from memptm.memory.in_memory import Shelf
+from memptm.memory.in_memory import InMemoryIndex
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.pipeline import QA
@@ -42,7 +42,7 @@ from memptm.reasoning.router import SHIPPED as ROUTER
 from memptm.reasoning.system1 import PageInput, System1
 from memptm.training.data.splits import held_out_passage
 from memptm.types import Answer, Document, Json, Passage
-from scripts.data.graph import answers, fact, gold_facts, kind, limited, paragraphs, shelf, test_sets
+from scripts.data.graph import answers, fact, gold_facts, index_of, kind, limited, paragraphs, test_sets
 from scripts.data.held_out import rows
 from scripts.runs import RESULTS, Runs
 
@@ -63,11 +63,11 @@ class Given:
 
     def __init__(self, weights: Path | None) -> None:
         self.reader, self.encoder = Reader.load(), load_encoder(None)
-        self.cogqa = CogQA(Shelf([], self.encoder), self.reader, weights=weights)
+        self.cogqa = CogQA(InMemoryIndex([], self.encoder), self.reader, weights=weights)
 
     def answers(self, row: Json) -> Iterator[tuple[str, Answer, set[tuple[str, int]]]]:
         """(method, answer, supporting facts it gives)."""
-        held = shelf(row, self.encoder)
+        held = index_of(row, self.encoder)
         passages = {one.id: one for one in held.passages}
         hits = held.search(row["question"], k=ONE_SHOT)
         for method, read, prior in (

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from memptm.encoders.base import Encoder
-from memptm.memory.in_memory import Shelf
+from memptm.memory.in_memory import InMemoryIndex
 from memptm.types import Json, Passage
 from scripts.data.held_out import rows
 
@@ -69,9 +69,9 @@ def paragraphs(row: Json) -> list[Passage]:
     return [one for one in made if one.text.strip()]
 
 
-def shelf(row: Json, encoder: Encoder) -> Shelf:
+def index_of(row: Json, encoder: Encoder) -> InMemoryIndex:
     """The row's paragraphs, searchable."""
-    return Shelf(paragraphs(row), encoder)
+    return InMemoryIndex(paragraphs(row), encoder)
 
 
 def fact(passage: Passage, place: int) -> tuple[str, int]:

@@ -16,7 +16,7 @@ import numpy as np
 from memptm.encoders.load import load_encoder
 from memptm.evaluation.metrics import f1
 from memptm.generation.reader import Reader
-from memptm.memory.in_memory import Shelf
+from memptm.memory.in_memory import InMemoryIndex
 from memptm.reasoning.answer import Verdict, conclude
 from memptm.reasoning.cogqa import CogQA
 from memptm.reasoning.findings import Findings
@@ -47,12 +47,12 @@ class Expansion:
 def expansions(questions: list[Json], weights: Path | None) -> list[Expansion]:
     """Two of each question."""
     encoder, made = load_encoder(), []
-    cogqa = CogQA(Shelf([], encoder), Reader.load(), weights=weights)
+    cogqa = CogQA(InMemoryIndex([], encoder), Reader.load(), weights=weights)
     for number, row in enumerate(questions, 1):
         gold = {title for title, _ in row["supporting_facts"]}
         for whole in (True, False):
             passages = [one for one in paragraphs(row) if whole or one.title not in gold]
-            cogqa.memory = Shelf(passages, encoder)
+            cogqa.memory = InMemoryIndex(passages, encoder)
             findings = cogqa.expand(row["question"])
             made.append(Expansion(row, whole, findings, cogqa.verdict(findings)))
         if number % 20 == 0:

@@ -21,11 +21,11 @@ from torch.nn import functional
 from memptm.encoders.base import embedding_text
 from memptm.encoders.load import load_encoder
 from memptm.generation.reader import Reader
-from memptm.memory.in_memory import Shelf
+from memptm.memory.in_memory import InMemoryIndex
 from memptm.reasoning.router import FEATURES, SHIPPED, features
 from memptm.training.data.splits import by_passage, calibration_passage
 from memptm.types import Passage
-from scripts.data.graph import shelf, training_rows
+from scripts.data.graph import index_of, training_rows
 from scripts.data.held_out import rows
 from scripts.runs import RESULTS, Runs
 
@@ -35,7 +35,7 @@ AMONG = 10
 WEIGHT_OF_SINGLE = 2.5
 
 
-def single_hop(data: Path, count: int, chance: random.Random) -> list[tuple[str, Shelf]]:
+def single_hop(data: Path, count: int, chance: random.Random) -> list[tuple[str, InMemoryIndex]]:
     """Questions, each with the passages nearest to it; half of either set."""
     encoder, made = load_encoder(None), []
     for names in (("squad_subset", "squad_more"), ("nq_qed_train",)):
@@ -50,11 +50,11 @@ def single_hop(data: Path, count: int, chance: random.Random) -> list[tuple[str,
         chosen = chance.sample(aside, count // 2)
         for question, near in zip(chosen, encoder.encode_questions(chosen) @ keys.T, strict=True):
             nearest = near.argsort()[::-1][:AMONG]
-            made.append((question, Shelf([passages[n] for n in nearest], encoder, keys[nearest])))
+            made.append((question, InMemoryIndex([passages[n] for n in nearest], encoder, keys[nearest])))
     return made
 
 
-def table(reader: Reader, questions: Sequence[tuple[str, Shelf]]) -> list[list[float]]:
+def table(reader: Reader, questions: Sequence[tuple[str, InMemoryIndex]]) -> list[list[float]]:
     """(questions, features)."""
     found = []
     for question, held in questions:
@@ -92,7 +92,7 @@ def main(data: Path, limit: int, out: Path, log: Path) -> None:
     reader, encoder = Reader.load(), load_encoder(None)
     singles = single_hop(data, limit, chance)
     multi = chance.sample([row for row in training_rows(data) if row["context"]], limit)
-    x = table(reader, singles) + table(reader, [(row["question"], shelf(row, encoder)) for row in multi])
+    x = table(reader, singles) + table(reader, [(row["question"], index_of(row, encoder)) for row in multi])
     y = [0.0] * len(singles) + [1.0] * len(multi)
     kept = np.arange(len(x)) % 5 == 0
     inputs, wanted = torch.tensor(x), torch.tensor(y)

@@ -7,21 +7,21 @@ import pytest
 
 from memptm.errors import InputError
 from memptm.generation.reader import marginalise
-from memptm.memory.in_memory import Shelf
+from memptm.memory.in_memory import InMemoryIndex
 from memptm.reasoning.answer import NO_EDGE, NO_NAME, NO_VERDICT, Verdict, conclude
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.graph import CognitiveGraph
 from memptm.types import Passage
 from tests.memory.toy import Toy
 from tests.reasoning.test_frontier import ASKED, CHAIN
-from tests.reasoning.toy import expand, page, shelf
+from tests.reasoning.toy import expand, index_of, page
 
 CHOICE = "Which is older, Cape Morrow or Penhollow?"
 
 
 @pytest.fixture
 def findings():
-    return Findings(expand(shelf(*CHAIN), ASKED))
+    return Findings(expand(index_of(*CHAIN), ASKED))
 
 
 def test_the_answer_comes_with_its_path_and_the_sentences_that_say_so(findings):
@@ -55,7 +55,7 @@ def test_a_verdict_moves_the_odds_of_one_answer(findings):
 
 
 def test_a_choice_between_two_pages_has_both_for_support():
-    findings = Findings(expand(shelf(*CHAIN), CHOICE))
+    findings = Findings(expand(index_of(*CHAIN), CHOICE))
     verdict = Verdict({}, (("Cape Morrow", 0.7), ("Penhollow", 0.3)), (0, 2))
     answer = conclude(findings, verdict, bias=5.0)
     null = 1 - answer.answers[0].probability - answer.answers[1].probability
@@ -70,7 +70,7 @@ def test_a_choice_between_two_pages_has_both_for_support():
 
 
 def test_a_choice_is_silent_where_that_is_likelier_than_either_side():
-    findings = Findings(expand(shelf(*CHAIN), CHOICE))
+    findings = Findings(expand(index_of(*CHAIN), CHOICE))
     verdict = Verdict({}, (("Cape Morrow", 0.7), ("Penhollow", 0.3)), (0, 2))
     answer = conclude(findings, verdict, bias=-3.0)
     silent = conclude(findings, bias=-3.0)
@@ -81,7 +81,7 @@ def test_a_choice_is_silent_where_that_is_likelier_than_either_side():
 
 def test_a_yes_or_no_that_was_not_decided_is_said():
     asked = "Is Cape Morrow older than Penhollow?"
-    findings = Findings(expand(shelf(*CHAIN), asked))
+    findings = Findings(expand(index_of(*CHAIN), asked))
     assert NO_VERDICT in conclude(findings, bias=5.0).note
     decided = conclude(findings, Verdict({}, (("yes", 0.9), ("no", 0.1)), (0, 1)), bias=-9.0)
     assert (decided.text, NO_VERDICT in decided.note) == ("yes", False)
@@ -99,7 +99,7 @@ def test_passages_with_one_id_do_not_lend_each_other_their_clues():
         turn("b.txt", "Birch overlooks Cedar."),
         turn("c.txt", "Cedar was founded in 1900.", "Cedar"),
     ]
-    result = expand(Shelf(passages, Toy()), "What do alder and birch share?", k=3)
+    result = expand(InMemoryIndex(passages, Toy()), "What do alder and birch share?", k=3)
     cedar = page(result, "Cedar")
     told = {"Alder adjoins Cedar.", "Birch overlooks Cedar."}
     assert {clue.text for clue in cedar.strongest_clues()} == told
@@ -112,18 +112,18 @@ def test_passages_with_one_id_do_not_lend_each_other_their_clues():
 
 
 def test_what_could_not_be_followed_is_said():
-    lone = conclude(Findings(expand(shelf(("", "it rains a lot here.")), "does it rain?")), bias=0.0)
+    lone = conclude(Findings(expand(index_of(("", "it rains a lot here.")), "does it rain?")), bias=0.0)
     assert NO_NAME in lone.note
     assert NO_EDGE in lone.note
     assert (len(lone.graph.nodes), lone.graph.edges) == (1, ())
-    nothing = conclude(Findings(expand(shelf(), "Who?")), bias=0.0)
+    nothing = conclude(Findings(expand(index_of(), "Who?")), bias=0.0)
     assert (nothing.text, nothing.graph.nodes) == (None, ())
     assert nothing.note
 
 
 def test_a_page_that_repeats_its_title_changes_nothing(findings):  # F87
     said = [(name, text.replace("Ada Trent was", "Ada Trent, that is Ada Trent, was")) for name, text in CHAIN]
-    other = Findings(expand(shelf(*said), ASKED))
+    other = Findings(expand(index_of(*said), ASKED))
     assert other.edges.keys() == findings.edges.keys()
     assert list(other.shares) == pytest.approx(list(findings.shares), abs=0.02)
 

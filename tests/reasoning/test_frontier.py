@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 
 from memptm.errors import InputError
-from memptm.memory.in_memory import Shelf
+from memptm.memory.in_memory import InMemoryIndex
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import ANSWERED, Frontier
 from memptm.reasoning.linker import Linker
 from memptm.types import Passage
 from tests.memory.toy import Toy
-from tests.reasoning.toy import ByName, expand, page, passage, shelf
+from tests.reasoning.toy import ByName, expand, index_of, page, passage
 
 CHAIN = (
     ("Cape Morrow", "Cape Morrow has a lighthouse. Its engineer was Ada Trent."),
@@ -24,7 +24,7 @@ ASKED = "How old is the town that the engineer of Cape Morrow came from?"
 
 
 def test_it_goes_from_the_page_the_question_names_along_the_names_in_the_pages():
-    result = expand(shelf(*CHAIN), ASKED)
+    result = expand(index_of(*CHAIN), ASKED)
     assert next(node.page.name for node in result.nodes) == "Cape Morrow"
     ada, town = page(result, "Ada Trent"), page(result, "Penhollow")
     assert [clue.text for _, clue in ada.clues] == ["Its engineer was Ada Trent."]
@@ -34,16 +34,16 @@ def test_it_goes_from_the_page_the_question_names_along_the_names_in_the_pages()
 
 
 def test_a_page_that_names_itself_does_not_lead_to_itself():  # F87
-    result = expand(shelf(*CHAIN), ASKED)
+    result = expand(index_of(*CHAIN), ASKED)
     assert all(source != target for source, target in Findings(result).edges)
     lone = Findings(
-        expand(shelf(("Lynx Journal", "Lynx Journal began in 1934. Lynx Journal is old.")), "When did it begin?")
+        expand(index_of(("Lynx Journal", "Lynx Journal began in 1934. Lynx Journal is old.")), "When did it begin?")
     )
     assert lone.edges == {}
 
 
 def test_a_page_that_waits_already_keeps_its_second_clue():
-    both = shelf(
+    both = index_of(
         ("Alder", "Alder adjoins Cedar."), ("Birch", "Birch overlooks Cedar."), ("Cedar", "Cedar was founded in 1900.")
     )
     system1 = ByName()
@@ -54,7 +54,7 @@ def test_a_page_that_waits_already_keeps_its_second_clue():
 
 
 def test_a_page_that_was_read_is_read_again_with_a_new_clue():
-    far = shelf(
+    far = index_of(
         ("Alder", "Alder adjoins Cedar, near Dogwood."),
         ("Dogwood", "Dogwood looks down on Cedar."),
         ("Cedar", "Cedar was founded in 1900."),
@@ -79,7 +79,7 @@ class Half(ByName):
 
 
 def test_hops_below_the_threshold_are_followed_once_and_only_where_nothing_led_anywhere():
-    memory, system1 = shelf(*CHAIN), ByName(shy=True)
+    memory, system1 = index_of(*CHAIN), ByName(shy=True)
     result = expand(memory, ASKED, system1=system1)
     assert [clue.text for _, clue in page(result, "Ada Trent").clues] == ["Its engineer was Ada Trent."]
     assert page(result, "Penhollow").clues == []  # below the threshold of a page that was read afterwards
@@ -88,7 +88,7 @@ def test_hops_below_the_threshold_are_followed_once_and_only_where_nothing_led_a
 
 
 def test_the_next_nearest_are_read_where_no_name_leads_on_and_never_before_a_page_that_one_led_to():
-    apart = shelf(*CHAIN, ("Heron Review", "A magazine about herons."))
+    apart = index_of(*CHAIN, ("Heron Review", "A magazine about herons."))
     result = expand(apart, ASKED, k=1)
     chain, others = ("Cape Morrow", "Ada Trent", "Penhollow"), ("Otter Review", "Heron Review")
     assert {node.page.name for node in result.nodes} == {*chain, *others}
@@ -105,14 +105,14 @@ class Opposed(Toy):
 
 def test_passages_that_point_away_from_the_question_start_at_nothing_and_are_read():
     passages = [passage(name, text) for name, text in CHAIN]
-    result = expand(Shelf(passages, Opposed()), "a magazine about a lighthouse and a town", k=1)
+    result = expand(InMemoryIndex(passages, Opposed()), "a magazine about a lighthouse and a town", k=1)
     assert len(result.nodes) == len(CHAIN)
     assert min(node.seed_score for node in result.nodes) == 0.0
     assert sum(Findings(result).shares) == pytest.approx(1.0)
 
 
 def test_the_next_nearest_are_not_read_where_both_things_compared_were():
-    apart = shelf(*CHAIN, ("Heron Review", "A magazine about herons."))
+    apart = index_of(*CHAIN, ("Heron Review", "A magazine about herons."))
     for asked, pages in (("Is Ada Trent from Penhollow?", 2), ("Is Ada Trent from Cornwall?", 5)):
         assert len(expand(apart, asked, k=1, system1=Half(*(name for name, _ in CHAIN))).nodes) == pages
 
@@ -124,7 +124,7 @@ def test_a_name_leads_to_all_passages_of_its_document_where_one_was_found_before
     ]
     town = [replace(one, id=str(n), start=n * 100, end=n * 100 + len(one.text)) for n, one in enumerate(town)]
     ada = passage("Ada Trent", "Ada Trent was born in Penhollow.")
-    memory = Shelf([*town, ada], Toy())
+    memory = InMemoryIndex([*town, ada], Toy())
     result = expand(memory, "is a town what the home of Ada Trent is?", k=1, pages=2)
     assert [place.passage.text for place in Findings(result).places if place.passage.title == "Penhollow"] == [
         "Penhollow is a town.",
@@ -139,7 +139,7 @@ def test_the_next_nearest_are_not_read_where_something_answers():
             reading = super()._page_reading(page)
             return replace(reading, log_mass=ANSWERED + 1) if reading.spans else reading
 
-    apart = shelf(*CHAIN, ("Heron Review", "A magazine about herons."))
+    apart = index_of(*CHAIN, ("Heron Review", "A magazine about herons."))
     result = expand(apart, ASKED, k=1, system1=Sure())
     assert {node.page.name for node in result.nodes} == {"Cape Morrow", "Ada Trent", "Penhollow"}
     assert result.stopped == ""
@@ -147,7 +147,7 @@ def test_the_next_nearest_are_not_read_where_something_answers():
 
 def test_the_number_of_pages_holds_and_the_best_are_read():
     for pages in (1, 2, 3):
-        result = expand(shelf(*CHAIN), ASKED, pages=pages, k=4)
+        result = expand(index_of(*CHAIN), ASKED, pages=pages, k=4)
         assert len(result.nodes) == pages
         assert result.stopped == "pages"
         assert result.nodes[0].page.name == "Cape Morrow"
@@ -155,7 +155,7 @@ def test_the_number_of_pages_holds_and_the_best_are_read():
 
 
 def test_a_limit_of_time_still_reads_once():
-    result = expand(shelf(*CHAIN), ASKED, seconds=1e-9)
+    result = expand(index_of(*CHAIN), ASKED, seconds=1e-9)
     assert result.nodes
     assert result.stopped == "seconds"
 
@@ -163,11 +163,11 @@ def test_a_limit_of_time_still_reads_once():
 @pytest.mark.parametrize("limits", [{"pages": 0}, {"pages": -3}, {"seconds": 0.0}])
 def test_a_limit_of_nothing_is_refused(limits):
     with pytest.raises(InputError, match=r"nothing to read|no time"):
-        Frontier(Linker(shelf(*CHAIN), ASKED), ByName(), **limits)
+        Frontier(Linker(index_of(*CHAIN), ASKED), ByName(), **limits)
 
 
 def test_two_searches_are_the_same():
-    one, other = (expand(shelf(*CHAIN), ASKED, k=4) for _ in range(2))
+    one, other = (expand(index_of(*CHAIN), ASKED, k=4) for _ in range(2))
     assert [(v.page, v.clues, v.visits) for v in one.nodes] == [(v.page, v.clues, v.visits) for v in other.nodes]
 
 
@@ -177,13 +177,13 @@ def test_two_passages_that_differ_in_one_thing_alone_are_two(field):
     given = [{"id": "1", "document": "a", "source": "talk.jsonl", "start": 0, "end": 9}] * 2
     given[1] = given[1] | {field: 5 if field == "start" else "2"}
     passages = [Passage(text=text, **one) for text, one in zip(texts, given, strict=True)]
-    result = expand(Shelf(passages, Toy()), "does it rain?", k=2)
+    result = expand(InMemoryIndex(passages, Toy()), "does it rain?", k=2)
     assert {place.passage.text for place in Findings(result).places} == set(texts)
 
 
 def test_a_page_knows_all_its_names_in_the_question():
     asked = "Is Cape Morrow near Penhollow, and was Cape Morrow lit?"
-    morrow = page(expand(shelf(*CHAIN), asked), "Cape Morrow")
+    morrow = page(expand(index_of(*CHAIN), asked), "Cape Morrow")
     assert morrow.names == [(3, 14), (39, 50)]
     assert morrow.named == (3, 14)
 
@@ -198,16 +198,16 @@ class Slow(ByName):
 
 @pytest.mark.parametrize("shy", [False, True])
 def test_hops_below_the_threshold_and_the_reserve_are_held_to_the_time_too(shy):
-    result = expand(shelf(*CHAIN), ASKED, system1=Slow(shy=shy), seconds=0.04)
+    result = expand(index_of(*CHAIN), ASKED, system1=Slow(shy=shy), seconds=0.04)
     assert {node.page.name for node in result.nodes} == {"Cape Morrow", "Penhollow"}
     assert result.stopped == "seconds"
 
 
 def test_passages_without_any_name_are_read_all_the_same():  # F89
-    result = expand(shelf(("", "it rains a lot here.")), "does it rain?")
+    result = expand(index_of(("", "it rains a lot here.")), "does it rain?")
     assert [(node.page.kind, node.page.name) for node in result.nodes] == [("passage", "it rains a lot here.")]
     assert Findings(result).edges == {}
 
 
 def test_nothing_to_read_is_no_result():
-    assert expand(shelf(), "Who?").nodes == ()
+    assert expand(index_of(), "Who?").nodes == ()

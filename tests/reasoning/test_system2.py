@@ -9,7 +9,7 @@ import torch
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.system2 import NUMBERS, GraphNetwork, System2, board, column_normalised, save_network
 from tests.reasoning.test_frontier import ASKED, CHAIN
-from tests.reasoning.toy import ByName, expand, shelf
+from tests.reasoning.toy import ByName, expand, index_of
 
 MEANING = 12
 
@@ -89,13 +89,13 @@ def test_swapping_the_sides_of_a_comparison_mirrors_the_choice_and_leaves_yes_as
 
 
 def test_untrained_it_moves_nothing():
-    findings = Findings(expand(shelf(*CHAIN), ASKED, system1=Meaning()))
+    findings = Findings(expand(index_of(*CHAIN), ASKED, system1=Meaning()))
     verdict = System2(GraphNetwork(MEANING)).judge(findings)
     assert set(verdict.shift.values()) == {0.0}
 
 
 def test_pages_come_first_then_answers_and_edges_lead_to_them():
-    findings = Findings(expand(shelf(*CHAIN), ASKED, system1=Meaning()))
+    findings = Findings(expand(index_of(*CHAIN), ASKED, system1=Meaning()))
     made = board(findings)
     assert made.pages == len(findings.pages)
     assert made.keys == ("1340",)
@@ -118,7 +118,7 @@ def test_pages_come_first_then_answers_and_edges_lead_to_them():
     ],
 )
 def test_comparisons_are_chosen_between_the_two_named(question, said, network):
-    findings = Findings(expand(shelf(*CHAIN), question, system1=Meaning()))
+    findings = Findings(expand(index_of(*CHAIN), question, system1=Meaning()))
     verdict = System2(network.float()).judge(findings)
     assert {text for text, _ in verdict.choice} == said
     assert sum(p for _, p in verdict.choice) == pytest.approx(1.0)
@@ -126,7 +126,7 @@ def test_comparisons_are_chosen_between_the_two_named(question, said, network):
 
 
 def test_yes_or_no_is_of_the_names_that_have_a_page_of_their_own(network):
-    memory = shelf(*CHAIN, ("Lynx Journal", "Lynx Journal is read in Kent."))
+    memory = index_of(*CHAIN, ("Lynx Journal", "Lynx Journal is read in Kent."))
     findings = Findings(expand(memory, "Did Kent know Otter Review and Cape Morrow?", system1=Meaning()))
     assert "Kent" in [node.page.name for node in findings.pages if node.named]
     verdict = System2(network.float()).judge(findings)

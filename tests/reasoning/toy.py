@@ -7,7 +7,7 @@ import re
 from memptm.documents.sentences import sentence_at, sentences
 from memptm.encoders.base import embedding_text
 from memptm.generation.reader import Span, log_sum
-from memptm.memory.in_memory import Shelf
+from memptm.memory.in_memory import InMemoryIndex
 from memptm.memory.titles import name_key
 from memptm.reasoning.frontier import Frontier
 from memptm.reasoning.linker import Linker
@@ -45,10 +45,10 @@ def passage(title, text, *, headings=()):
     )
 
 
-def shelf(*pairs):
+def index_of(*pairs):
     passages = [passage(title, text) for title, text in pairs]
     encoder = Toy()
-    return Shelf(passages, encoder, encoder.encode_passages([embedding_text(one) for one in passages]))
+    return InMemoryIndex(passages, encoder, encoder.encode_passages([embedding_text(one) for one in passages]))
 
 
 def expand(memory, question, *, k=1, system1=None, **limits):

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from memptm.encoders.base import Encoder, Keys, embedding_text
 from memptm.evaluation.metrics import exact_match, f1
-from memptm.memory.in_memory import Shelf
+from memptm.memory.in_memory import InMemoryIndex
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import Frontier, SearchResult
 from memptm.reasoning.linker import Linker
@@ -68,7 +68,7 @@ class BothSystemsTask:
             keys = self.encoder.encode_passages([embedding_text(one) for one in passages])
             if self.system1.recipe.both > 1:  # else no question comes again
                 self._keys[row] = keys
-        linker = Linker(Shelf(passages, self.encoder, keys), graph.question)
+        linker = Linker(InMemoryIndex(passages, self.encoder, keys), graph.question)
         self.system1.net.eval()
         return Frontier(linker, self.system1.pointers, pages=self.system1.recipe.nodes).expand(BEGINNINGS)
 

@@ -32,7 +32,7 @@ from memptm.encoders.sentence import BertEncoder
 from memptm.encoders.two_sided import memory_left, shared_encoder
 from memptm.errors import InputError
 from memptm.memory.encode import Texts
-from memptm.memory.folder import Home
+from memptm.memory.folder import IndexFolder
 from memptm.memory.memory import Memory
 from memptm.memory.rekey import rekey
 from memptm.progress import Progress, silent
@@ -130,7 +130,7 @@ def train_encoder(
     if "memory" in phases:
         phase_results["memory"] = run.remember()
     encoder = run.publish()
-    found = Home(out / "index").manifest()
+    found = IndexFolder(out / "index").manifest()
     if found is not None and found.fingerprint != encoder.fingerprint:
         shutil.rmtree(out / "index")  # of a shorter run in this folder
     made = rekey(memory, out / "index", encoder, progress=progress)

@@ -30,7 +30,7 @@ from memptm.encoders.sentence import BertEncoder
 from memptm.encoders.two_sided import memory_left, shared_encoder
 from memptm.errors import InputError
 from memptm.memory.encode import digest
-from memptm.memory.folder import Home
+from memptm.memory.folder import IndexFolder
 from memptm.memory.memory import Memory
 from memptm.memory.rekey import KeyCache, rekey
 from memptm.progress import Progress, silent
@@ -122,7 +122,7 @@ def train_realm(
     phases = [phase for phase in PHASES if phase in recipe.phases and (data or phase not in ON_QUESTIONS)]
     if not phases:
         raise InputError("Training on questions needs some. Give DATA.jsonl, or choose phase ict or masked.")
-    found = Home(out / "index").manifest()
+    found = IndexFolder(out / "index").manifest()
     if found is not None and not (out / phases[-1] / DONE).is_file():
         raise InputError(f"{out / 'index'} is there from another run. Move it away, or give another folder.")
     pin_precision(out)

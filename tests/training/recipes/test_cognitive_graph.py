@@ -13,7 +13,7 @@ from memptm.errors import InputError
 from memptm.generation.config import ReaderConfig
 from memptm.generation.reader import Reader
 from memptm.generation.spans import SpanScorer
-from memptm.memory.in_memory import Shelf
+from memptm.memory.in_memory import InMemoryIndex
 from memptm.reasoning.cogqa import CogQA
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.system2 import GraphNetwork, board
@@ -198,7 +198,9 @@ def test_it_learns_and_a_walk_uses_what_it_learned(data, tiny, tmp_path):
     assert result["held_out"]["hop"] > 0.8
     assert result["held_out"]["support"] > 0.6
     graph = read_gold([data]).graphs[0]
-    cogqa = CogQA(Shelf([page.passage for page in graph.pages], made), Reader.load(reader), weights=tmp_path, pages=3)
+    cogqa = CogQA(
+        InMemoryIndex([page.passage for page in graph.pages], made), Reader.load(reader), weights=tmp_path, pages=3
+    )
     answer = cogqa.answer(graph.question, k=1)
     assert answer.graph.support
     assert cogqa.systems[1] is not None
