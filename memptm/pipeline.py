@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memptm.memory.memory import Memory
     from memptm.memory.search import Mode
     from memptm.reasoning.cogqa import CogQA
-    from memptm.selection.select import Judge, MemRecall
+    from memptm.selection.select import BlockScorer, MemRecall
     from memptm.session import FollowUp, Session
 
 METHODS = ("reader", "generate", "rag-sequence", "rag-token", "graph", "auto")
@@ -48,7 +48,7 @@ class QA:
         reader, generator: a model, its name or its folder; None is the packaged one. Loaded on first use.
         recall: fill the reader's window with the best blocks of many passages (MemRecall), not with whole passages; not
             with "graph" or "auto".
-        judge: of MemRecall: "embedding", "bm25", a folder made by memptm train recall, or a Judge; None is the default.
+        judge: of MemRecall: "embedding", "bm25", a folder made by memptm train recall, or a BlockScorer; None is the default.
         pages: how many pages method "graph" may read for a question; None is its default.
     Raises:
         InputError: there is no such method, or fewer than one page.
@@ -63,7 +63,7 @@ class QA:
         reader: Reader | str | None = None,
         generator: Generator | str | None = None,
         recall: bool = False,
-        judge: Judge | str | None = None,
+        judge: BlockScorer | str | None = None,
         pages: int | None = None,
     ) -> None:
         if method not in METHODS:
@@ -73,7 +73,7 @@ class QA:
         self.memory, self.method, self.mode, self.pages = memory, method, mode, pages
         self._reader, self._generator = reader, generator
         self.recall, self.judge = recall, judge
-        self._judge: Judge | None = None
+        self._judge: BlockScorer | None = None
         self._cogqa: CogQA | None = None
 
     @property
@@ -100,11 +100,11 @@ class QA:
         from memptm.selection.select import MemRecall
 
         if self._judge is None:
-            from memptm.selection.block_scorers import load_judge
+            from memptm.selection.load import load_block_scorer
 
             given = self.judge
-            self._judge = load_judge(given) if given is None or isinstance(given, str) else given
-        return MemRecall(judge=self._judge)
+            self._judge = load_block_scorer(given) if given is None or isinstance(given, str) else given
+        return MemRecall(scorer=self._judge)
 
     def __call__(
         self,

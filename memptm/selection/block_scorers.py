@@ -1,66 +1,28 @@
-"""Judges of MemRecall that need no training, by words (BM25) and by meaning (an encoder); and how any judge is found."""
+"""Block scorers that need no training: by words (BM25), and by meaning (an encoder)."""
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from memptm.encoders.base import Encoder, Keys
-from memptm.errors import ModelMissing
 from memptm.memory.lexical import MOST_TERMS, bm25, terms
 from memptm.progress import Event, Progress, silent
-from memptm.selection.select import Judge
-
-if TYPE_CHECKING:
-    from memptm.selection.judge import TrainedJudge
 
 NO_WORD = 0.01  # score of a block that holds none of the question's words
-UNTRAINED = ("embedding", "bm25")
 _ENCODED = 1024  # blocks between two reports of progress
 
 
-def load_judge(name: str | None = None) -> Judge:
-    """The judge called ``name``: "embedding", "bm25", or a folder; None is the one memptm ships, or "embedding".
-
-    Raises:
-        ModelMissing: it cannot be found.
-    """
-    from memptm.selection.judge import SHIPPED
-
-    if name is None and (SHIPPED / "model.safetensors").is_file():
-        return _trained(SHIPPED)
-    if name in (None, "embedding"):
-        from memptm.encoders.load import load_encoder
-
-        return EmbeddingJudge(load_encoder())
-    if name == "bm25":
-        return LexicalJudge()
-    folder = Path(str(name)).expanduser()
-    if not (folder / "config.json").is_file():
-        raise ModelMissing(
-            f"There is no judge in {folder}. Give a folder made by memptm train recall, or bm25, or embedding."
-        )
-    return _trained(folder)
-
-
-def _trained(folder: Path) -> TrainedJudge:
-    from memptm.selection.judge import TrainedJudge
-
-    return TrainedJudge(folder)
-
-
-class LexicalJudge:
+class LexicalScorer:
     """BM25 (Robertson and Zaragoza 2009) of a text's blocks; scores s as (s + 0.01) / (s + 1)."""
 
-    def look(self, question: str, texts: Sequence[str]) -> LexicalView:
-        """At the blocks of a text."""
-        return LexicalView(question, texts)
+    def score(self, question: str, texts: Sequence[str]) -> LexicalScores:
+        """The scores of a text's blocks, computed as they are asked for."""
+        return LexicalScores(question, texts)
 
 
-class LexicalView:
+class LexicalScores:
     """Term counts of one text's blocks; a kept block adds its own terms to the question's, at half their weight.
 
     Only terms that were asked for are counted: a text may have very many blocks.
@@ -112,7 +74,7 @@ class LexicalView:
         return total
 
 
-class EmbeddingJudge:
+class EmbeddingScorer:
     """Cosine of a question and the blocks of a text, from −1…1 to 0…1. The keys of the last text are kept."""
 
     def __init__(self, encoder: Encoder) -> None:
@@ -120,14 +82,14 @@ class EmbeddingJudge:
         self._texts: list[str] = []
         self._keys: dict[int, Keys] = {}
 
-    def look(self, question: str, texts: Sequence[str]) -> EmbeddingView:
-        """At the blocks of a text."""
+    def score(self, question: str, texts: Sequence[str]) -> EmbeddingScores:
+        """The scores of a text's blocks, computed as they are asked for."""
         if list(texts) != self._texts:
             self._texts, self._keys = list(texts), {}
-        return EmbeddingView(self.encoder, question, self._texts, self._keys)
+        return EmbeddingScores(self.encoder, question, self._texts, self._keys)
 
 
-class EmbeddingView:
+class EmbeddingScores:
     """One text's blocks and their keys, made as they are asked for; beside kept blocks, the question is written with them."""
 
     def __init__(self, encoder: Encoder, question: str, texts: Sequence[str], keys: dict[int, Keys]) -> None:

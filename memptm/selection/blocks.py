@@ -14,9 +14,13 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from memptm.errors import InputError
 from memptm.progress import Event, Progress, silent
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 MOST_TOKENS = 63
 BLOCK, LINE, STOP, COMMA, FORCED, INSIDE = 4, 0, 1, 2, 8, 12  # costs
@@ -67,6 +71,11 @@ def split_blocks(
         blocks.append(TextBlock(starts[first], ends[last - 1], last - first))
         first = last
     return blocks
+
+
+def tokens_of(tokenizer: Tokenizer) -> Tokens:
+    """Where a tokenizer's tokens are in a text."""
+    return lambda text: tokenizer.encode(text, add_special_tokens=False).offsets
 
 
 def cheapest_breaks(costs: Sequence[int], *, most: int) -> list[int]:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from memptm.generation.reader import Reader, Reading, log_sum, marginalise
 from memptm.progress import Event, Progress, silent
-from memptm.selection.blocks import split_blocks
-from memptm.selection.reading import slice_of, tokens_of
+from memptm.selection.blocks import split_blocks, tokens_of
+from memptm.selection.reading import slice_of
 from memptm.types import Answer, Document, Evidence, Passage
 
 PART = 100_000  # characters read at once: bounds the memory that a huge document needs

@@ -16,12 +16,12 @@ from tokenizers import Tokenizer
 
 from memptm.generation.reader import Reader, Reading, Span, answer_key, context_header, log_sum, marginalise
 from memptm.progress import Progress, silent
-from memptm.selection.block_scorers import LexicalJudge
-from memptm.selection.blocks import MOST_TOKENS, Tokens, split_blocks
+from memptm.selection.block_scorers import LexicalScorer
+from memptm.selection.blocks import MOST_TOKENS, split_blocks, tokens_of
 from memptm.selection.select import MemRecall, ranked
 from memptm.types import Answer, Evidence, Passage
 
-SIEVED = 1024  # blocks a judge reads at most; of more, those that the question's words find (BM25)
+SIEVED = 1024  # blocks a scorer reads at most; of more, those that the question's words find (BM25)
 SMALLEST_ROOM = 8  # tokens; a question that leaves less of the window is read beside that much
 
 
@@ -98,7 +98,7 @@ def answer_by_recall(
     Args:
         bias: added to the log odds of every span, as in ``marginalise``.
     Returns:
-        An answer whose evidence are blocks: ``prior`` is a block's share in the judge's scores, ``posterior`` its share in
+        An answer whose evidence are blocks: ``prior`` is a block's share in the scorer's scores, ``posterior`` its share in
         the answer's probability.
     """
     chosen = choose(
@@ -128,7 +128,7 @@ def read_chosen(reader: Reader, question: str, chosen: Chosen, *, bias: float, m
 def _by_relevance(reading: Reading, places: Sequence[tuple[int, int]], chosen: Chosen) -> Reading:
     """The spans that are wholly of a document, each one's odds times its block's share of the best block's score.
 
-    What the judge thinks of a block stands for p(z | x): in a window of blocks the reader takes more spans for the answer
+    What the scorer thinks of a block stands for p(z | x): in a window of blocks the reader takes more spans for the answer
     than it would among passages that stand alone. Spans that the reading left out keep their mass.
     """
     best, kept = math.log(max(chosen.scores, default=1.0)), list[Span]()
@@ -180,11 +180,6 @@ def title_of(passage: Passage) -> str:
     return context_header(replace(passage, text=""))
 
 
-def tokens_of(tokenizer: Tokenizer) -> Tokens:
-    """Where a tokenizer's tokens are in a text."""
-    return lambda text: tokenizer.encode(text, add_special_tokens=False).offsets
-
-
 def slice_of(passage: Passage, start: int, end: int) -> Passage:
     """Characters ``start`` to ``end`` of the passage's text, as a passage of the same id."""
     return replace(passage, text=passage.text[start:end], start=passage.start + start, end=passage.start + end)
@@ -215,7 +210,7 @@ def _sieve(question: str, texts: Sequence[str]) -> list[int]:
     """All blocks, or those ``SIEVED`` of very many that BM25 puts first."""
     if len(texts) <= SIEVED:
         return list(range(len(texts)))
-    scores = dict(enumerate(LexicalJudge().look(question, texts).coarse(range(len(texts)))))
+    scores = dict(enumerate(LexicalScorer().score(question, texts).coarse(range(len(texts)))))
     return sorted(ranked(range(len(texts)), scores)[:SIEVED])
 
 

@@ -1,12 +1,12 @@
 """MemRecall: which blocks of a long text enter a window too small for it.
 
-Source: CogLTX (Ding et al. 2020, NeurIPS, section 3.2). A judge scores every block beside the question (coarse). In rounds:
-the best enter the window z in the order of the text until it is full (competition), the judge scores those in z together
-(fine, rehearsal), and all but the best few leave (decay); the next round's blocks are judged beside those few, so that what
+Source: CogLTX (Ding et al. 2020, NeurIPS, section 3.2). A scorer reads every block beside the question (coarse). In rounds:
+the best enter the window z in the order of the text until it is full (competition), the scorer reads those in z together
+(fine, rehearsal), and all but the best few leave (decay); the next round's blocks are scored beside those few, so that what
 one block says can make another relevant. The last round keeps its window, without the blocks that hardly matter.
 
 Ours differs where the authors' code has faults: scores stay floats, a block enters once, and all, one or no blocks are no
-special case. Coarse scores without z are computed once; beside z only the likeliest blocks are judged anew, which bounds
+special case. Coarse scores without z are computed once; beside z only the likeliest blocks are scored anew, which bounds
 what a round costs.
 """
 
@@ -20,8 +20,8 @@ from memptm.errors import InputError
 from memptm.progress import Progress, silent
 
 
-class View(Protocol):
-    """A judge's view of one text's blocks, by their numbers; scores are in (0, 1), a number a block, in the order asked."""
+class BlockScores(Protocol):
+    """Scores of one text's blocks, which are named by their numbers: in (0, 1), one a block, in the order asked."""
 
     def coarse(self, blocks: Sequence[int], kept: Sequence[int] = (), *, progress: Progress = silent) -> list[float]:
         """Of ``blocks``, each beside those that are ``kept`` (rising) and not necessarily beside the others."""
@@ -32,17 +32,17 @@ class View(Protocol):
         ...
 
 
-class Judge(Protocol):
-    """Says how relevant blocks are to a question."""
+class BlockScorer(Protocol):
+    """Says how relevant the blocks of a text are to a question; what ``--judge`` names."""
 
-    def look(self, question: str, texts: Sequence[str]) -> View:
-        """At the blocks of a text, in its order."""
+    def score(self, question: str, texts: Sequence[str]) -> BlockScores:
+        """The scores of ``texts``, a text's blocks in its order; nothing is computed before it is asked for."""
         ...
 
 
 @dataclass(frozen=True)
 class Recalled:
-    """``blocks``: numbers of those in the window, rising. ``scores``: their relevance, in (0, 1), as last judged."""
+    """``blocks``: numbers of those in the window, rising. ``scores``: their relevance, in (0, 1), as last scored."""
 
     blocks: tuple[int, ...]
     scores: tuple[float, ...]
@@ -50,19 +50,21 @@ class Recalled:
 
 @dataclass(frozen=True, kw_only=True)
 class MemRecall:
-    """Chooses blocks by a judge.
+    """Chooses blocks by what a scorer says of them.
 
     Attributes:
-        rounds: of competition. keep: blocks that decay leaves between two rounds, if they fit half the window.
-        again: how many of the likeliest blocks are judged anew beside those; so many fit one of the judge's inputs.
-        rehearse: judge the window together; without it the coarse scores decide all.
-        least: share of the best block's score below which a block stays out of the last window, however much room is left. Ours:
-            a reader finds an answer better among fewer blocks that matter (scripts/benchmarks/recall.py).
+        scorer: of blocks.
+        rounds: of competition.
+        keep: blocks that decay leaves between two rounds, if they fit half the window.
+        again: how many of the likeliest blocks are scored anew beside those; so many fit one of the trained scorer's inputs.
+        rehearse: score the blocks of the window together; without it the coarse scores decide all.
+        least: share of the best block's score below which a block stays out of the last window, however much room is left.
+            Ours: a reader finds an answer better among fewer blocks that matter (scripts/benchmarks/recall.py).
     Raises:
         InputError: ``rounds`` or ``keep`` is below 1, ``again`` is negative, or ``least`` no share.
     """
 
-    judge: Judge
+    scorer: BlockScorer
     rounds: int = 2
     keep: int = 2
     again: int = 6
@@ -76,7 +78,7 @@ class MemRecall:
             )
         if self.rounds < 1 or self.keep < 1 or self.again < 0:
             raise InputError(
-                f"MemRecall cannot run {self.rounds} rounds that keep {self.keep} blocks and judge {self.again} anew. "
+                f"MemRecall cannot run {self.rounds} rounds that keep {self.keep} blocks and score {self.again} anew. "
                 "At least one round and one block are needed."
             )
 
@@ -92,17 +94,17 @@ class MemRecall:
         able = [n for n, size in enumerate(sizes) if size <= window]
         if not able:
             return Recalled((), ())
-        view = self.judge.look(question, texts)
+        of_text = self.scorer.score(question, texts)
         if sum(sizes[n] for n in able) <= window:
-            return Recalled(tuple(able), tuple(view.fine(able) if self.rehearse else view.coarse(able)))
-        first = dict(zip(able, view.coarse(able, progress=progress), strict=True))
+            return Recalled(tuple(able), tuple(of_text.fine(able) if self.rehearse else of_text.coarse(able)))
+        first = dict(zip(able, of_text.coarse(able, progress=progress), strict=True))
         kept, order, scores = list[int](), ranked(able, first), first
         for round_ in range(1, self.rounds + 1):
             if kept:
-                order, scores = self._beside(view, kept, first)
+                order, scores = self._beside(of_text, kept, first)
             chosen = compete([*kept, *order], sizes, window=window)
             if self.rehearse:
-                scores = dict(zip(chosen, view.fine(chosen), strict=True))
+                scores = dict(zip(chosen, of_text.fine(chosen), strict=True))
             if round_ < self.rounds:
                 best = ranked(chosen, scores)
                 kept = compete(best[: self.keep], sizes, window=window // 2) or best[:1]
@@ -110,11 +112,13 @@ class MemRecall:
         chosen = [n for n in chosen if scores[n] >= self.least * best_score]
         return Recalled(tuple(chosen), tuple(scores[n] for n in chosen))
 
-    def _beside(self, view: View, kept: Sequence[int], first: dict[int, float]) -> tuple[list[int], dict[int, float]]:
-        """The blocks outside z, best first, and the scores of all: the likeliest judged anew beside z, before the others."""
+    def _beside(
+        self, of_text: BlockScores, kept: Sequence[int], first: dict[int, float]
+    ) -> tuple[list[int], dict[int, float]]:
+        """The blocks outside z, best first, and the scores of all: the likeliest scored anew beside z, before the others."""
         outside = [n for n in ranked(list(first), first) if n not in kept]
         near = sorted(outside[: self.again])
-        anew = dict(zip(near, view.coarse(near, kept), strict=True)) if near else {}
+        anew = dict(zip(near, of_text.coarse(near, kept), strict=True)) if near else {}
         return [*ranked(near, anew), *outside[self.again :]], {**first, **anew}
 
 

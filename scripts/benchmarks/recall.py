@@ -25,11 +25,12 @@ from memptm.evaluation.metrics import bootstrap, exact_match, f1
 from memptm.generation.reader import Reader, Reading, marginalise
 from memptm.generation.windows import Windower
 from memptm.progress import Progress, silent
-from memptm.selection.block_scorers import EmbeddingJudge, LexicalJudge, load_judge
-from memptm.selection.blocks import split_blocks
+from memptm.selection.block_scorers import EmbeddingScorer, LexicalScorer
+from memptm.selection.blocks import split_blocks, tokens_of
+from memptm.selection.load import load_block_scorer
 from memptm.selection.read_document import passage_of
-from memptm.selection.reading import choose, read_chosen, room, tokens_of
-from memptm.selection.select import Judge, MemRecall
+from memptm.selection.reading import choose, read_chosen, room
+from memptm.selection.select import BlockScorer, MemRecall
 from memptm.training.data.long_texts import LongExample, is_relevant
 from memptm.types import Document, Json
 from scripts.data.long_texts import Asked, measured
@@ -46,7 +47,7 @@ Method = Callable[
 class First:
     """The judge that truncation is: the earlier, the better."""
 
-    def look(self, question: str, texts: Sequence[str]) -> First:  # noqa: ARG002 (a Judge's)
+    def score(self, question: str, texts: Sequence[str]) -> First:  # noqa: ARG002 (a BlockScorer's)
         return self
 
     def coarse(
@@ -62,9 +63,9 @@ class First:
         return self.coarse(blocks)
 
 
-def top(judge: Judge) -> MemRecall:
+def top(judge: BlockScorer) -> MemRecall:
     """Plain top-k blocks: one competition, no rehearsal, a full window."""
-    return MemRecall(judge=judge, rounds=1, rehearse=False, least=0.0)
+    return MemRecall(scorer=judge, rounds=1, rehearse=False, least=0.0)
 
 
 def through(reader: Reader, make: Callable[[], MemRecall]) -> Method:
@@ -109,16 +110,16 @@ def methods(reader: Reader, judges: Path) -> dict[str, Method]:
     found = {
         "truncation": through(reader, lambda: top(First())),
         "sliding windows": sliding(reader),
-        "top-k by embedding": through(reader, lambda: top(EmbeddingJudge(encoder))),
-        "top-k by BM25": through(reader, lambda: top(LexicalJudge())),
-        "MemRecall, untrained": through(reader, lambda: MemRecall(judge=EmbeddingJudge(encoder))),
+        "top-k by embedding": through(reader, lambda: top(EmbeddingScorer(encoder))),
+        "top-k by BM25": through(reader, lambda: top(LexicalScorer())),
+        "MemRecall, untrained": through(reader, lambda: MemRecall(scorer=EmbeddingScorer(encoder))),
     }
     for name in ("supervised", "unsupervised"):
         if (judges / name / "model.safetensors").is_file():
-            judge = load_judge(str(judges / name))
-            found[f"MemRecall, {name}"] = through(reader, lambda judge=judge: MemRecall(judge=judge))  # type: ignore[misc]
+            judge = load_block_scorer(str(judges / name))
+            found[f"MemRecall, {name}"] = through(reader, lambda judge=judge: MemRecall(scorer=judge))  # type: ignore[misc]
             if name == "supervised":
-                bare = MemRecall(judge=judge, rehearse=False)
+                bare = MemRecall(scorer=judge, rehearse=False)
                 found["MemRecall, without rehearsal"] = through(reader, lambda bare=bare: bare)  # type: ignore[misc]
                 found["top-k by the judge"] = through(reader, lambda judge=judge: top(judge))  # type: ignore[misc]
     return found

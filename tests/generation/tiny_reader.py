@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel
 from memptm.encoders.bert import Bert
 from memptm.generation.config import ReaderConfig
 from memptm.generation.spans import SpanScorer
-from memptm.selection.judge import JudgeConfig, new_scorer, reader_fingerprint, save_scorer
+from memptm.selection.trained_scorer import ScorerConfig, new_scoring_model, reader_fingerprint, save_scoring_model
 
 WORDS = "ada ben cleo dan lives in oslo bern rome where does live who built the tower a it was and he she of . , ?"
 
@@ -40,12 +40,12 @@ def reader(folder: Path, *, seed: int = 1, **settings: int) -> Path:
 
 def judge(folder: Path, reader_folder: Path, **settings: int) -> Path:
     """The folder of a judge on that reader, its updates random."""
-    config = JudgeConfig(reader=str(reader_folder), fingerprint=reader_fingerprint(reader_folder), rank=2, **settings)
+    config = ScorerConfig(reader=str(reader_folder), fingerprint=reader_fingerprint(reader_folder), rank=2, **settings)
     torch.manual_seed(2)
-    scorer = new_scorer(config)
+    scorer = new_scoring_model(config)
     with torch.no_grad():
         for name, parameter in scorer.learned().items():
             if name.endswith("back"):
                 parameter.normal_(std=0.3)
-    save_scorer(scorer, config, folder)
+    save_scoring_model(scorer, config, folder)
     return folder

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from memptm.selection.block_scorers import NO_WORD, EmbeddingJudge, LexicalJudge
+from memptm.selection.block_scorers import NO_WORD, EmbeddingScorer, LexicalScorer
 from tests.memory.toy import Toy
 
 TEXTS = ["the tower in oslo", "ada built the tower the tower", "ben lives in bern", ""]
@@ -29,14 +29,16 @@ def naive_bm25(question, texts):
 
 
 def test_words_are_scored_by_bm25():
-    scores = LexicalJudge().look("who built the tower", TEXTS).coarse(range(4))
+    scores = LexicalScorer().score("who built the tower", TEXTS).coarse(range(4))
     expected = naive_bm25("who built the tower", TEXTS)
     assert scores == pytest.approx([(one + NO_WORD) / (one + 1) for one in expected])
     assert scores[3] == NO_WORD
 
 
 def test_a_kept_block_lends_its_words():
-    view = LexicalJudge().look("who built the tower", ["ada built the tower", "ada lives in bern", "ben lives in bern"])
+    view = LexicalScorer().score(
+        "who built the tower", ["ada built the tower", "ada lives in bern", "ben lives in bern"]
+    )
     assert view.coarse([1])[0] == NO_WORD
     beside = view.coarse([1, 2], [0])
     assert beside[0] > beside[1]
@@ -48,11 +50,11 @@ def test_meaning_is_scored_by_cosine_and_a_texts_keys_are_made_once():
     made = []
     encode = encoder.encode_passages
     encoder.encode_passages = lambda texts, **more: made.extend(texts) or encode(texts, **more)
-    judge = EmbeddingJudge(encoder)
-    first = judge.look("ada", TEXTS[:3]).coarse([0, 1])
+    judge = EmbeddingScorer(encoder)
+    first = judge.score("ada", TEXTS[:3]).coarse([0, 1])
     cosines = encode(TEXTS[:2]) @ encoder.encode_questions(["ada"])[0]
     assert first == pytest.approx(list((1 + np.asarray(cosines)) / 2))
-    judge.look("ben", TEXTS[:3]).coarse([0, 1, 2])
+    judge.score("ben", TEXTS[:3]).coarse([0, 1, 2])
     assert made == TEXTS[:3]
-    judge.look("ben", TEXTS[1:3]).fine([0])
+    judge.score("ben", TEXTS[1:3]).fine([0])
     assert made == [*TEXTS[:3], TEXTS[1]]

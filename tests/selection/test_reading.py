@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from memptm.generation.reader import Reader, Reading, Span
 from memptm.selection import reading as module
-from memptm.selection.block_scorers import LexicalJudge
+from memptm.selection.block_scorers import LexicalScorer
 from memptm.selection.reading import Chosen, answer_by_recall, choose, fits, passages_by_recall, read_chosen, room
 from memptm.selection.select import MemRecall
 from memptm.types import Passage
 from tests.generation import tiny_reader
 
-RECALL = MemRecall(judge=LexicalJudge())
+RECALL = MemRecall(scorer=LexicalScorer())
 TEXT = (
     "Ada lives in Oslo. Ben lives in Bern.\n\nThe tower was built in Rome, and Cleo was there.\nDan lives in it. " * 5
 )
@@ -140,12 +140,12 @@ def test_very_many_blocks_are_sieved_by_words_first(reader, monkeypatch):
     monkeypatch.setattr(module, "SIEVED", 3)
     seen = []
 
-    class Counting(LexicalJudge):
-        def look(self, question, texts):
+    class Counting(LexicalScorer):
+        def score(self, question, texts):
             seen.append(len(texts))
-            return super().look(question, texts)
+            return super().score(question, texts)
 
-    recall = MemRecall(judge=Counting())
+    recall = MemRecall(scorer=Counting())
     chosen = choose("tower", [passage(TEXT)], recall, tokenizer=reader.windower.tokenizer, window=40)
     assert seen == [3]
     assert all("tower" in one.text for one in chosen.blocks)

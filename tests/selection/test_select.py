@@ -17,7 +17,7 @@ class Known:
         self.scores, self.fine_scores, self.linked = coarse, fine or coarse, linked or {}
         self.asked = []
 
-    def look(self, question, texts):
+    def score(self, question, texts):
         assert len(texts) == len(self.scores)
         return self
 
@@ -33,7 +33,7 @@ class Known:
 
 
 def recall(judge, sizes, window, *, least=0.0, **settings):
-    return MemRecall(judge=judge, least=least, **settings)(
+    return MemRecall(scorer=judge, least=least, **settings)(
         "?", [f"block {n}" for n in range(len(sizes))], sizes, window=window
     )
 
@@ -100,7 +100,7 @@ def test_one_that_does_not_fit_is_passed_over_for_a_smaller_one():
 @pytest.mark.parametrize("settings", [{"rounds": 0}, {"keep": 0}, {"again": -1}])
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(InputError, match="MemRecall"):
-        MemRecall(judge=Known([]), **settings)
+        MemRecall(scorer=Known([]), **settings)
 
 
 def test_what_hardly_matters_stays_out_of_the_last_window_however_much_room_is_left():

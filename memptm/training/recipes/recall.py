@@ -29,22 +29,21 @@ from memptm.encoders.load import load_encoder
 from memptm.errors import InputError
 from memptm.generation.reader import Reader
 from memptm.progress import Event, Progress, silent
-from memptm.selection.block_scorers import EmbeddingJudge, LexicalJudge
-from memptm.selection.blocks import split_blocks
-from memptm.selection.judge import (
-    BlockScorer,
-    JudgeConfig,
+from memptm.selection.block_scorers import EmbeddingScorer, LexicalScorer
+from memptm.selection.blocks import split_blocks, tokens_of
+from memptm.selection.select import compete, ranked
+from memptm.selection.trained_scorer import (
+    BlockScoringModel,
     Packed,
     Packer,
+    ScorerConfig,
     collate,
-    new_scorer,
+    new_scoring_model,
     reader_fingerprint,
     reader_folder,
     reader_tokenizer,
-    save_scorer,
+    save_scoring_model,
 )
-from memptm.selection.reading import tokens_of
-from memptm.selection.select import compete, ranked
 from memptm.training.data.examples import occurrences
 from memptm.training.data.interventions import Loss, SpanLoss, intervene
 from memptm.training.data.long_texts import LongExample, is_relevant, read_long
@@ -136,7 +135,7 @@ def train_recall(
         )
     pin_precision(out)
     reader = "" if start is None else str(start)
-    config = JudgeConfig(reader=reader, fingerprint=reader_fingerprint(reader_folder(reader)), rank=recipe.rank)
+    config = ScorerConfig(reader=reader, fingerprint=reader_fingerprint(reader_folder(reader)), rank=recipe.rank)
     packer = Packer(reader_tokenizer(reader))
     blocked = cut(usable, packer, progress=progress)
     if not recipe.labels and loss is None:
@@ -144,7 +143,7 @@ def train_recall(
         loss.model.to(device())
     scores = _first_scores(blocked, recipe, encoder, out, progress)
     torch.manual_seed(recipe.seed)  # after what draws random numbers only where it runs for the first time
-    scorer = new_scorer(config).to(device()).train()
+    scorer = new_scoring_model(config).to(device()).train()
     for layer in scorer.trunk.layers:
         layer.dropout = recipe.dropout  # type: ignore[assignment]
     task = RecallTask(
@@ -170,7 +169,7 @@ def train_recall(
         resume=resume,
         progress=progress,
     )
-    save_scorer(scorer, config, out)
+    save_scoring_model(scorer, config, out)
     telemetry.plot()
     result: Json = {"steps": len(plan), "examples": len(usable), "skipped": len(rows) - len(usable)}
     result |= {"seconds": round(time.monotonic() - began, 1), "loss": telemetry.mean("loss")}
@@ -189,11 +188,11 @@ class RecallTask:
 
     def __init__(
         self,
-        scorer: BlockScorer,
+        scorer: BlockScoringModel,
         packer: Packer,
         blocked: Sequence[Blocked],
         *,
-        config: JudgeConfig,
+        config: ScorerConfig,
         recipe: RecallRecipe,
         loss: Loss | None,
         scores: Tensor,
@@ -353,15 +352,15 @@ def _first_scores(
         scores = load_file(kept)["scores"]
         if len(scores) == total:
             return scores
-    judges: list[LexicalJudge | EmbeddingJudge] = [LexicalJudge()]
+    scorers: list[LexicalScorer | EmbeddingScorer] = [LexicalScorer()]
     if not recipe.labels:
-        judges.append(EmbeddingJudge(encoder or load_encoder()))
+        scorers.append(EmbeddingScorer(encoder or load_encoder()))
     scores = torch.zeros(total)
     for done, one in enumerate(blocked, 1):
-        for judge in judges:
-            found = judge.look(one.example.question, one.texts).coarse(range(len(one.texts)))
+        for scorer in scorers:
+            found = scorer.score(one.example.question, one.texts).coarse(range(len(one.texts)))
             best = max(found) or 1.0
-            scores[one.first : one.first + len(found)] += torch.tensor(found) / best / len(judges)
+            scores[one.first : one.first + len(found)] += torch.tensor(found) / best / len(scorers)
         progress(Event(stage="first scores", done=done, total=len(blocked), unit="questions"))
     out.mkdir(parents=True, exist_ok=True)
     save_file({"scores": scores}, kept)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from memptm.errors import InputError
-from memptm.selection.judge import JudgeConfig, Packer, TrainedJudge, new_scorer, reader_tokenizer
+from memptm.selection.trained_scorer import Packer, ScorerConfig, TrainedScorer, new_scoring_model, reader_tokenizer
 from memptm.training.data.long_texts import LongExample
 from memptm.training.recipes.recall import RecallRecipe, RecallTask, cut, train_recall
 from tests.generation import tiny_reader
@@ -59,12 +59,12 @@ def train(rows, reader, out, *, loss=None, resume=True, **settings):
 def task(rows, reader, *, loss=None, **settings):
     from memptm.training.data.long_texts import read_long
 
-    config = JudgeConfig(reader=str(reader), fingerprint="", window=128, coarse_window=100)
+    config = ScorerConfig(reader=str(reader), fingerprint="", window=128, coarse_window=100)
     packer = Packer(reader_tokenizer(str(reader)))
     blocked = cut(list(read_long([rows])), packer)
     scores = torch.linspace(0, 1, sum(len(one.ids) for one in blocked))
     return RecallTask(
-        new_scorer(config), packer, blocked, config=config, recipe=RecallRecipe(**settings), loss=loss, scores=scores
+        new_scoring_model(config), packer, blocked, config=config, recipe=RecallRecipe(**settings), loss=loss, scores=scores
     )
 
 
@@ -73,10 +73,10 @@ def test_it_learns_what_is_marked(rows, reader, tmp_path):
     assert (result["examples"], result["skipped"], result["steps"]) == (24, 0, 30)
     apart = [row["apart"] for row in result["telemetry"]]
     assert apart[-1] > 0.5 > apart[0]
-    config = TrainedJudge(tmp_path).config
+    config = TrainedScorer(tmp_path).config
     assert (config.rank, config.reader) == (4, str(reader))
     texts = [f"ada lives in {place}" + f" {place}" * 20 for place in ("oslo", "bern", "rome", "oslo")]
-    scores = TrainedJudge(tmp_path).look("who lives in rome ?", texts).fine(range(4))
+    scores = TrainedScorer(tmp_path).score("who lives in rome ?", texts).fine(range(4))
     assert max(range(4), key=scores.__getitem__) == 2
 
 
@@ -136,9 +136,9 @@ def test_all_blocks_relevant_or_one_block_are_no_special_case(reader, rows):  # 
     examples = [LongExample("where ?", text, ("oslo",), ((0, len(text)),)), LongExample("who ?", text, ("bern",), ())]
     blocked = cut(examples, packer)
     assert [one.marked for one in blocked] == [[True], [False]]
-    config = JudgeConfig(reader=str(reader))
+    config = ScorerConfig(reader=str(reader))
     one = RecallTask(
-        new_scorer(config), packer, blocked, config=config, recipe=RecallRecipe(), loss=None, scores=torch.zeros(2)
+        new_scoring_model(config), packer, blocked, config=config, recipe=RecallRecipe(), loss=None, scores=torch.zeros(2)
     )
     assert torch.isfinite(torch.tensor(one.training_step(1, [0, 1])["loss"]))
 

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memptm.errors import ModelMissing
-from memptm.selection.block_scorers import EmbeddingJudge, LexicalJudge, load_judge
-from memptm.selection.judge import (
-    JudgeConfig,
+from memptm.selection.block_scorers import EmbeddingScorer, LexicalScorer
+from memptm.selection.load import load_block_scorer
+from memptm.selection.trained_scorer import (
     Packer,
-    TrainedJudge,
+    ScorerConfig,
+    TrainedScorer,
     collate,
-    load_scorer,
+    load_scoring_model,
     reader_tokenizer,
 )
 from tests.generation import tiny_reader
@@ -42,8 +43,8 @@ def packer(reader):
 
 def naive(folder, blocks):
     """Scores of blocks in one input, by hand: [CLS] question [SEP] block [SEP] …"""
-    config = JudgeConfig.read(folder / "config.json")
-    scorer = load_scorer(folder, config)
+    config = ScorerConfig.read(folder / "config.json")
+    scorer = load_scoring_model(folder, config)
     tokenizer = reader_tokenizer(config.reader)
     ids = [2, *tokenizer.encode(QUESTION, add_special_tokens=False).ids, 3]
     segments, places = [0] * len(ids), []
@@ -59,19 +60,19 @@ def naive(folder, blocks):
 
 
 def test_blocks_judged_together_are_read_in_one_input(folder):
-    found = TrainedJudge(folder).look(QUESTION, TEXTS).fine([0, 2, 3])
+    found = TrainedScorer(folder).score(QUESTION, TEXTS).fine([0, 2, 3])
     assert found == pytest.approx(naive(folder, [0, 2, 3]), abs=0.03)  # 8-bit integers where those are faster
 
 
 def test_coarse_scores_are_those_of_neighbours_that_fit_a_window(folder):
-    view = TrainedJudge(folder).look(QUESTION, TEXTS)  # [CLS] and 5 tokens and [SEP], then 25 of blocks: four of 6
+    view = TrainedScorer(folder).score(QUESTION, TEXTS)  # [CLS] and 5 tokens and [SEP], then 25 of blocks: four of 6
     expected = naive(folder, [0, 1, 2, 3]) + naive(folder, [4])
     assert view.coarse(range(5)) == pytest.approx(expected, abs=0.03)
     assert view.coarse([4, 0])[0] == pytest.approx(view.coarse([4])[0], abs=0.2)
 
 
 def test_kept_blocks_are_read_beside_the_others_in_order(folder):
-    view = TrainedJudge(folder).look(QUESTION, TEXTS)
+    view = TrainedScorer(folder).score(QUESTION, TEXTS)
     assert view.coarse([0, 3], [1]) == pytest.approx([naive(folder, [0, 1, 3])[n] for n in (0, 2)], abs=0.03)
 
 
@@ -97,7 +98,7 @@ def test_every_input_fits_its_window_and_holds_each_block_once(packer, lengths, 
 
 
 def test_padding_and_company_in_the_batch_change_nothing(folder, packer):
-    scorer = load_scorer(folder, JudgeConfig.read(folder / "config.json"))
+    scorer = load_scoring_model(folder, ScorerConfig.read(folder / "config.json"))
     ids = packer.blocks(TEXTS)
     question = packer.question(QUESTION)
     one = packer.pack(question, ids, [4], window=64)[0]
@@ -109,7 +110,7 @@ def test_padding_and_company_in_the_batch_change_nothing(folder, packer):
 
 
 def test_a_block_without_tokens_and_a_text_like_a_mark_have_scores_too(folder):
-    scores = TrainedJudge(folder).look("[SEP]", ["", "[SEP] [CLS]", "ada"]).fine([0, 1, 2])
+    scores = TrainedScorer(folder).score("[SEP]", ["", "[SEP] [CLS]", "ada"]).fine([0, 1, 2])
     assert all(0 < score < 1 for score in scores)
 
 
@@ -121,19 +122,19 @@ def test_a_judge_of_another_reader_is_refused(folder, tmp_path):
     other = tiny_reader.reader(tmp_path / "other", seed=9)
     raw = json.loads((folder / "config.json").read_text()) | {"reader": str(other)}
     with pytest.raises(ModelMissing, match="another reader"):
-        load_scorer(folder, JudgeConfig(**raw))
+        load_scoring_model(folder, ScorerConfig(**raw))
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"ranks": 3}'])
 def test_a_broken_config_is_refused(text, tmp_path):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ModelMissing, match="train recall"):
-        load_judge(str(tmp_path))
+        load_block_scorer(str(tmp_path))
 
 
 def test_judges_are_found_by_name(folder, tmp_path):
-    assert isinstance(load_judge("bm25"), LexicalJudge)
-    assert isinstance(load_judge("embedding"), EmbeddingJudge)
-    assert isinstance(load_judge(str(folder)), TrainedJudge)
+    assert isinstance(load_block_scorer("bm25"), LexicalScorer)
+    assert isinstance(load_block_scorer("embedding"), EmbeddingScorer)
+    assert isinstance(load_block_scorer(str(folder)), TrainedScorer)
     with pytest.raises(ModelMissing, match="bm25, or embedding"):
-        load_judge(str(tmp_path / "none"))
+        load_block_scorer(str(tmp_path / "none"))

@@ -1,4 +1,4 @@
-"""The judge of MemRecall: how relevant each block of a text is to a question, read beside other blocks.
+"""The trained block scorer of MemRecall (`memptm train recall`): how relevant each block of a text is to a question, read beside other blocks.
 
 A BERT reads [CLS] question [SEP] block [SEP] block [SEP] …; every token of a block gets a score in (0, 1), and a block's
 score is their mean (Ding et al. 2020, NeurIPS, section 3.2). Ours is the span reader's trunk with low-rank updates and a
@@ -46,14 +46,15 @@ CLOSE = 0.01  # mean difference of PROBE's scores up to which 8-bit integers are
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeConfig:
-    """What is saved as config.json beside a judge's weights.
+class ScorerConfig:
+    """What is saved as config.json beside the scorer's weights.
 
     Attributes:
         reader: folder of the span reader whose trunk is used; "" is the one memptm ships.
         fingerprint: of that reader's weights; with others the updates would mean nothing.
-        rank: of the updates. window: tokens, with the question, of blocks judged together. coarse_window: of those that
-            are only judged at once; shorter, for time.
+        rank: of the updates.
+        window: tokens, with the question, of blocks scored together.
+        coarse_window: of blocks scored each by itself, which share an input to save time; shorter.
     """
 
     reader: str = ""
@@ -63,7 +64,7 @@ class JudgeConfig:
     coarse_window: int = COARSE_WINDOW
 
     @classmethod
-    def read(cls, path: Path) -> JudgeConfig:
+    def read(cls, path: Path) -> ScorerConfig:
         """Raises ModelMissing where the file is missing, not JSON, or has unknown keys."""
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
@@ -87,7 +88,7 @@ class Packed:
     blocks: list[tuple[int, int, int]]
 
 
-class BlockScorer(nn.Module):
+class BlockScoringModel(nn.Module):
     """Logits of tokens. ``trunk`` is a reader's; ``rank`` 0 leaves it as it is."""
 
     def __init__(self, trunk: Bert, *, rank: int) -> None:
@@ -109,51 +110,51 @@ class BlockScorer(nn.Module):
         return {name: tensor for name, tensor in self.named_parameters() if tensor.requires_grad}
 
 
-class TrainedJudge:
-    """A judge in a folder; the model loads on first use."""
+class TrainedScorer:
+    """The block scorer in a folder; its model loads on first use."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.config = JudgeConfig.read(folder / "config.json")
+        self.config = ScorerConfig.read(folder / "config.json")
 
     @cached_property
-    def scorer(self) -> BlockScorer:
+    def model(self) -> BlockScoringModel:
         """The updates merged into the trunk, bfloat16 products where they are faster."""
-        scorer = load_scorer(self.folder, self.config)
-        merge_low_rank(scorer.trunk)
+        model = load_scoring_model(self.folder, self.config)
+        merge_low_rank(model.trunk)
         if bfloat16_is_faster():
-            scorer.trunk.to_bfloat16()
-        return scorer.eval()
+            model.trunk.to_bfloat16()
+        return model.eval()
 
     @cached_property
-    def quick(self) -> BlockScorer:
-        """The scorer in 8-bit integers, where those are fastest and change little."""
+    def quick(self) -> BlockScoringModel:
+        """The model in 8-bit integers, where those are fastest and change little."""
         if bulk_precision() != "int8":
-            return self.scorer
+            return self.model
         packer = self.packer
         packed = packer.pack(packer.question(PROBED), packer.blocks(PROBE), range(len(PROBE)), window=COARSE_WINDOW)
         ids, mask, segments = collate(packed)
-        quick = copy.copy(self.scorer)
-        quick._modules = {**self.scorer._modules, "trunk": self.scorer.trunk.quantised(ids, mask)}
+        quick = copy.copy(self.model)
+        quick._modules = {**self.model._modules, "trunk": self.model.trunk.quantised(ids, mask)}
         with torch.inference_mode():
-            exact, rounded = (one(ids, mask, segments).sigmoid()[mask] for one in (self.scorer, quick))
-        return quick if float((exact - rounded).abs().mean()) <= CLOSE else self.scorer
+            exact, rounded = (one(ids, mask, segments).sigmoid()[mask] for one in (self.model, quick))
+        return quick if float((exact - rounded).abs().mean()) <= CLOSE else self.model
 
     @cached_property
     def packer(self) -> Packer:
         """Makes model inputs."""
         return Packer(reader_tokenizer(self.config.reader))
 
-    def look(self, question: str, texts: Sequence[str]) -> TrainedView:
-        """At the blocks of a text."""
-        return TrainedView(self, question, texts)
+    def score(self, question: str, texts: Sequence[str]) -> TrainedScores:
+        """The scores of a text's blocks, computed as they are asked for."""
+        return TrainedScores(self, question, texts)
 
 
-class TrainedView:
-    """A trained judge's view of one text."""
+class TrainedScores:
+    """Of one text's blocks."""
 
-    def __init__(self, judge: TrainedJudge, question: str, texts: Sequence[str]) -> None:
-        self.judge, self.packer, self.config = judge, judge.packer, judge.config
+    def __init__(self, scorer: TrainedScorer, question: str, texts: Sequence[str]) -> None:
+        self.scorer, self.packer, self.config = scorer, scorer.packer, scorer.config
         self._question = self.packer.question(question)
         self._ids = self.packer.blocks(texts)
 
@@ -161,13 +162,13 @@ class TrainedView:
         """Blocks that follow each other are read together, as many as fit, the kept ones with them in the text's order."""
         window = self.config.window if kept else self.config.coarse_window
         packed = self.packer.pack(self._question, self._ids, blocks, kept, window=window)
-        scores = _scores(self.judge.quick, packed, progress)
+        scores = _scores(self.scorer.quick, packed, progress)
         return [scores[n] for n in blocks]
 
     def fine(self, blocks: Sequence[int]) -> list[float]:
         """In one window; in several, the next going on where the last was full, where they do not fit one."""
         packed = self.packer.pack(self._question, self._ids, blocks, window=self.config.window)
-        scores = _scores(self.judge.quick, packed, silent)
+        scores = _scores(self.scorer.quick, packed, silent)
         return [scores[n] for n in blocks]
 
 
@@ -241,13 +242,13 @@ def collate(packed: Sequence[Packed]) -> tuple[Tensor, Tensor, Tensor]:
     return ids, mask, segments
 
 
-def _scores(scorer: BlockScorer, packed: Sequence[Packed], progress: Progress) -> dict[int, float]:
+def _scores(model: BlockScoringModel, packed: Sequence[Packed], progress: Progress) -> dict[int, float]:
     """Mean token score of each block; of one that is in several inputs (it was kept), the mean of these."""
     total, count, done = dict[int, float](), dict[int, int](), 0
     for group in batches([len(one.ids) for one in packed]):
         some = [packed[n] for n in group]
         with torch.inference_mode():
-            scores = scorer(*collate(some)).sigmoid()
+            scores = model(*collate(some)).sigmoid()
         for one, row in zip(some, scores, strict=True):
             for n, first, last in one.blocks:
                 total[n] = total.get(n, 0.0) + float(row[first:last].mean())
@@ -257,13 +258,13 @@ def _scores(scorer: BlockScorer, packed: Sequence[Packed], progress: Progress) -
     return {n: total[n] / count[n] for n in total}
 
 
-def new_scorer(config: JudgeConfig) -> BlockScorer:
+def new_scoring_model(config: ScorerConfig) -> BlockScoringModel:
     """An untrained head, and updates of 0, on the trunk of the reader that ``config`` names."""
-    return BlockScorer(SpanScorer.load(reader_folder(config.reader)).trunk, rank=config.rank)
+    return BlockScoringModel(SpanScorer.load(reader_folder(config.reader)).trunk, rank=config.rank)
 
 
-def load_scorer(folder: Path, config: JudgeConfig) -> BlockScorer:
-    """From a folder written by ``save_scorer``; float32, the updates not merged.
+def load_scoring_model(folder: Path, config: ScorerConfig) -> BlockScoringModel:
+    """From a folder written by ``save_scoring_model``; float32, the updates not merged.
 
     Raises:
         ModelMissing: no weights there, they do not fit the config, or the reader is another than the one trained on.
@@ -276,19 +277,19 @@ def load_scorer(folder: Path, config: JudgeConfig) -> BlockScorer:
         raise ModelMissing(
             f"The judge in {folder} was trained on another reader than {reader}. Train it again with memptm train recall."
         )
-    scorer = new_scorer(config)
-    state, wanted = load_file(weights), scorer.learned()
+    model = new_scoring_model(config)
+    state, wanted = load_file(weights), model.learned()
     odd = sorted(state.keys() ^ wanted.keys()) + [n for n in state if n in wanted and state[n].shape != wanted[n].shape]
     if odd:
         raise ModelMissing(f"{weights} does not fit its config.json ({odd[0]}).")
-    scorer.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=False)
-    return scorer.eval()
+    model.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=False)
+    return model.eval()
 
 
-def save_scorer(scorer: BlockScorer, config: JudgeConfig, folder: Path) -> None:
+def save_scoring_model(model: BlockScoringModel, config: ScorerConfig, folder: Path) -> None:
     """config.json and model.safetensors: what is not the reader's, float16."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.detach().half().contiguous() for name, tensor in scorer.learned().items()}
+    state = {name: tensor.detach().half().contiguous() for name, tensor in model.learned().items()}
     save_file(state, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
 
