@@ -64,7 +64,13 @@ def task(rows, reader, *, loss=None, **settings):
     blocked = cut(list(read_long([rows])), packer)
     scores = torch.linspace(0, 1, sum(len(one.ids) for one in blocked))
     return RecallTask(
-        new_scoring_model(config), packer, blocked, config=config, recipe=RecallRecipe(**settings), loss=loss, scores=scores
+        new_scoring_model(config),
+        packer,
+        blocked,
+        config=config,
+        recipe=RecallRecipe(**settings),
+        loss=loss,
+        scores=scores,
     )
 
 
@@ -138,7 +144,13 @@ def test_all_blocks_relevant_or_one_block_are_no_special_case(reader, rows):  # 
     assert [one.marked for one in blocked] == [[True], [False]]
     config = ScorerConfig(reader=str(reader))
     one = RecallTask(
-        new_scoring_model(config), packer, blocked, config=config, recipe=RecallRecipe(), loss=None, scores=torch.zeros(2)
+        new_scoring_model(config),
+        packer,
+        blocked,
+        config=config,
+        recipe=RecallRecipe(),
+        loss=None,
+        scores=torch.zeros(2),
     )
     assert torch.isfinite(torch.tensor(one.training_step(1, [0, 1])["loss"]))
 
