@@ -117,6 +117,8 @@ def _kind(path: Path, head: bytes) -> str:
         if head.startswith(signature):
             raise Refused(path, f"binary: {what}")
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:14].lower()
+    if start.startswith(b"<svg") or (path.suffix.lower() == ".svg" and b"<svg" in head.lower()):
+        raise Refused(path, "a picture: SVG")
     if start.startswith((b"<!doctype html", b"<html")):
         return "html"
     return "text" if named in ("pdf", "docx") else named
