@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,8 @@ from memptm.memory.values import Ids
 MAGIC = b"memptm-faiss-1\n"
 FLAT_UP_TO = 50_000  # keys; above, exact search is slower than an inverted file with recall@10 ≥ 0.95
 PROBES, PROBED_SHARE = 96, 0.15  # cells searched of an inverted file: at least so many, and this share of all
+COMPARED = 4  # keys compared for each that is wanted, at least
+GPU_DEPTH = 2048  # keys that FAISS finds on a GPU, at most
 ONE_THREAD_UP_TO = 50_000  # keys × queries; waking other threads takes longer
 GROWTH = 4  # an inverted file is trained anew when it has grown this much
 
@@ -85,20 +88,54 @@ class KeyIndex:
         self._index.add_with_ids(keys, ids)
 
     def search(self, queries: Keys, *, depth: int, allowed: Ids | None = None) -> list[list[tuple[int, float]]]:
-        """For each of (n, dimension) unit queries: (id, cosine), best first, equal ones by id; at most ``depth``."""
+        """The nearest keys of each query, as many as asked for wherever so many are there.
+
+        A flat index is exact. Of an inverted file, the fewer keys a filter leaves, the more cells are searched: as many
+        keys are compared as without one. All cells, which is exact, where that finds less than ``depth``.
+
+        Args:
+            queries: (n, dimension), unit vectors.
+            depth: keys wanted a query.
+            allowed: ids to choose from, rising; all if None.
+        Returns:
+            (id, cosine) a query, best first, equal ones by id: ``depth`` of them, or all that are allowed.
+        """
         faiss = faiss_module()
         held = len(self.ids) if allowed is None else len(allowed)
         depth = min(depth, held)
         if depth == 0:
             return [[] for _ in queries]
         faiss.omp_set_num_threads(1 if len(queries) * len(self.ids) < ONE_THREAD_UP_TO else _threads())
-        if allowed is None:
-            scores, ids = self._search_index().search(queries, depth)
+        selector = None if allowed is None else faiss.IDSelectorBitmap(_bitmap(allowed))
+        if not self.trained_on:
+            return self._ranked(queries, depth, selector, cells=None)
+        cells = self._cells(depth, held)
+        found = self._ranked(queries, depth, selector, cells=cells)
+        short = [n for n, row in enumerate(found) if len(row) < depth]
+        if short and cells < self._index.nlist:
+            for n, row in zip(
+                short, self._ranked(queries[short], depth, selector, cells=self._index.nlist), strict=True
+            ):
+                found[n] = row
+        return found
+
+    def _cells(self, depth: int, held: int) -> int:
+        """Cells of the inverted file to search for ``depth`` of the ``held`` keys that are allowed."""
+        cells, probed = int(self._index.nlist), int(self._index.nprobe)
+        compared = max(probed / cells * len(self.ids), COMPARED * depth)
+        return min(math.ceil(compared / held * cells), cells)
+
+    def _ranked(self, queries: Keys, depth: int, selector: Any, *, cells: int | None) -> list[list[tuple[int, float]]]:
+        """What FAISS finds in so many cells; None: the index has none."""
+        faiss = faiss_module()
+        index = self._search_index() if selector is None and depth <= GPU_DEPTH else self._index
+        if cells is not None:
+            scores, ids = index.search(queries, depth, params=faiss.SearchParametersIVF(sel=selector, nprobe=cells))
+        elif selector is not None:
+            scores, ids = index.search(queries, depth, params=faiss.SearchParameters(sel=selector))
         else:
-            selector = faiss.IDSelectorBatch(allowed)
-            wanted = faiss.SearchParametersIVF(sel=selector, nprobe=self._index.nprobe) if self.trained_on else None
-            scores, ids = self._index.search(queries, depth, params=wanted or faiss.SearchParameters(sel=selector))
-        return [_ranked(*row) for row in zip(ids, scores, strict=True)]
+            scores, ids = index.search(queries, depth)
+        return [_in_order(*row) for row in zip(ids, scores, strict=True)]
 
     def _search_index(self) -> Any:
         """The index, on all GPUs where FAISS has some."""
@@ -188,14 +225,14 @@ def _inverted(keys: Keys) -> Any:
     return index
 
 
-def exact(queries: Keys, keys: Keys, ids: Ids, *, depth: int) -> list[list[tuple[int, float]]]:
-    """What ``KeyIndex.search`` returns, from (m, dimension) keys at hand."""
-    scores = queries @ keys.T
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
-    return [_ranked(ids[row], score[row]) for row, score in zip(best, scores, strict=True)]
+def _bitmap(ids: Ids) -> NDArray[np.uint8]:
+    """A bit for every number up to the last of ``ids``, set where it is one of them."""
+    bits = np.zeros(int(ids[-1]) + 1, bool)
+    bits[ids] = True
+    return np.packbits(bits, bitorder="little")
 
 
-def _ranked(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> list[tuple[int, float]]:
+def _in_order(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> list[tuple[int, float]]:
     pairs = ((int(one), float(score)) for one, score in zip(ids, scores, strict=True) if one >= 0)
     return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
 

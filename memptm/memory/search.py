@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from memptm.encoders.base import Keys
-from memptm.memory.keys import KeyIndex, exact
+from memptm.memory.keys import KeyIndex
 from memptm.memory.lexical import fuse, question_terms
 from memptm.memory.values import Ids, Values
 from memptm.types import Hit
@@ -18,7 +18,6 @@ MODES = ("dense", "lexical", "hybrid")
 Ranked = tuple[int, float, float]  # id, score, cosine
 FUSED = 50  # hits of each list that hybrid search fuses, at least
 SPARE = 10  # hits fetched beyond k, for equal texts
-EXACT_SHARE = 0.02  # a filter that leaves less than this of an approximate index is searched exactly
 
 
 def find(
@@ -57,12 +56,11 @@ def _ranked(
     allowed: Ids | None,
 ) -> list[list[Ranked]]:
     if mode == "dense":
-        return [
-            [(one, cosine, cosine) for one, cosine in row] for row in _dense(values, index, queries, depth, allowed)
-        ]
+        found = index.search(queries, depth=depth, allowed=allowed)
+        return [[(one, cosine, cosine) for one, cosine in row] for row in found]
     each = depth if mode == "lexical" else max(depth, FUSED)
     lexical = [values.lexical(question_terms(one), depth=each, where=where) for one in questions]
-    dense = _dense(values, index, queries, each, allowed) if mode == "hybrid" else [[] for _ in questions]
+    dense = index.search(queries, depth=each, allowed=allowed) if mode == "hybrid" else [[] for _ in questions]
     wanted = np.array(list(dict.fromkeys(one for row in lexical for one, _ in row)), np.int64)
     vectors = index.vectors(wanted) if index.kind == "flat" else values.keys(wanted)
     keys = dict(zip(wanted.tolist(), vectors, strict=True))
@@ -72,14 +70,6 @@ def _ranked(
         scored = fuse(cosines, dict(said)) if mode == "hybrid" else said
         ranked.append([(one, score, cosines[one]) for one, score in scored[:depth]])
     return ranked
-
-
-def _dense(
-    values: Values, index: KeyIndex, queries: Keys, depth: int, allowed: Ids | None
-) -> list[list[tuple[int, float]]]:
-    if allowed is not None and index.kind != "flat" and len(allowed) < EXACT_SHARE * len(index.ids):
-        return exact(queries, values.keys(allowed), allowed, depth=depth)
-    return index.search(queries, depth=depth, allowed=allowed)
 
 
 def _hits(values: Values, ranked: list[list[Ranked]]) -> list[list[Hit]]:

@@ -1,13 +1,17 @@
 """FAISS is a cache: whatever happens to its file, the answers are Lance's."""
 
+import math
+
 import faiss
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from toy import Toy
 
-from memptm import Memory
+from memptm import Document, Memory
 from memptm.memory import keys as keys_module
-from memptm.memory.keys import KeyIndex, exact
+from memptm.memory.keys import KeyIndex
 from memptm.memory.verify import Verification
 
 
@@ -20,6 +24,12 @@ def filled(memory, texts):
 def random_keys(n, dimension=32, seed=0):
     made = np.random.default_rng(seed).standard_normal((n, dimension)).astype(np.float32)
     return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+def by_brute_force(queries, all_keys, ids, *, depth):
+    """(id, cosine) of the nearest of ``ids``, best first."""
+    scores = queries @ all_keys[ids].T
+    return [[(int(ids[n]), float(row[n])) for n in np.argsort(-row, kind="stable")[:depth]] for row in scores]
 
 
 def cut(path):
@@ -40,8 +50,6 @@ def plain_faiss(path):
 
 def of_another_memory(path):
     other = Memory.open(path.parent.parent / "other", create=True, encoder=Toy())
-    from memptm import Document
-
     other.add([Document(text=f"Something else{n}.") for n in range(60)])
     path.write_bytes((other.path / "keys.faiss").read_bytes())
 
@@ -133,11 +141,82 @@ def test_an_inverted_file_survives_saving_and_is_trained_anew_as_it_grows(tmp_pa
 def test_flat_search_is_the_exact_one():
     all_keys, queries, index = random_keys(500), random_keys(20, seed=5), KeyIndex(32)
     index.sync(np.arange(500), version=1, fetch=lambda ids: all_keys[ids])
-    for ours, right in zip(
-        index.search(queries, depth=10), exact(queries, all_keys, np.arange(500), depth=10), strict=True
-    ):
-        assert [one for one, _ in ours] == [one for one, _ in right]
-        assert np.allclose([score for _, score in ours], [score for _, score in right], atol=1e-6)
+    right = by_brute_force(queries, all_keys, np.arange(500), depth=10)
+    same(index.search(queries, depth=10), right)
+
+
+def same(ours, right):
+    """Equal up to rounding: where two keys are equally near, either may come first."""
+    for found, wanted in zip(ours, right, strict=True):
+        assert np.allclose([score for _, score in found], [score for _, score in wanted], atol=1e-5)
+        assert len({one for one, _ in found}) == len(found)
+
+
+LARGE = 60_000
+
+
+@pytest.fixture(scope="module", params=["flat", "ivf"])
+def large(request):
+    """(keys, index) at a size where an inverted file is in force, half of it in clusters; and held flat."""
+    chance = np.random.default_rng(3)
+    made = chance.standard_normal((LARGE, 8)).astype(np.float32)
+    made[: LARGE // 2] = made[chance.integers(0, 20, LARGE // 2)] + 0.1 * made[: LARGE // 2]
+    made /= np.linalg.norm(made, axis=1, keepdims=True)
+    index = KeyIndex(8)
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "flat":
+            patch.setattr(keys_module, "FLAT_UP_TO", LARGE)
+        index.sync(np.arange(LARGE), version=1, fetch=lambda ids: made[ids])
+    assert index.kind == request.param
+    return made, index
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@given(seed=seeds, share=st.floats(0.0001, 0.14), depth=st.integers(1, 60))
+def test_a_narrow_filter_finds_the_nearest_that_match_wherever_they_lie(large, seed, share, depth):
+    all_keys, index = large
+    query, centre = random_keys(2, 8, seed=seed)[:, None]
+    scattered = np.random.default_rng(seed).random(LARGE) < share
+    for nearness in (all_keys @ centre[0], -(all_keys @ query[0]), scattered):  # a region, the farthest, anywhere
+        allowed = np.sort(np.argsort(-nearness.astype(np.float32), kind="stable")[: math.ceil(share * LARGE)])
+        same(index.search(query, depth=depth, allowed=allowed), by_brute_force(query, all_keys, allowed, depth=depth))
+
+
+@given(seed=seeds, share=st.floats(0.01, 1.0), depth_share=st.floats(0.0, 1.2))
+@settings(max_examples=25)
+def test_any_filter_and_any_k_find_k_of_those_that_match(large, seed, share, depth_share):
+    all_keys, index = large
+    query, centre = random_keys(2, 8, seed=seed)[:, None]
+    allowed = np.sort(np.argsort(-(all_keys @ centre[0]))[: math.ceil(share * LARGE)])
+    depth = 1 + int(depth_share * len(allowed))
+    (found,) = index.search(query, depth=depth, allowed=allowed)
+    assert len({one for one, _ in found}) == len(found) == min(depth, len(allowed))
+    assert np.isin([one for one, _ in found], allowed).all()
+    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+    assert np.allclose(all_keys[[one for one, _ in found]] @ query[0], [score for _, score in found], atol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [20_000, LARGE, LARGE + 1])
+def test_without_a_filter_k_are_found_however_many_are_asked_for(large, depth):
+    all_keys, index = large
+    queries = all_keys[[0, LARGE - 1]]
+    found = index.search(queries, depth=depth)
+    assert [len(row) for row in found] == [min(depth, LARGE)] * 2
+    right = by_brute_force(queries, all_keys, np.arange(LARGE), depth=depth)
+    for ours, wanted in zip(found, right, strict=True):
+        assert len({one for one, _ in ours} & {one for one, _ in wanted}) >= 0.95 * len(wanted)
+
+
+def test_what_is_nearest_without_a_filter_is_found_almost_always(large):
+    all_keys, index = large
+    queries = random_keys(200, 8, seed=9)
+    right = by_brute_force(queries, all_keys, np.arange(LARGE), depth=10)
+    found = index.search(queries, depth=10)
+    pairs = zip(found, right, strict=True)
+    recall = np.mean([len({one for one, _ in ours} & {one for one, _ in wanted}) / 10 for ours, wanted in pairs])
+    assert recall >= 0.95
 
 
 def test_the_whole_memory_works_over_an_inverted_file(path, toy, texts, monkeypatch):
@@ -152,6 +231,39 @@ def test_the_whole_memory_works_over_an_inverted_file(path, toy, texts, monkeypa
     memory.remove(where="text like '%number77 %'")
     assert all("number77 " not in hit.passage.text for hit in memory.search("number77", k=300))
     assert all(check.ok for check in memory.verify())
+
+
+COLOURS = ("red", "green", "blue")
+
+
+@pytest.fixture(scope="module")
+def coloured(tmp_path_factory):
+    """400 passages of three colours, the last one rare, above the size at which keys are an inverted file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys_module, "FLAT_UP_TO", 100)
+        memory = Memory.open(tmp_path_factory.mktemp("coloured") / "index", create=True, encoder=Toy())
+        memory.add(
+            Document(text=f"A {COLOURS[n % 20 and (1 + (n % 7 == 0))]} thing, number{n}.", metadata={"n": n})
+            for n in range(400)
+        )
+        assert memory.info()["keys"] == "ivf"
+    return memory
+
+
+@given(
+    mode=st.sampled_from(["dense", "lexical", "hybrid"]),
+    asked=st.sampled_from(COLOURS),
+    low=st.integers(0, 399),
+    high=st.integers(0, 399),
+    k=st.sampled_from([1, 3, 10, 50, 399]),
+)
+@settings(max_examples=60)
+def test_a_search_finds_k_hits_wherever_k_passages_match_the_filter(coloured, mode, asked, low, high, k):
+    where = f"n BETWEEN {low} AND {high}"
+    match = [one.text for one in coloured.passages(where=where) if mode != "lexical" or asked in one.text]
+    hits = coloured.search(f"{asked} thing" if mode != "lexical" else asked, k=k, mode=mode, where=where)
+    assert len(hits) == min(k, len(match))
+    assert {hit.passage.text for hit in hits} <= set(match)
 
 
 def test_without_faiss_the_error_names_the_extra(monkeypatch):
