@@ -160,15 +160,17 @@ def _goes_by(passage: Passage, name: str, *, titled: bool) -> bool:
 
 
 def page_of(*passages: Passage, wanted: str = "") -> Page:
-    """The page of passages that go by one name: their title, else their heading, else their first words."""
+    """The page of passages that go by one name: a section's own heading, else their title, else their first words.
+
+    Args:
+        wanted: the name that led to them; where it is their document's title, the page is the document.
+    """
     first = passages[0]
     heading = first.headings[-1] if first.headings else ""
-    if wanted and heading and name_key(wanted) == name_key(heading):
+    if heading and name_key(heading) != name_key(first.title) and not (wanted and _is_title(first, wanted)):
         return Page("heading", heading, passages)
     if first.title:
         return Page("title", first.title, passages)
-    if heading:
-        return Page("heading", heading, passages)
     words = " ".join(first.text[: 2 * NAME_SHOWN].split())
     return Page("passage", words if len(words) <= NAME_SHOWN else words[: NAME_SHOWN - 1] + "…", passages)
 

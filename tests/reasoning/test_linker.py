@@ -4,10 +4,10 @@ import pytest
 
 from memptm import Document, Memory
 from memptm.memory.titles import Titles, name_key
-from memptm.reasoning.linker import Linker, Wanted
+from memptm.reasoning.linker import Linker, Wanted, page_of
 from memptm.reasoning.names import capitalised, names
 from memptm.reasoning.system1 import identity
-from memptm.types import Block
+from memptm.types import Block, Passage
 from tests.memory.toy import Toy
 
 
@@ -154,3 +154,12 @@ def test_without_titles_or_a_tagger_words_in_capitals_are_names():
 def test_keys_of_names():
     assert name_key("  The  “Sea” ") == "the “sea"
     assert name_key("ﬁre") == "fire"
+
+
+@pytest.mark.parametrize("headings", [("Engines", "Dario Quint"), ("Dario Quint",)])
+def test_a_section_of_a_file_is_a_page_that_goes_by_its_heading(headings):
+    text = "Dario Quint is a fitter from Lugo."
+    section = Passage(id="e#1", document="e", text=text, start=9, end=9 + len(text), title="Engines", headings=headings)
+    assert (page_of(section).kind, page_of(section).name) == ("heading", "Dario Quint")
+    assert page_of(section, wanted="Dario Quint").name == "Dario Quint"
+    assert (page_of(section, wanted="Engines").kind, page_of(section, wanted="engines").name) == ("title", "Engines")
