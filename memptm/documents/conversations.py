@@ -77,10 +77,17 @@ def log_weights(question: str, passages: Sequence[Passage]) -> list[float]:
 
     "What did Ann paint?" is not answered by what Bo says of his own pictures. 0 for all where no speaker is named.
     """
-    speakers = {str(passage.metadata.get("speaker", "")) for passage in passages} - {""}
+    spoke = [_speakers(passage) for passage in passages]
+    speakers = set().union(*spoke)
     named = {one for one in speakers if re.search(rf"\b{re.escape(one.split()[0])}\b", question, re.IGNORECASE)}
-    others = speakers - named if named else set()
-    return [math.log(OTHERS) if passage.metadata.get("speaker") in others else 0.0 for passage in passages]
+    return [math.log(OTHERS) if named and own and not own & named else 0.0 for own in spoke]
+
+
+def _speakers(passage: Passage) -> set[str]:
+    """Who said it; metadata may hold anything: of a list each name in it, of what is no name none."""
+    found = passage.metadata.get("speaker")
+    names = found if isinstance(found, list | tuple) else [found]
+    return {one.strip() for one in names if isinstance(one, str) and one.strip()}
 
 
 def read(text: str, *, name: str) -> list[Turn] | None:

@@ -315,7 +315,13 @@ class Ingest:
 
 
 def _content_hash(document: Document) -> str:
-    metadata = json.dumps(dict(document.metadata), sort_keys=True, ensure_ascii=False, default=str)
+    try:
+        metadata = json.dumps(dict(document.metadata), sort_keys=True, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"The metadata of {document.id or document.title or document.text[:40]!r} cannot be kept: {error}. Give text, "
+            "numbers, true, false, None, and lists and dicts of these, under names that are text."
+        ) from error
     return digest(document.text, document.title, metadata, repr(document.blocks))
 
 

@@ -284,7 +284,10 @@ class Memory:
         return found[0] if isinstance(question, str) else found
 
     def passages(self, *, where: str | None = None) -> Iterator[Passage]:
-        """All passages, or those that a filter matches, in the order they were stored."""
+        """All passages, or those that a filter matches, in the order they were stored; other threads may go on meanwhile.
+
+        What is stored after the first of them is not among them, what is removed before its turn neither.
+        """
         condition = None if where is None else to_sql(where)
         snapshot = self._reading()
         ids = snapshot.ids
@@ -293,7 +296,8 @@ class Memory:
                 ids = self._values.reading(lambda: self._values.matching(condition))
         for start in range(0, len(ids), 1000):
             with self._guard:
-                yield from self._values.reading(partial(self._present, ids[start : start + 1000]))
+                found = self._values.reading(partial(self._present, ids[start : start + 1000]))
+            yield from found  # without the lock: who asks for passages may take as long as they like
 
     def titles(self, *, where: str | None = None) -> Titles:
         """What passages are called, of the version at hand: of all of them, or of those that a filter matches."""

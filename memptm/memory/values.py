@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -348,13 +349,18 @@ def to_passage(row: Mapping[str, Any]) -> Passage:
 
 
 def flat(metadata: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Metadata as a filter sees it: ``a.b`` for what is nested, every value as text, lists as JSON, nulls left out."""
+    """Metadata as a filter sees it: ``a.b`` for what is nested, every value as text, lists as JSON, nulls left out.
+
+    Names and values are composed (NFC), as filters are written.
+    """
     found: dict[str, str] = {}
     for name, value in metadata.items():
+        full = unicodedata.normalize("NFC", f"{prefix}{name}")
         if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}.")
+            found |= flat(value, f"{full}.")
         elif value is not None:
-            found[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            found[full] = unicodedata.normalize("NFC", text)
     return found
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import unicodedata
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from memptm.errors import InputError
@@ -27,6 +31,7 @@ NUMBERS = {"page", "ordinal", "start", "end"}
 LONGEST = 10_000  # characters of an expression
 _COMPARISONS = {"EQ": "=", "NEQ": "<>", "GT": ">", "GTE": ">=", "LT": "<", "LTE": "<="}
 _ARGUMENTS = {"this", "expression", "expressions", "low", "high", "negate", "table", "db", "catalog"}
+_ITEM = r'(?:"(?:[^"\\]|\\.)*"|[^",\[\]{}]+)'  # of a list, as flat() writes it
 _FLIPPED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
 
 
@@ -35,6 +40,8 @@ def to_sql(where: str) -> str:
 
     Known are comparisons, IN, LIKE, ILIKE, BETWEEN, IS NULL, AND, OR, NOT and parentheses, over columns and metadata
     fields (``a.b`` is field b inside a; ``metadata.title`` a field that a column hides), text, numbers, TRUE and FALSE.
+    Of a list =, IN and LIKE hold where they hold for one of its items, and <> where = does not. Text is found however its
+    letters are composed.
 
     Raises:
         InputError: the expression cannot be parsed or uses anything else.
@@ -110,13 +117,13 @@ def _plain_condition(node: sql.Expr, where: str) -> str:
     if isinstance(node, sql.In) and node.expressions:
         return "(" + " OR ".join(_comparison(node.this, "=", one, where) for one in node.expressions) + ")"
     if isinstance(node, sql.Like | sql.ILike) and _is_text(node.expression):
-        return f"{_named(node.this, where)} {name.upper()} {_quoted(node.expression.this)}"
+        return _like(_named(node.this, where), name.upper(), node.expression.this)
     if isinstance(node, sql.Is) and isinstance(node.expression, sql.Null):
         return f"{_named(node.this, where)} IS NULL"
     if isinstance(node, sql.Is) and isinstance(node.expression, sql.Boolean):
         return _comparison(node.this, "=", node.expression, where)
     if isinstance(node, sql.Column):  # a flag: archived AND year > 1990
-        return f"{_named(node, where)} = 'true'"
+        return _equal_flag(_named(node, where), "true")
     raise _refusal(where, f"{node.sql()[:60]} is not something a filter knows")
 
 
@@ -129,9 +136,10 @@ def _comparison(left: sql.Expr, sign: str, right: sql.Expr, where: str) -> str:
     if _is_text(right):
         if left.name in NUMBERS and not left.args.get("table"):
             raise _refusal(where, f"{left.name} is a number")
-        return f"{column} {sign} {_quoted(right.this)}"
+        return _signed(sign, lambda: _equal(column, right.this), f"{column} {sign} {_quoted(right.this)}")
     if isinstance(right, sql.Boolean):
-        return f"{column} {sign} '{str(right.this).lower()}'"
+        flag = str(right.this).lower()
+        return _signed(sign, lambda: _equal_flag(column, flag), f"{column} {sign} '{flag}'")
     number = right.this if isinstance(right, sql.Neg) else right
     if isinstance(number, sql.Literal) and not number.is_string:
         try:
@@ -140,8 +148,74 @@ def _comparison(left: sql.Expr, sign: str, right: sql.Expr, where: str) -> str:
             value = math.nan
         if not math.isfinite(value):
             raise _refusal(where, f"{number.this} is not a number")
-        return f"try_cast({column} AS DOUBLE) {sign} {value!r}"
+        cast = f"try_cast({column} AS DOUBLE)"
+        return _signed(sign, lambda: _equal_number(column, cast, value), f"{cast} {sign} {value!r}")
     raise _refusal(where, f"{right.sql()[:60]} is neither text in single quotes nor a number")
+
+
+def _signed(sign: str, equal: Callable[[], str], other: str) -> str:
+    """A comparison, ``equal`` and its contrary as they are of lists, ``other`` for all other signs."""
+    if sign not in ("=", "<>"):
+        return other
+    return equal() if sign == "=" else f"NOT ({equal()})"
+
+
+def _equal(column: str, text: str) -> str:
+    forms = _forms(text)
+    items = [re.escape(json.dumps(one, ensure_ascii=False)) for one in forms]
+    bare = [re.escape(one) for one in forms if re.fullmatch(r"[\w.+-]+", one)]  # a number or a flag given as text
+    return _or_an_item(column, " OR ".join(f"{column} = {_quoted(one)}" for one in forms), [*items, *bare])
+
+
+def _equal_flag(column: str, flag: str) -> str:
+    return _or_an_item(column, f"{column} = '{flag}'", [f'"?{flag}"?'])
+
+
+def _equal_number(column: str, cast: str, value: float) -> str:
+    if column.startswith("`"):
+        return f"{cast} = {value!r}"
+    written = re.escape(json.dumps(value)).removesuffix(r"\.0")
+    whole = r"(?:\.0+)?" if value.is_integer() else ""
+    plain = f"NOT {_is_list(column)} AND {cast} = {value!r}"  # a list is no number: not unknown, but false
+    return _or_an_item(column, plain, [f'"?{written}{whole}"?'])
+
+
+def _like(column: str, sign: str, pattern: str) -> str:
+    forms = _forms(pattern)
+    anything, bare = r"(?:[^\"\\]|\\.)", r'[^",\[\]{}]'
+    items = [f'"{_like_pattern(one, anything)}"' for one in forms] + [_like_pattern(one, bare) for one in forms]
+    plain = " OR ".join(f"{column} {sign} {_quoted(one)}" for one in forms)
+    return _or_an_item(column, plain, items, flags="(?i)" if sign == "ILIKE" else "")
+
+
+def _like_pattern(pattern: str, anything: str) -> str:
+    """LIKE's pattern as a regular expression over JSON; ``anything`` is one character."""
+    made = []
+    for escaped, one in re.findall(r"(\\?)(.)", pattern, re.DOTALL):
+        if not escaped and one in "%_":
+            made.append(anything + ("*" if one == "%" else ""))
+        else:
+            literal = one if one in "%_\\" else escaped + one
+            made.append(re.escape(json.dumps(literal, ensure_ascii=False)[1:-1]))
+    return "".join(made)
+
+
+def _or_an_item(column: str, plain: str, items: list[str], *, flags: str = "") -> str:
+    """``plain``, or of a metadata field that is a list: whether an item is one of these regular expressions."""
+    if column.startswith("`"):
+        return f"({plain})"
+    one_of = "|".join(items)
+    listed = rf"{flags}^\[(?:{_ITEM}, )*(?:{one_of})(?:, {_ITEM})*\]$"
+    return f"({plain} OR ({_is_list(column)} AND regexp_like({column}, {_quoted(listed)})))"
+
+
+def _is_list(column: str) -> str:
+    return f"({column} LIKE '[%')"
+
+
+def _forms(text: str) -> list[str]:
+    """The text as it is, composed and decomposed."""
+    return list(dict.fromkeys((text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD")))))
 
 
 def _named(node: sql.Expr, where: str) -> str:
@@ -155,7 +229,8 @@ def _named(node: sql.Expr, where: str) -> str:
         return f"`{COLUMNS[path[0]]}`"
     if path[0] == "metadata" and len(path) > 1:
         path = path[1:]
-    return f"json_get_string(fields, {_quoted('.'.join(path))})"
+    found = [f"json_get_string(fields, {_quoted(one)})" for one in _forms(".".join(path))]
+    return found[0] if len(found) == 1 else f"coalesce({', '.join(found)})"
 
 
 def _is_text(node: sql.Expr) -> bool:

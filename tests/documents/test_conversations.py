@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memptm.documents.conversations import OTHERS, Turn, document, log_weights, read
 from memptm.documents.load import load
@@ -83,3 +85,24 @@ def test_what_others_said_counts_little_where_a_speaker_is_named(question, count
         for who, text in turns
     ]
     assert [math.exp(one) for one in log_weights(question, passages)] == pytest.approx(counted)
+
+
+@given(st.lists(st.recursive(st.none() | st.booleans() | st.floats() | st.text(" \tAnn", max_size=4),
+                             lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2)),
+                min_size=1, max_size=4))  # fmt: skip
+def test_a_speaker_may_be_anything_metadata_can_be(speakers):  # A12
+    passages = [
+        Passage(id=str(n), document="d", text="I paint.", start=0, end=8, metadata={"speaker": one})
+        for n, one in enumerate(speakers)
+    ]
+    assert len(log_weights("What did Ann paint?", passages)) == len(passages)
+
+
+def test_of_several_speakers_the_one_named_counts():
+    spoke = [["Ann", "Bo Lee"], ["Cy", " "], "Bo Lee", [], {"name": "Ann"}]
+    passages = [
+        Passage(id=str(n), document="d", text="I paint.", start=0, end=8, metadata={"speaker": one})
+        for n, one in enumerate(spoke)
+    ]
+    counted = [math.exp(one) for one in log_weights("What did Bo paint?", passages)]
+    assert counted == pytest.approx([1, OTHERS, 1, 1, 1])

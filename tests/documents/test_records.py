@@ -44,7 +44,6 @@ def test_blank_lines_are_passed_over_and_a_broken_one_is_named_by_its_true_numbe
         ('{"title": "x"}', 'no "text"'),
         ('{"text": 5}', "not a string"),
         ('{"text": "  "}', "empty"),
-        ('{"text": "x", "metadata": 5}', "metadata"),
         ("[" * 100_000, "nested"),
     ],
 )
@@ -53,6 +52,20 @@ def test_a_line_that_is_no_document_says_why(path, line, why):
     assert len(documents) == 1
     assert "line 2" in warnings[0]
     assert why in warnings[0]
+
+
+@pytest.mark.parametrize("metadata", ['["red", "blue"]', '"red"', "5", "false", "[]"])
+def test_metadata_that_is_no_object_costs_no_text(path, metadata):  # A12
+    documents, warnings = loaded(path, f'{{"text": "one"}}\n{{"text": "two", "metadata": {metadata}}}\n')
+    assert [(document.text, document.metadata) for document in documents] == [("one", {}), ("two", {})]
+    assert len(warnings) == 1
+    assert f'{path} line 2: "metadata" is not an object' in warnings[0]
+    path = path.with_suffix(".json")
+    documents, warnings = loaded(
+        path, f'[{{"text": "one", "metadata": null}}, {{"text": "two", "metadata": {metadata}}}]'
+    )
+    assert [document.text for document in documents] == ["one", "two"]
+    assert [f"{path} record 2" in warning for warning in warnings] == [True]
 
 
 def test_a_line_that_does_not_decode_is_named(path):

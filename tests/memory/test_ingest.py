@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 from toy import Toy
 
@@ -209,3 +211,11 @@ def test_progress_is_told_of_reading_and_encoding(memory, folder):
     memory.add(folder, progress=events.append)
     assert {"read", "encode"} <= {event.stage for event in events}
     assert [event.done for event in events if event.stage == "read"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("value", [date(2026, 1, 2), {1, 2}, b"a", np.float32(1), object()])
+def test_metadata_that_is_no_json_is_refused_by_name_and_nothing_is_lost(memory, value):  # A12
+    memory.add([Document(text="Kept.")])
+    with pytest.raises(InputError, match=r"The metadata of 'mill' cannot be kept"):
+        memory.add([Document(text="A mill.", id="mill", metadata={"deep": [value]})])
+    assert [passage.text for passage in memory.passages()] == ["Kept."]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -499,3 +500,13 @@ def test_queries_in_hand_are_searched_in_place_of_the_questions_own(memory, toy,
     assert memory.search(["a", "b"], k=1, mode="dense", queries=np.concatenate([queries, queries]))[1]
     with pytest.raises(InputError, match="must be"):
         memory.search(["a", "b"], queries=queries)
+
+
+def test_who_walks_through_the_passages_keeps_no_other_thread_waiting(memory, texts):  # A11
+    memory.add(texts(*(f"Passage number{n}." for n in range(5))))
+    walk = memory.passages()
+    first = next(walk)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(memory.search, "number3", k=1).result(timeout=60)[0].passage.text == "Passage number3."
+        assert other.submit(memory.remove, where="text = 'Passage number4.'").result(timeout=60) == 1
+    assert [first.text, *(passage.text for passage in walk)][:4] == [f"Passage number{n}." for n in range(4)]

@@ -1,6 +1,8 @@
 """Filters: what they mean, and that nothing but a condition gets through."""
 
 import contextlib
+import json
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -79,6 +81,98 @@ def test_the_fields_of_a_filter_are_those_of_the_metadata_and_can_be_asked_for(m
     assert set(fields(where)) == expected
     for one in expected:
         list(memory.passages(where=f"{one} IS NOT NULL"))
+
+
+LISTS = [
+    Document(text="five", id="e", metadata={"labels": ["wet", 'a "b", c', "x%y"], "nums": [3, 4.5, -1], "on": [True]}),
+    Document(text="six", id="f", metadata={"labels": ["wetter"], "nums": ["3"], "on": [False]}),
+    Document(text="seven", id="g", metadata={"labels": "wet", "nums": 3, "on": True}),
+    Document(text="eight", id="h", metadata={"labels": [], "nums": [30, 13], "deep": {"labels": ["Wet\\", "ü"]}}),
+    Document(text="nine", id="i", metadata={"labels": None, "nums": "three"}),
+]
+
+
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    from toy import Toy
+
+    made = Memory.open(tmp_path_factory.mktemp("where") / "index", create=True, encoder=Toy())
+    made.add(LISTS)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("labels = 'wet'", "eg"),
+        ("labels <> 'wet'", "fh"),
+        ("not labels = 'wet'", "fh"),
+        ("labels in ('wetter', 'dry')", "f"),
+        ("labels not in ('wetter', 'dry')", "egh"),
+        ("labels like 'wet%'", "efg"),
+        ("labels like '_et'", "eg"),
+        ("labels like '%y'", "e"),
+        ("labels like 'x\\%y'", "e"),
+        ("labels not like 'wet%'", "h"),
+        ("labels ilike 'WETT%'", "f"),
+        ("labels = 'a \"b\", c'", "e"),
+        ("labels = 'b'", ""),
+        ("labels = ', '", ""),
+        ("labels = '[]'", "h"),
+        ("deep.labels = 'Wet\\'", "h"),
+        ("deep.labels = 'ü'", "h"),
+        ("nums = 3", "efg"),
+        ("nums = 3.0", "efg"),
+        ("nums <> 3", "h"),
+        ("nums = 4.5", "e"),
+        ("nums = -1", "e"),
+        ("nums = '3'", "efg"),
+        ("nums in (30, 4.5)", "eh"),
+        ("on", "eg"),
+        ("on is true", "eg"),
+        ("on = false", "f"),
+        ("labels is null", "i"),
+        ("labels = 'wet' and text = 'five'", "e"),
+    ],
+)
+def test_a_filter_holds_for_a_list_where_it_holds_for_one_of_its_items(lists, where, expected):
+    where = where.replace("on ", '"on" ') if where.startswith("on ") else '"on"' if where == "on" else where
+    assert "".join(passage.document for passage in lists.passages(where=where)) == expected
+    hits = lists.search("five six seven eight nine", where=where, k=9)
+    assert sorted(hit.passage.document for hit in hits) == list(expected)
+
+
+items = st.text(alphabet="ab \"\\,[]{}%_.'ü\n", max_size=5)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.lists(items, max_size=3), min_size=1, max_size=4), items)
+def test_a_list_has_an_item_exactly_where_it_contains_it(tmp_path_factory, rows, asked):
+    from toy import Toy
+
+    made = Memory.open(tmp_path_factory.mktemp("lists") / "index", create=True, encoder=Toy(8))
+    made.add(Document(text=f"row {n}", id=str(n), metadata={"labels": row}) for n, row in enumerate(rows))
+    quoted = "'" + asked.replace("'", "''") + "'"
+    for sign, expected in (("=", True), ("<>", False)):
+        found = [int(one.document) for one in made.passages(where=f"labels {sign} {quoted}")]
+        written = [
+            json.dumps(row, ensure_ascii=False) == asked for row in rows
+        ]  # a list can be asked for as it is shown
+        assert found == [n for n, row in enumerate(rows) if (asked in row or written[n]) is expected]
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_text_is_found_however_its_letters_are_composed(tmp_path, stored, asked):
+    from toy import Toy
+
+    made = Memory.open(tmp_path / "index", create=True, encoder=Toy())
+    metadata = {"größe": "übel", "list": ["é", "schön"]}
+    document = Document(text="ein Satz", id="ä", title="Öl", source="Måns/å.txt", metadata=metadata).to_json()
+    made.add([Document(**json.loads(unicodedata.normalize(stored, json.dumps(document, ensure_ascii=False))))])
+    for where in ("größe = 'übel'", "größe like '_bel'", "größe in ('x', 'übel')", "list = 'schön'", "list like 'sch%'",
+                  "title = 'Öl'", "title ilike 'öl'", "id = 'ä'", "source = 'Måns/å.txt'", "not größe <> 'übel'"):  # fmt: skip
+        assert len(list(made.passages(where=unicodedata.normalize(asked, where)))) == 1, where
 
 
 REFUSED = ["", "kind =", "1 = 1", "'a' = 'a'", "(select 1)", "kind = (select 1)", "kind = 'x'; drop table passages",

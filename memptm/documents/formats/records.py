@@ -37,6 +37,8 @@ def read_lines(path: Path, *, warn: Warn) -> Iterator[Document]:
                 turns.add(record, number)
             else:
                 yield document(record, source=str(path), number=number)
+                if note := _odd_metadata(record):
+                    warn(f"{path} line {number}: {note}")
         except BadRecord as error:
             warn(f"{path} line {number}: {error}")
     yield from turns.documents(warn=warn)
@@ -55,22 +57,27 @@ def read_list(text: str, *, source: str, warn: Warn) -> Iterator[Document] | Non
 
 
 def document(record: dict[str, Any], *, source: str, number: int) -> Document:
-    """The document of one record; its id is its own or the line's number.
+    """The document of one record; its id is its own or the line's number. Metadata that is no object is left out.
 
     Raises:
-        BadRecord: no text, or a field of the wrong kind.
+        BadRecord: no text.
     """
-    metadata = record.get("metadata") or {}
-    if not isinstance(metadata, dict):
-        raise BadRecord('"metadata" is not an object')
+    metadata = record.get("metadata")
     own = record.get("id")
     return Document(
         id=str(number) if own in (None, "") else clean(str(own)),
         title=one_line(clean(str(record.get("title") or "")))[:LONGEST_TITLE],
         text=_text(record),
         source=clean(str(record.get("source") or source)),
-        metadata=_cleaned(metadata),
+        metadata=_cleaned(metadata) if isinstance(metadata, dict) else {},
     )
+
+
+def _odd_metadata(record: dict[str, Any]) -> str:
+    """What to say of metadata that is no object, so that it has no names to filter by; "" else."""
+    if isinstance(record.get("metadata"), dict | None):
+        return ""
+    return '"metadata" is not an object such as {"kind": "fern"}; the text was taken without it'
 
 
 class _Conversations:
@@ -134,6 +141,8 @@ def _listed(records: list[Any], source: str, warn: Warn) -> Iterator[Document]:
             if not isinstance(record, dict):
                 raise BadRecord("not an object")
             yield document(record, source=source, number=number)
+            if note := _odd_metadata(record):
+                warn(f"{source} record {number}: {note}")
         except BadRecord as error:
             warn(f"{source} record {number}: {error}")
 
