@@ -4,7 +4,8 @@
     python -m scripts.check --write    write the tables anew
 
 A table stands between `<!-- table:NAME -->` and `<!-- /table -->`, where NAME is a log in scripts/results. The mark can
-choose columns: `<!-- table:NAME columns=method, EM, F1 -->`; semicolons part them where a name holds a comma.
+choose columns: `<!-- table:NAME columns=method, EM, F1 -->`; semicolons part them where a name holds a comma. The table
+"headline" is that of scripts/headline.py.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from pathlib import Path
 
 import click
 
+from scripts import headline
 from scripts.runs import RESULTS, Runs
 
+HEADLINE = "headline"  # the table that scripts/headline.py makes from several logs
 ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(
     r"(<!-- table:(?P<name>[\w-]+)(?: columns=(?P<columns>[^>]+?))? -->\n)(?P<body>.*?)(<!-- /table -->)", re.DOTALL
@@ -37,6 +40,8 @@ def regenerated(text: str, results: Path = RESULTS) -> str:
     """``text`` with every table made anew from its log."""
 
     def table(found: re.Match[str]) -> str:
+        if found["name"] == HEADLINE:
+            return f"{found[1]}{headline.table(results)}\n{found[5]}"
         chosen = found["columns"] or ""
         columns = [name.strip() for name in chosen.split(";" if ";" in chosen else ",") if name.strip()]
         return f"{found[1]}{Runs(results / (found['name'] + '.jsonl')).table(columns)}\n{found[5]}"

@@ -57,10 +57,7 @@ class Runs:
         Args:
             columns: names of settings and metrics to show, in this order; none shows all.
         """
-        grouped: dict[str, list[Row]] = {}
-        for row in self.rows:
-            if "metrics" in row:
-                grouped.setdefault(json.dumps(row["settings"], sort_keys=True), []).append(row)
+        grouped = self._grouped()
         if not grouped:
             return "Not measured yet."
         settings = list(dict.fromkeys(name for rows in grouped.values() for name in rows[0]["settings"]))
@@ -70,10 +67,32 @@ class Runs:
         if unknown:
             raise ValueError(f"{self.path}: no column {unknown[0]!r}; there are {', '.join(settings + metrics)}")
         lines = [shown, ["---:" if name in metrics else "---" for name in shown]]
-        for rows in grouped.values():
-            latest = {row["seed"]: row for row in rows}.values()  # a run repeated counts once, as it last was
-            lines.append([_cell(name, list(latest)) for name in shown])
+        lines += [[_cell(name, rows) for name in shown] for rows in map(_latest, grouped.values())]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+    def cell(self, metric: str, settings: Mapping[str, Any]) -> str:
+        """``metric`` as the table shows it, of the one setting that has all of ``settings``.
+
+        Raises:
+            ValueError: no setting has them, or more than one; or the metric is not in the log.
+        """
+        found = [rows for rows in self._grouped().values() if settings.items() <= rows[0]["settings"].items()]
+        if len(found) != 1 or not any(metric in row["metrics"] for row in found[0]):
+            raise ValueError(f"{self.path}: {len(found)} settings have {dict(settings)}, or none has {metric!r}")
+        return _cell(metric, _latest(found[0]))
+
+    def _grouped(self) -> dict[str, list[Row]]:
+        """Runs that succeeded, by their settings."""
+        grouped: dict[str, list[Row]] = {}
+        for row in self.rows:
+            if "metrics" in row:
+                grouped.setdefault(json.dumps(row["settings"], sort_keys=True), []).append(row)
+        return grouped
+
+
+def _latest(rows: Sequence[Row]) -> list[Row]:
+    """A run repeated counts once, as it last was."""
+    return list({row["seed"]: row for row in rows}.values())
 
 
 def _same(row: Row, settings: Mapping[str, Any], seed: int) -> bool:

@@ -96,9 +96,41 @@ def test_a_changed_log_makes_its_table_stale_and_writing_mends_it(tmp_path: Path
         again.table(["F2"])
 
 
+def test_a_headline_is_one_setting_of_one_log(tmp_path: Path) -> None:
+    log = import_module("scripts.runs").Runs(tmp_path / "reading.jsonl")
+    for n, method in enumerate(("reader", "generate")):
+        log.append({"method": method, "window": 256}, 0, {"EM": 10.0 * n})
+        log.append({"method": method, "window": 256}, 0, {"EM": 20.0 + n})
+    assert log.cell("EM", {"method": "generate"}) == "21.0"  # a run repeated counts as it last was
+    for metric, settings in (("EM", {"window": 256}), ("EM", {"method": "rag"}), ("F1", {"method": "reader"})):
+        with pytest.raises(ValueError, match="settings have"):
+            log.cell(metric, settings)
+
+
+def test_the_readme_is_short_and_says_index_at_once() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 160
+    assert "index" in text.split("\n\n")[1].split(",")[0]
+    assert len(import_module("scripts.headline").ROWS) <= 12
+
+
+def test_pictures_are_small_and_ask_no_other_host() -> None:
+    for picture in (ROOT / "docs" / "assets").iterdir():
+        assert picture.stat().st_size < 200_000
+        if picture.suffix == ".svg":
+            assert not re.findall(r"(?:url\(|src=|href=)[\"']?https?:", picture.read_text(encoding="utf-8"))
+
+
+def test_the_site_has_every_page_once_and_none_that_is_not_there() -> None:
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    named = re.findall(r"\S+\.md$", site[site.index("\nnav:") :], re.MULTILINE)
+    assert sorted(named) == sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md"))
+
+
 @pytest.mark.slow
-def test_the_python_examples_of_the_documentation_run(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_the_python_examples_run(page: str, tmp_path: Path) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     (tmp_path / "docs").mkdir()
     for page in (ROOT / "docs" / "systems").glob("*.md"):

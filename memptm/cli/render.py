@@ -61,7 +61,7 @@ def added(result: dict[str, Any], *, warnings: Sequence[str]) -> None:
         count = len(result["refused"])
         console.print(_text(f"{count} {'file was' if count == 1 else 'files were'} not taken:"))
     for refusal in result["refused"]:
-        console.print(_text(f"  {one_line(refusal['path'])}: ", "red") + _text(one_line(refusal["reason"])))
+        console.print(_text(f"  {one_line(_near(refusal['path']))}: ", "red") + _text(one_line(refusal["reason"])))
 
 
 def hits(found: Sequence[Hit]) -> None:
