@@ -207,10 +207,11 @@ class QA:
             InputError: the question is empty or overlong.
         """
         question = check_question(question)
-        documents = [Document(text=text)] if isinstance(text, str) else [text] if isinstance(text, Document) else text
         from memptm.selection import read_document as whole
         from memptm.selection import reading as blocks
 
+        given = [Document(text=text)] if isinstance(text, str) else [text] if isinstance(text, Document) else text
+        documents = whole.with_own_keys(given)
         passages = [whole.passage_of(document) for document in documents if document.text.strip()]
         if not passages:
             return self._nothing_to_read(question)

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from memptm.reasoning.graph import CognitiveGraph
 
 Json = dict[str, Any]
+DocumentKey = tuple[str, str]  # source, id
+PassageKey = tuple[str, str, str, int]  # source, the document's id, the passage's id, start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,11 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     blocks: tuple[Block, ...] = ()
 
+    @property
+    def key(self) -> DocumentKey:
+        """What tells it from all others: two sources may use one id."""
+        return self.source, self.id
+
     def to_json(self) -> Json:
         return {
             "id": self.id,
@@ -89,6 +96,19 @@ class Passage:
     context: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def key(self) -> PassageKey:
+        """What tells it from all others, and a slice of it from slices that start elsewhere: ids alone do not.
+
+        A passage that is cut at its end keeps its key.
+        """
+        return self.source, self.document, self.id, self.start
+
+    @property
+    def document_key(self) -> DocumentKey:
+        """The key of the document that it is part of."""
+        return self.source, self.document
+
     def to_json(self) -> Json:
         return {
             "id": self.id,
@@ -114,6 +134,32 @@ class Hit:
 
     def to_json(self) -> Json:
         return {**self.passage.to_json(), "score": self.score}
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked.
+
+    Attributes:
+        text: the question.
+        lead: what is read before it, with the blank that parts them; "" but in a conversation, where the last answer leads.
+    """
+
+    text: str
+    lead: str = ""
+
+    @property
+    def whole(self) -> str:
+        """The question with its lead before it: what a span reader reads."""
+        return self.lead + self.text
+
+
+@dataclass(frozen=True)
+class ScoredPassage:
+    """A passage to read. ``log_prior``: log p(z | x), natural, over the passages that are read for one question."""
+
+    passage: Passage
+    log_prior: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,9 +29,8 @@ def from_generation(
     if generation.text is None:
         return Answer(question=question, text=None, probability=_share(generation.null_probability), method=method)
     text = generation.text
-    prior_of = dict(zip([(passage.id, passage.start) for passage in passages], log_prior, strict=True))
-    log_priors = [prior_of[passage.id, passage.start] for passage in generation.read]
-    read = generation.read
+    read = generation.read  # the first of the passages, the last of them perhaps shortened
+    log_priors = log_prior[: len(read)]
     log_likelihood = generator.log_likelihoods([question] * len(read), [[one] for one in read], [text] * len(read))
     posterior = _softmax([prior + log_p for prior, log_p in zip(log_priors, log_likelihood, strict=True)])
     evidence = [

@@ -31,7 +31,7 @@ class Texts:
         self._reaches: list[int] = []  # of each document
         start = 0
         for n in range(1, len(passages) + 1):
-            if n == len(passages) or _document(passages[n]) != _document(passages[start]):
+            if n == len(passages) or passages[n].document_key != passages[start].document_key:
                 self.documents.append(range(start, n))
                 self._reaches.append(_reach(encoder(), passages[start]))
                 start = n
@@ -76,10 +76,6 @@ def _reach(encoder: Encoder, first: Passage) -> int:
     if not isinstance(encoder, ReadsDocuments):
         return 0
     return 0 if encoder.only_conversations and "conversation" not in first.metadata else encoder.reach
-
-
-def _document(passage: Passage) -> tuple[str, str]:
-    return passage.source, passage.document
 
 
 def unit(vectors: Keys) -> Keys:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from memptm.generation.reader import Reading, answer_key, answered_log_odds, log_sum, marginalise
 from memptm.reasoning.findings import Findings, Place
 from memptm.reasoning.graph import Clue, CognitiveGraph, Edge, Node
-from memptm.reasoning.system1 import identity
 from memptm.types import Answer, Candidate, Evidence
 
 METHOD = "graph"
@@ -243,16 +242,16 @@ def _evidence(findings: Findings, answer: Answer, graph: CognitiveGraph) -> tupl
         return ()
     clues = {clue.origin: (clue.start, clue.end) for clue in reversed(graph.support)}
     steps = {n for n in graph.path if n != graph.answer}
-    on_path = {identity(place.passage) for place in findings.places if place.page in steps}
-    known = {identity(one.passage): one for one in answer.evidence}
+    on_path = {place.passage.key for place in findings.places if place.page in steps}
+    known = {one.passage.key: one for one in answer.evidence}
     told = answer_key(answer.text)
     evidence = []
     for place, log_prior in zip(findings.places, findings.log_prior, strict=True):
         passage = place.passage
-        one = known.get(identity(passage)) or Evidence(passage=passage, prior=math.exp(log_prior), posterior=0.0)
+        one = known.get(passage.key) or Evidence(passage=passage, prior=math.exp(log_prior), posterior=0.0)
         span = one.answer_span
         if span is None or answer_key(passage.text[slice(*span)]) != told:
-            span = clues.get(identity(passage))
-        if span is not None or identity(passage) in on_path or one.posterior >= SHOWN:
+            span = clues.get(passage.key)
+        if span is not None or passage.key in on_path or one.posterior >= SHOWN:
             evidence.append(replace(one, answer_span=span))
-    return tuple(sorted(evidence, key=lambda one: (-one.posterior, identity(one.passage) not in on_path, -one.prior)))
+    return tuple(sorted(evidence, key=lambda one: (-one.posterior, one.passage.key not in on_path, -one.prior)))

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from memptm.documents.sentences import sentence_at
 from memptm.generation.reader import Reading, Span, answer_key
 from memptm.reasoning.frontier import FrontierNode, SearchResult
-from memptm.reasoning.graph import Clue, Identity
+from memptm.reasoning.graph import Clue
 from memptm.reasoning.pagerank import pagerank
-from memptm.reasoning.system1 import PageReading, identity
-from memptm.types import Passage
+from memptm.reasoning.system1 import PageReading
+from memptm.types import Passage, PassageKey
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Place:
         start, end = self.reading.sentences[number]
         return Clue(
             text=self.passage.text[start:end], passage=self.passage.id, sentence=number, start=start, end=end,
-            score=min(max(score, 0.0), 1.0), origin=identity(self.passage),
+            score=min(max(score, 0.0), 1.0), origin=self.passage.key,
         )  # fmt: skip
 
 
@@ -65,10 +65,10 @@ class Findings:
     @cached_property
     def places(self) -> tuple[Place, ...]:
         """Every passage that was read, once, under the first page that read it."""
-        found: dict[Identity, Place] = {}
+        found: dict[PassageKey, Place] = {}
         for node in self.pages:
             for passage, reading in zip(node.page.passages, node.readings, strict=True):
-                found.setdefault(identity(passage), Place(node.id, passage, reading))
+                found.setdefault(passage.key, Place(node.id, passage, reading))
         return tuple(found.values())
 
     @cached_property

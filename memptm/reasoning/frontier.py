@@ -17,11 +17,11 @@ from functools import cached_property
 
 from memptm.documents.sentences import sentence_at
 from memptm.errors import InputError
-from memptm.reasoning.graph import Clue, Identity
+from memptm.reasoning.graph import Clue
 from memptm.reasoning.linker import TRUST, Linker, Page, Wanted
 from memptm.reasoning.question_form import Form, question_form
-from memptm.reasoning.system1 import Hop, PageInput, PageReading, System1, identity
-from memptm.types import Passage
+from memptm.reasoning.system1 import Hop, PageInput, PageReading, System1
+from memptm.types import Passage, PassageKey
 
 BATCH = 6  # pages read together
 READINGS = 3  # times the number of pages allowed that pages are read in all, readings with further clues included
@@ -121,7 +121,7 @@ class Frontier:
         self.linker, self.system1, self.pages, self.seconds = linker, system1, pages, seconds
         self._named: list[tuple[int, int]] = []
         self._nodes: list[FrontierNode] = []
-        self._owner: dict[Identity, int] = {}  # passage's identity → node
+        self._owner: dict[PassageKey, int] = {}  # passage → node
         self._reserve: list[tuple[Page, float]] = []  # retrieved beyond the first ones, each with its seed score
         self._readings = 0
 
@@ -178,14 +178,14 @@ class Frontier:
 
     def _node_of(self, page: Page) -> FrontierNode:
         """The page's node: one that holds its first passage already, with the others too now, else a new one."""
-        number = self._owner.get(identity(page.passages[0]))
+        number = self._owner.get(page.passages[0].key)
         if number is None:
             number = len(self._nodes)
             self._nodes.append(FrontierNode(number, page))
         node = self._nodes[number]
-        new = tuple(one for one in page.passages if identity(one) not in self._owner)
+        new = tuple(one for one in page.passages if one.key not in self._owner)
         for passage in new:
-            self._owner[identity(passage)] = number
+            self._owner[passage.key] = number
         if node.page is not page and new:
             node.page, node.waiting = replace(page, passages=(*node.page.passages, *new)), True
         return node
@@ -210,7 +210,7 @@ class Frontier:
         batch: list[FrontierNode] = []
         while self._reserve and len(batch) < min(self._room, BATCH):
             page, score = self._reserve.pop(0)
-            if identity(page.passages[0]) not in self._owner:
+            if page.passages[0].key not in self._owner:
                 node = self._node_of(page)
                 node.seed_score = node.priority = score
                 batch.append(node)
@@ -245,7 +245,7 @@ class Frontier:
                 found = reading.below_threshold if below_threshold else reading.hops
                 hops += [(node, passage, reading, hop) for hop in found]
         wanted = [
-            Wanted(passage.text[hop.start : hop.end], frozenset(identity(one) for one in node.page.passages))
+            Wanted(passage.text[hop.start : hop.end], frozenset(one.key for one in node.page.passages))
             for node, passage, _, hop in hops
         ]
         for (node, passage, reading, hop), page in zip(hops, self.linker.link(wanted), strict=True):
@@ -260,7 +260,7 @@ class Frontier:
         start, end = reading.sentences[number]
         clue = Clue(
             text=passage.text[start:end], passage=passage.id, sentence=number, start=start, end=end,
-            score=hop.score * TRUST[page.kind], origin=identity(passage),
+            score=hop.score * TRUST[page.kind], origin=passage.key,
         )  # fmt: skip
         known = [n for n, (_, one) in enumerate(target.clues) if one.place == clue.place]
         if known:

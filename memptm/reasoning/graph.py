@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from memptm.errors import InputError
-from memptm.types import Json
+from memptm.types import Json, PassageKey
 
 if TYPE_CHECKING:
     import networkx
 
-Identity = tuple[str, str, str, int]  # a passage's source, document, id and start, see system1.identity
 KINDS = ("title", "heading", "entity", "passage", "answer")
 
 
@@ -36,10 +35,10 @@ class Clue:
     start: int
     end: int
     score: float
-    origin: Identity | None = field(default=None, compare=False, repr=False)
+    origin: PassageKey | None = field(default=None, compare=False, repr=False)
 
     @property
-    def place(self) -> tuple[Identity | str, int]:
+    def place(self) -> tuple[PassageKey | str, int]:
         """Clues with the same place are the same sentence."""
         return self.origin or self.passage, self.sentence
 

@@ -12,7 +12,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memptm.reasoning.graph import CognitiveGraph, Edge, Identity, Node
+from memptm.reasoning.graph import CognitiveGraph, Edge, Node
+from memptm.types import PassageKey
 
 WIDE, HIGH, ACROSS, DOWN = 216, 46, 110, 20  # of a box, and between two
 MARGIN, LINE = 32, 18
@@ -200,7 +201,7 @@ def _numbered_clues(
     """Edge → numbers of its clues, from 1; and (page, text, of the path) of each clue in that order."""
     edges = sorted(graph.edges, key=lambda edge: ((edge.source, edge.target) not in steps, edge.source, edge.target))
     numbers: dict[tuple[int, int], tuple[int, ...]] = {}
-    known: dict[tuple[Identity | str, int], int] = {}
+    known: dict[tuple[PassageKey | str, int], int] = {}
     written: list[tuple[str, str, bool]] = []
     for edge in edges:
         pair = edge.source, edge.target

@@ -16,10 +16,8 @@ from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
 from memptm.memory.titles import bare_key, name_key
 from memptm.memory.where import LONGEST
-from memptm.reasoning.graph import Identity
 from memptm.reasoning.names import names
-from memptm.reasoning.system1 import identity
-from memptm.types import Hit, Passage
+from memptm.types import Hit, Passage, PassageKey
 
 OF_A_TITLE = 3  # passages of a long document that stand for its title
 LOADED = 64  # passages under one name, at most; of more, search finds those that matter
@@ -27,7 +25,7 @@ LOOKED_AT = 10  # hits among which a mention is looked for
 TRUST = {"title": 1.0, "heading": 0.9, "entity": 0.6, "passage": 0.4}  # in a link, by how it was found
 NEAR = 0.5  # cosine of a name and a passage that does not write it so
 NAME_SHOWN = 60  # characters of a passage without a title
-Key = tuple[str, frozenset[Identity]]
+Key = tuple[str, frozenset[PassageKey]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Wanted:
     """A name to link. ``source``: identities of the passages it was read in, which it does not lead to."""
 
     name: str
-    source: frozenset[Identity] = frozenset()
+    source: frozenset[PassageKey] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class Linker:
         """Whether a page names itself, or the document that it is a part of."""
         sources = {source[:2] for source in wanted.source}
         return any(
-            identity(one) in wanted.source or (_is_title(one, wanted.name) and identity(one)[:2] in sources)
+            one.key in wanted.source or (_is_title(one, wanted.name) and one.document_key in sources)
             for one in self._under(wanted.name)
         )
 
@@ -178,7 +176,7 @@ def page_of(*passages: Passage, wanted: str = "") -> Page:
 def _by_mention(wanted: Wanted, passages: Sequence[Passage]) -> Page | None:
     says = re.compile(rf"(?<!\w){re.escape(wanted.name)}(?!\w)", re.IGNORECASE)
     for passage in passages:
-        if identity(passage) not in wanted.source and says.search(passage.text):
+        if passage.key not in wanted.source and says.search(passage.text):
             return Page("entity", wanted.name, (passage,))
     return None
 
@@ -187,7 +185,7 @@ def _by_nearness(wanted: Wanted, hits: Sequence[Hit]) -> Page | None:
     """The nearest other passage, if it shares a word of the name or is near indeed: most names lead nowhere."""
     parts = {word for word in terms(wanted.name) if len(word) > 3}
     for hit in hits:
-        if identity(hit.passage) not in wanted.source:
+        if hit.passage.key not in wanted.source:
             known = hit.similarity >= NEAR or not parts.isdisjoint(terms(f"{hit.passage.title} {hit.passage.text}"))
             return page_of(hit.passage) if known else None
     return None

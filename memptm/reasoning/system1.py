@@ -19,9 +19,8 @@ from memptm.documents.sentences import sentence_at, sentences
 from memptm.encoders.base import Encoder
 from memptm.generation.reader import Reader, Span, context_header
 from memptm.memory.titles import Titles, name_key
-from memptm.reasoning.graph import Identity
 from memptm.reasoning.names import names
-from memptm.types import Passage
+from memptm.types import Passage, PassageKey
 
 if TYPE_CHECKING:
     from memptm.generation.spans import SpanScorer
@@ -159,7 +158,7 @@ class Untrained:
 
     def __init__(self, reader: Reader, encoder: Encoder, titles: Titles) -> None:
         self.reader, self.encoder, self.titles = ClueReader(reader), encoder, titles
-        self._known: dict[tuple[str, Identity], _Known] = {}  # question, passage: what no clue changes
+        self._known: dict[tuple[str, PassageKey], _Known] = {}  # question, passage: what no clue changes
 
     def read_pages(self, question: str, pages: Sequence[PageInput]) -> list[PageReading]:
         """See ``System1.look``."""
@@ -169,7 +168,7 @@ class Untrained:
         self._get_to_know(question, [page.passage for page in pages])
         page_readings = []
         for page, reading in zip(pages, readings, strict=True):
-            known = self._known[question, identity(page.passage)]
+            known = self._known[question, page.passage.key]
             page_readings.append(
                 PageReading(
                     hops=_hops(page.passage, known, name_key(question)),
@@ -183,12 +182,12 @@ class Untrained:
         return page_readings
 
     def _get_to_know(self, question: str, passages: Sequence[Passage]) -> None:
-        new = list({identity(one): one for one in passages if (question, identity(one)) not in self._known}.values())
+        new = list({one.key: one for one in passages if (question, one.key) not in self._known}.values())
         places = [tuple(sentences(one.text)) for one in new]
         nearness = self._nearness(question, new, places)
         named = names([one.text for one in new], self.titles)
         for one, spans, near, found in zip(new, places, nearness, named, strict=True):
-            self._known[question, identity(one)] = _Known(spans, near, found)
+            self._known[question, one.key] = _Known(spans, near, found)
 
     def _nearness(
         self, question: str, passages: Sequence[Passage], places: Sequence[Sequence[tuple[int, int]]]
@@ -214,11 +213,6 @@ def best_hops(text: str, hops: Sequence[Hop]) -> tuple[Hop, ...]:
         if key not in best or best[key].score < hop.score:
             best[key] = hop
     return tuple(sorted(best.values(), key=lambda hop: (-hop.score, hop.start))[:TOP_HOPS])
-
-
-def identity(passage: Passage) -> Identity:
-    """What tells a passage from all others of an index: two sources, and two conversations of one, may use one id."""
-    return passage.source, passage.document, passage.id, passage.start
 
 
 def _hops(passage: Passage, known: _Known, question: str, *, lowered: float = 0.0) -> tuple[Hop, ...]:

@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 
 from memptm.generation.reader import Reader, Reading, log_sum, marginalise
 from memptm.progress import Event, Progress, silent
 from memptm.selection.blocks import split_blocks, tokens_of
 from memptm.selection.reading import slice_of
-from memptm.types import Answer, Document, Evidence, Passage
+from memptm.types import Answer, Document, DocumentKey, Evidence, Passage
 
 PART = 100_000  # characters read at once: bounds the memory that a huge document needs
 NEAR = 1_000  # characters on each side of an answer in which the block that is cited is looked for
 
 
+def with_own_keys(documents: Iterable[Document]) -> list[Document]:
+    """The documents, each once and under a key of its own: one without an id is "text", a key that is taken gets a number."""
+    once = {(one.key, one.title, one.text): one for one in documents}.values()
+    taken = {one.key for one in once if one.id}
+    met: Counter[DocumentKey] = Counter()
+    found = []
+    for document in once:
+        key = document.source, document.id or "text"
+        met[key] += 1
+        if met[key] > 1 or (not document.id and key in taken):
+            key = next(new for n in count(max(met[key], 2)) if (new := (key[0], f"{key[1]} ({n})")) not in taken)
+            taken.add(key)
+        found.append(replace(document, id=key[1]))
+    return found
+
+
 def passage_of(document: Document) -> Passage:
     """The document as one passage."""
     return Passage(
-        id=document.id or "text",
-        document=document.id or "text",
+        id=document.id,
+        document=document.id,
         text=document.text,
         start=0,
         end=len(document.text),
@@ -59,12 +77,12 @@ def answer_from_all(
 def with_pages(answer: Answer, documents: Sequence[Document]) -> Answer:
     """The answer with the page that each citation begins on, where its document has pages."""
     pages = {
-        document.id or "text": [(block.start, block.page) for block in document.blocks if block.page is not None]
+        document.key: [(block.start, block.page) for block in document.blocks if block.page is not None]
         for document in documents
     }
 
     def paged(one: Evidence) -> Evidence:
-        known = pages.get(one.passage.document, [])
+        known = pages.get(one.passage.document_key, [])
         at = bisect_right([start for start, _ in known], one.passage.start)
         return replace(one, passage=replace(one.passage, page=known[max(at - 1, 0)][1])) if known else one
 

@@ -19,7 +19,7 @@ from memptm.progress import Progress, silent
 from memptm.selection.block_scorers import LexicalScorer
 from memptm.selection.blocks import MOST_TOKENS, split_blocks, tokens_of
 from memptm.selection.select import MemRecall, ranked
-from memptm.types import Answer, Evidence, Passage
+from memptm.types import Answer, DocumentKey, Evidence, Passage
 
 SIEVED = 1024  # blocks a scorer reads at most; of more, those that the question's words find (BM25)
 SMALLEST_ROOM = 8  # tokens; a question that leaves less of the window is read beside that much
@@ -30,7 +30,7 @@ class Chosen:
     """The blocks that entered a window, in order.
 
     Attributes:
-        blocks: slices of their passages, under the passages' ids. scores: relevance, in (0, 1).
+        blocks: slices of their passages. scores: relevance, in (0, 1).
         gaps: what stands between a block and the one before it; None where they are not neighbours.
     """
 
@@ -115,7 +115,7 @@ def answer_by_recall(
 def read_chosen(reader: Reader, question: str, chosen: Chosen, *, bias: float, method: str = "reader") -> Answer:
     """The reader's answer from blocks that were chosen; see ``answer_by_recall``."""
     text, places = _written(chosen)
-    title = title_of(chosen.blocks[0]) if len({one.id for one in chosen.blocks}) == 1 else ""
+    title = title_of(chosen.blocks[0]) if len({_passage_of(one) for one in chosen.blocks}) == 1 else ""
     window = Passage(id="window", document="window", text=text, start=0, end=len(text), title=title)
     reading = _by_relevance(reader.read([question], [[window]])[0], places, chosen)
     answer = marginalise(question, [window], [0.0], reading, bias=bias, method=method)
@@ -191,11 +191,16 @@ def joined(chosen: Chosen, first: int, last: int) -> Passage:
     return replace(chosen.blocks[first], text=text, end=chosen.blocks[last - 1].end)
 
 
+def _passage_of(block: Passage) -> tuple[DocumentKey, str]:
+    """What slices of one passage have in common."""
+    return block.document_key, block.id
+
+
 def _in_order(passages: Sequence[Passage]) -> list[Passage]:
     """Documents in the order of their likeliest passage, passages in that of their document; none repeats another's end."""
-    by_document: dict[str, list[Passage]] = {}
+    by_document: dict[DocumentKey, list[Passage]] = {}
     for passage in passages:
-        by_document.setdefault(passage.document, []).append(passage)
+        by_document.setdefault(passage.document_key, []).append(passage)
     found = []
     for group in by_document.values():
         end = 0
@@ -217,11 +222,11 @@ def _sieve(question: str, texts: Sequence[str]) -> list[int]:
 def _written(chosen: Chosen) -> tuple[str, list[tuple[int, int]]]:
     """The window's text, and where each block is in it."""
     parts, places, length = list[str](), list[tuple[int, int]](), 0
-    several = len({one.id for one in chosen.blocks}) > 1
+    several = len({_passage_of(one) for one in chosen.blocks}) > 1
     for n, (block, gap) in enumerate(zip(chosen.blocks, chosen.gaps, strict=True)):
         before = gap
         if before is None:
-            first = n == 0 or chosen.blocks[n - 1].id != block.id
+            first = n == 0 or _passage_of(chosen.blocks[n - 1]) != _passage_of(block)
             title = f"{title_of(block)}. " if several and first and title_of(block) else ""
             before = ("\n" if n else "") + title
         parts += [before, block.text]

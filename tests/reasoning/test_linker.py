@@ -6,13 +6,12 @@ from memptm import Document, Memory
 from memptm.memory.titles import Titles, name_key
 from memptm.reasoning.linker import Linker, Wanted, page_of
 from memptm.reasoning.names import capitalised, names
-from memptm.reasoning.system1 import identity
 from memptm.types import Block, Passage
 from tests.memory.toy import Toy
 
 
 def own(name):
-    """Identity of a document's one passage, without a source."""
+    """Key of a document's one passage, without a source."""
     return ("", name, name, 0)
 
 
@@ -85,7 +84,7 @@ def test_all_of_a_long_document_is_searched_for_what_stands_for_it_with_the_keys
     assert encoder.encoded == []
     last = list(memory.passages())[-1]
     if not heading:
-        assert Linker(memory, "Who?").link([Wanted("Orme", frozenset({identity(last)}))], search=False) == [None]
+        assert Linker(memory, "Who?").link([Wanted("Orme", frozenset({last.key}))], search=False) == [None]
 
 
 def test_what_is_removed_is_linked_no_more(memory):  # F28

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from memptm.generation.reader import Reader
 from memptm.selection import read_document as whole
-from memptm.selection.read_document import answer_from_all, passage_of, with_pages
+from memptm.selection.read_document import answer_from_all, passage_of, with_own_keys, with_pages
 from memptm.types import Answer, Block, Document, Evidence, Passage
 from tests.generation import tiny_reader
 from tests.naive import assert_near
@@ -47,6 +49,28 @@ def test_what_fits_one_part_is_read_as_the_reader_reads_it(reader):
     assert_near((ours.text, ours.probability, ours.answers), (theirs.text, theirs.probability, theirs.answers))
     posteriors = [one.posterior for one in theirs.evidence if one.answer_span]
     assert_near([one.posterior for one in ours.evidence], posteriors)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            Document,
+            text=st.sampled_from(["x", "y", "z"]),
+            id=st.sampled_from(["", "1", "text", "text (2)", "1 (2)"]),
+            source=st.sampled_from(["", "a"]),
+        ),
+        max_size=8,
+    )
+)
+def test_documents_in_hand_have_keys_of_their_own_and_lose_no_text(documents):
+    ours = with_own_keys(documents)
+    assert len({one.key for one in ours}) == len(ours)
+    assert len({passage_of(one).key for one in ours}) == len(ours)
+    told_apart = {(one.key, one.text) for one in documents}
+    assert sorted((one.source, one.text) for one in ours) == sorted((source, text) for (source, _), text in told_apart)
+    alone = [one for one in documents if one.id and sum(other.key == one.key for other in documents) == 1]
+    assert all(any((mine.key, mine.text) == (one.key, one.text) for mine in ours) for one in alone)
 
 
 def test_citations_name_the_page_they_begin_on():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import resource
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -181,3 +182,22 @@ def test_ten_million_characters_are_cut_sieved_and_read_with_progress_and_little
     assert {event.stage for event in events} == {"cut", "judge"}
     assert len(events) > 100
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600_000  # KiB; the text alone takes 10,000
+
+
+def test_documents_of_one_id_and_several_sources_are_each_read_to_their_end(reader):
+    texts = ["Ben lives in Bern.", "The tower was built in Rome.", "Ada lives in Oslo, and Cleo was there."]
+    given = [replace(passage(text, document="7"), source=f"{n}.jsonl") for n, text in enumerate(texts)]
+    tokenizer = reader.windower.tokenizer
+    chosen = choose("who built the tower ?", given, RECALL, tokenizer=tokenizer, window=200)
+    assert [one.text for one in chosen.blocks] == texts
+    assert [one.source for one in chosen.blocks] == [one.source for one in given]
+
+
+def test_each_document_is_written_under_its_own_title_though_ids_are_the_same():
+    blocks = tuple(
+        replace(passage(text, document="7", title=title), source=title)
+        for title, text in (("First", "Ben lives in Bern."), ("Second", "Ada lives in Oslo."))
+    )
+    text, places = module._written(Chosen(blocks, (0.5, 0.5), (None, None)))
+    assert text == "First. Ben lives in Bern.\nSecond. Ada lives in Oslo."
+    assert [text[start:end] for start, end in places] == [one.text for one in blocks]

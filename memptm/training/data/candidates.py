@@ -28,12 +28,12 @@ class Candidates:
         self._shingles: dict[int, frozenset[tuple[str, ...]]] = {}
         self._documents: dict[tuple[str, str], list[int]] = {}
         for n, passage in enumerate(passages):
-            self._documents.setdefault((passage.source, passage.document), []).append(n)
+            self._documents.setdefault(passage.document_key, []).append(n)
 
     def own(self, blank: Blank) -> list[int]:
         """The passages that are no candidates whatever they say: the sentence's own, and its document's where those are out."""
         source = self.passages[blank.passage]
-        return [blank.passage] if self.same_document else self._documents[source.source, source.document]
+        return [blank.passage] if self.same_document else self._documents[source.document_key]
 
     def choose(self, blank: Blank, ranked: Sequence[int], count: int) -> list[int]:
         """The first ``count`` of ``ranked`` passages that are no trivial ones for ``blank``."""

@@ -75,8 +75,8 @@ class BothSystemsTask:
     def _question(self, graph: GoldGraph, row: int, weight: float) -> dict[str, float]:
         findings = Findings(self.expand(graph, row))
         inputs = [one for node in findings.pages for one in node.inputs()]
-        number = {page.passage.id: page for page in graph.pages}
-        gold = [number[one.passage.id] for one in inputs]
+        number = {page.passage.key: page for page in graph.pages}
+        gold = [number[one.passage.key] for one in inputs]
         self.system1.net.train()
         windows = self.system1.pointers.windower.pages([graph.question] * len(inputs), inputs)
         meanings: list[list[Tensor]] = [[] for _ in inputs]

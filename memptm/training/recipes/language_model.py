@@ -300,7 +300,7 @@ def _texts_of(index: Path) -> list[str]:
     """Documents of an index, their passages joined: each repeats the end of the one before."""
     found: dict[tuple[str, str], list[Passage]] = {}
     for passage in Memory.open(index).passages():
-        found.setdefault((passage.source, passage.document), []).append(passage)
+        found.setdefault(passage.document_key, []).append(passage)
     return [_joined(sorted(passages, key=lambda one: one.start)) for passages in found.values()]
 
 

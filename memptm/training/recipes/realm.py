@@ -383,7 +383,7 @@ def _report(telemetry: Telemetry, steps: int, rows: int) -> Json:
 
 
 def _enough_documents(passages: Sequence[Passage], recipe: RealmRecipe) -> None:
-    documents = {(passage.source, passage.document) for passage in passages}
+    documents = {passage.document_key for passage in passages}
     if not recipe.same_document and len(documents) <= recipe.k:
         raise InputError(
             f"The index holds {len(documents)} documents; a masked sentence reads none of its own, so that k = {recipe.k} "
