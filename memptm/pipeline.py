@@ -12,7 +12,7 @@ from memptm.documents.conversations import log_weights
 from memptm.documents.decode import clean
 from memptm.errors import InputError
 from memptm.progress import Progress, silent
-from memptm.types import Answer, Document, Hit, Passage
+from memptm.types import Answer, Document, Hit, Passage, ScoredPassage
 
 if TYPE_CHECKING:
     from memptm.generation.generator import Generator
@@ -161,7 +161,7 @@ class QA:
         elif self.method == "auto":
             answer = self._route(memory, question, reading, hits, k=k, where=where)
         else:
-            answer = self._write(question, *self._prior(question, hits), stream=stream, after=after)
+            answer = self._write(question, self._prior(question, hits), stream=stream, after=after)
         return dated(replace(answer, question=question))
 
     def batch(self, questions: Sequence[str], *, k: int = 5) -> list[Answer]:
@@ -218,7 +218,7 @@ class QA:
         recalled = self.judge is not None if recall is None else recall
         if self.method not in SPANS:
             read = self._recalled(question, passages, progress) if recalled else self._nearest(question, documents)
-            answer = self._write(question, *read)
+            answer = self._write(question, read)
         elif recalled and not blocks.fits(self.reader, question, passages):
             bias = self.reader.config.read_bias
             answer = blocks.answer_by_recall(
@@ -242,12 +242,10 @@ class QA:
             bias = self.reader.config.open_bias
             asked = after.reading if after else question
             return answer_by_recall(self.reader, asked, passages, self.mem_recall, bias=bias)
-        return self._write(question, *self._recalled(question, passages), stream=stream, after=after)
+        return self._write(question, self._recalled(question, passages), stream=stream, after=after)
 
-    def _recalled(
-        self, question: str, passages: Sequence[Passage], progress: Progress = silent
-    ) -> tuple[list[Passage], list[float]]:
-        """What a generator reads of them, best first, and log p(z | x)."""
+    def _recalled(self, question: str, passages: Sequence[Passage], progress: Progress = silent) -> list[ScoredPassage]:
+        """What a generator reads of them, best first."""
         from memptm.selection.reading import passages_by_recall
 
         tokenizer = self.reader.windower.tokenizer
@@ -290,21 +288,22 @@ class QA:
     def _write(
         self,
         question: str,
-        passages: Sequence[Passage],
-        log_prior: Sequence[float],
+        passages: Sequence[ScoredPassage],
         *,
         stream: Stream | None = None,
         after: FollowUp | None = None,
     ) -> Answer:
         """The generator's answer, by whichever of its methods this is; the reader is heard on whether there is one."""
-        odds = self.reader.null_log_odds([after.reading if after else question], [passages], [log_prior])[0]
+        odds = self.reader.null_log_odds([after.reading if after else question], [passages])[0]
         generator = self.generator.after(after.said) if after else self.generator
         if self.method == "generate":
-            generation = generator.generate(question, passages, null_log_odds=odds, stream=stream)
-            return from_generation(question, passages, log_prior, generation, generator, method=self.method)
+            generation = generator.generate(
+                question, [one.passage for one in passages], null_log_odds=odds, stream=stream
+            )
+            return from_generation(question, passages, generation, generator, method=self.method)
         told = stream if self.method in STREAMED else None
-        marginal = self._rag(generator).answer(question, passages, log_prior, null_log_odds=odds, stream=told)
-        return from_marginal(question, log_prior, marginal, method=self.method)
+        marginal = self._rag(generator).answer(question, passages, null_log_odds=odds, stream=told)
+        return from_marginal(question, passages, marginal, method=self.method)
 
     def _ready(self, questions: Sequence[str], k: int) -> tuple[Memory, list[str]]:
         """The memory, and the questions as text."""
@@ -324,47 +323,48 @@ class QA:
         note = "There was no passage to read."
         return Answer(question=question, text=None, probability=1.0, method=self.method, note=note)
 
-    def _prior(self, question: str, hits: Sequence[Hit]) -> tuple[list[Passage], list[float]]:
-        """Passages and log p(z | x), a softmax of the fused scores: likelier for the answers than one of cosines alone
+    def _prior(self, question: str, hits: Sequence[Hit]) -> list[ScoredPassage]:
+        """Passages with log p(z | x), a softmax of the fused scores: likelier for the answers than one of cosines alone
         (scripts/training/calibrate_reader.py prints both). BM25's scores have no common scale: there it is one of cosines.
 
         Where the question names who spoke, the turns of others count less, and the rest says that nothing answers.
         """
+        from memptm.generation.reader import scored
+
         scores = [hit.similarity if self.mode == "lexical" else hit.score for hit in hits]
         passages = [hit.passage for hit in hits]
         weights = log_weights(question, passages)
-        return passages, [p + w for p, w in zip(self.reader.log_prior(scores), weights, strict=True)]
+        return scored(passages, [p + w for p, w in zip(self.reader.log_prior(scores), weights, strict=True)])
 
     def _read_batch(self, questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
         read = [self._prior(*pair) for pair in zip(questions, found, strict=True)]
-        return self.reader.answer_batch(
-            list(questions), [passages for passages, _ in read], [prior for _, prior in read]
-        )
+        return self.reader.answer_batch(questions, read)
 
     def _generate_batch(self, questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
         read = [self._prior(*pair) for pair in zip(questions, found, strict=True)]
-        passages_of, log_priors = [passages for passages, _ in read], [log_prior for _, log_prior in read]
-        odds = self.reader.null_log_odds(questions, passages_of, log_priors)
+        passages_of = [[one.passage for one in group] for group in read]
+        odds = self.reader.null_log_odds(questions, read)
         generations = self.generator.generate_batch(list(questions), passages_of, null_log_odds=odds)
         return [
-            from_generation(question, passages, log_prior, generation, self.generator, method=self.method)
-            for question, (passages, log_prior), generation in zip(questions, read, generations, strict=True)
+            from_generation(question, group, generation, self.generator, method=self.method)
+            for question, group, generation in zip(questions, read, generations, strict=True)
         ]
 
     def _marginalise_batch(self, questions: Sequence[str], found: Sequence[Sequence[Hit]]) -> list[Answer]:
-        passages, log_priors = zip(*(self._prior(*pair) for pair in zip(questions, found, strict=True)), strict=True)
-        odds = self.reader.null_log_odds(questions, passages, log_priors)
-        made = self._rag(self.generator).answer_batch(questions, passages, log_priors, null_log_odds=odds)
+        read = [self._prior(*pair) for pair in zip(questions, found, strict=True)]
+        odds = self.reader.null_log_odds(questions, read)
+        made = self._rag(self.generator).answer_batch(questions, read, null_log_odds=odds)
         return [
-            from_marginal(question, log_prior, marginal, method=self.method)
-            for question, log_prior, marginal in zip(questions, log_priors, made, strict=True)
+            from_marginal(question, group, marginal, method=self.method)
+            for question, group, marginal in zip(questions, read, made, strict=True)
         ]
 
-    def _nearest(self, question: str, documents: Sequence[Document]) -> tuple[list[Passage], list[float]]:
-        """The passages of ``documents`` nearest to the question, best first, and log p(z | x) over them."""
+    def _nearest(self, question: str, documents: Sequence[Document]) -> list[ScoredPassage]:
+        """The passages of ``documents`` nearest to the question, best first."""
         from memptm.documents.split import split
         from memptm.encoders.base import embedding_text
         from memptm.encoders.load import load_encoder
+        from memptm.generation.reader import scored
 
         encoder = load_encoder(None)
 
@@ -375,7 +375,7 @@ class QA:
         keys = encoder.encode_passages([embedding_text(passage) for passage in passages])
         similarity = keys @ encoder.encode_questions([question])[0]
         best = similarity.argsort(kind="stable")[::-1][:IN_HAND]
-        return [passages[n] for n in best], self.reader.log_prior([float(similarity[n]) for n in best])
+        return scored([passages[n] for n in best], self.reader.log_prior([float(similarity[n]) for n in best]))
 
 
 def dated(answer: Answer) -> Answer:

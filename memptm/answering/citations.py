@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from memptm.types import Answer, Candidate, Evidence, Passage
+from memptm.types import Answer, Candidate, Evidence, ScoredPassage
 
 if TYPE_CHECKING:
     from memptm.generation.generator import Generation, Generator
@@ -18,19 +18,22 @@ FROM_MODEL = "The model says this without the passages too: check it elsewhere."
 
 def from_generation(
     question: str,
-    passages: Sequence[Passage],
-    log_prior: Sequence[float],
+    retrieved: Sequence[ScoredPassage],
     generation: Generation,
     generator: Generator,
     *,
     method: str,
 ) -> Answer:
-    """The answer with its citations: p(z | x, y) ∝ p(z | x) · p(y | z, x) over the passages that were read."""
+    """The answer with its citations: p(z | x, y) ∝ p(z | x) · p(y | z, x) over the passages that were read.
+
+    Args:
+        retrieved: those that were given to ``generator``.
+    """
     if generation.text is None:
         return Answer(question=question, text=None, probability=_share(generation.null_probability), method=method)
     text = generation.text
     read = generation.read  # the first of the passages, the last of them perhaps shortened
-    log_priors = log_prior[: len(read)]
+    log_priors = [one.log_prior for one in retrieved[: len(read)]]
     log_likelihood = generator.log_likelihoods([question] * len(read), [[one] for one in read], [text] * len(read))
     posterior = _softmax([prior + log_p for prior, log_p in zip(log_priors, log_likelihood, strict=True)])
     evidence = [
@@ -48,18 +51,18 @@ def from_generation(
     )
 
 
-def from_marginal(question: str, log_prior: Sequence[float], marginal: Marginal, *, method: str) -> Answer:
+def from_marginal(question: str, retrieved: Sequence[ScoredPassage], marginal: Marginal, *, method: str) -> Answer:
     """The answer with p(z | x, y) as its citations; it says so where the null document explains the answer best."""
     if marginal.text is None:
         return Answer(question=question, text=None, probability=_share(marginal.probability), method=method)
     evidence = [
         Evidence(
             passage=passage,
-            prior=math.exp(prior),
+            prior=math.exp(one.log_prior),
             posterior=share,
             answer_span=find_answer(marginal.text, passage.text),
         )
-        for passage, prior, share in zip(marginal.read, log_prior, marginal.posterior, strict=True)
+        for passage, one, share in zip(marginal.read, retrieved, marginal.posterior, strict=True)
         if passage.text
     ]
     return Answer(

@@ -26,7 +26,7 @@ from memptm.generation.decoding import DecodingState, Ids, within
 from memptm.generation.generator import Generator, says_nothing, tell_new, with_odds, without_null
 from memptm.generation.marginal import sequence_log_likelihood, token_log_likelihood
 from memptm.generation.prompt import ANSWER_TOKENS
-from memptm.types import Candidate, Passage
+from memptm.types import Candidate, Passage, ScoredPassage
 
 Kind = Literal["rag-sequence", "rag-token"]
 PROMPTS = 24  # read at once: each keeps a cache, three times over where it has three beams
@@ -68,26 +68,24 @@ class Rag:
     def answer(
         self,
         question: str,
-        passages: Sequence[Passage],
-        log_prior: Sequence[float],
+        passages: Sequence[ScoredPassage],
         *,
         null_log_odds: float = 0.0,
         stream: Callable[[str], None] | None = None,
     ) -> Marginal:
-        """Answer from ``passages`` with their log p(z | x); RAG-Token with one beam can be streamed.
+        """Answer from ``passages``; RAG-Token with one beam can be streamed.
 
         ``null_log_odds``: as for ``Generator.generate``.
 
         Raises:
             InputError: the question does not fit the model's window.
         """
-        return self._answer([question], [passages], [log_prior], [null_log_odds], stream)[0]
+        return self._answer([question], [passages], [null_log_odds], stream)[0]
 
     def answer_batch(
         self,
         questions: Sequence[str],
-        passages: Sequence[Sequence[Passage]],
-        log_priors: Sequence[Sequence[float]],
+        passages: Sequence[Sequence[ScoredPassage]],
         *,
         null_log_odds: Sequence[float] | None = None,
     ) -> list[Marginal]:
@@ -98,7 +96,6 @@ class Rag:
             made = self._answer(
                 [questions[n] for n in rows],
                 [passages[n] for n in rows],
-                [log_priors[n] for n in rows],
                 [odds[n] for n in rows],
                 None,
             )
@@ -145,15 +142,16 @@ class Rag:
     def _answer(
         self,
         questions: Sequence[str],
-        passages: Sequence[Sequence[Passage]],
-        log_priors: Sequence[Sequence[float]],
+        passages: Sequence[Sequence[ScoredPassage]],
         null_log_odds: Sequence[float],
         stream: Callable[[str], None] | None,
     ) -> list[Marginal]:
         language_model = self.generator.language_model
-        prompts, read = self._prompts(questions, passages, null=True)
+        prompts, read = self._prompts(questions, [[one.passage for one in group] for group in passages], null=True)
         there = torch.tensor([[bool(one.text) for one in group] for group in read], device=language_model.device)
-        prior = torch.tensor(log_priors, device=language_model.device).view(len(questions), -1)
+        prior = torch.tensor(
+            [[one.log_prior for one in group] for group in passages], device=language_model.device
+        ).view(len(questions), -1)
         prior = (prior + math.log1p(-NULL_PRIOR)).masked_fill(~there.view_as(prior), -torch.inf)
         log_prior = torch.nn.functional.pad(prior, (0, 1), value=math.log(NULL_PRIOR))
         state = language_model.start(prompts)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from memptm.errors import ModelMissing
 from memptm.generation.config import ReaderConfig
-from memptm.types import Answer, Candidate, Evidence, Passage
+from memptm.types import Answer, Candidate, Evidence, Passage, ScoredPassage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,46 +102,47 @@ class Reader:
     def answer(
         self,
         question: str,
-        passages: Sequence[Passage],
-        log_prior: Sequence[float] | None = None,
+        passages: Sequence[Passage] | Sequence[ScoredPassage],
         *,
         method: str = "reader",
     ) -> Answer:
         """Answer from ``passages``; see ``answer_batch``."""
-        return self.answer_batch([question], [passages], None if log_prior is None else [log_prior], method=method)[0]
+        return self.answer_batch([question], [passages], method=method)[0]
 
     def answer_batch(
         self,
         questions: Sequence[str],
-        passages: Sequence[Sequence[Passage]],
-        log_priors: Sequence[Sequence[float]] | None = None,
+        passages: Sequence[Sequence[Passage] | Sequence[ScoredPassage]],
         *,
         method: str = "reader",
     ) -> list[Answer]:
-        """Args:
-            questions: texts. passages: those to read for each question, of any length.
-            log_priors: log p(z | x) for each, natural; None where the passages were given, not retrieved: then each
-                passage stands for itself (w_z = exp(read_bias)).
+        """Answer each question.
+
+        Args:
+            questions: texts.
+            passages: those to read for each question, of any length. Without a prior they were given, not retrieved: each
+                stands for itself (w_z = exp(read_bias)).
         Returns:
             One answer a question, the same whatever else is in the batch.
         """
-        readings = self.read(questions, passages)
-        answers = []
-        for n, reading in enumerate(readings):
-            given = log_priors is None
-            priors = [-math.log(max(len(passages[n]), 1))] * len(passages[n]) if given else list(log_priors[n])  # type: ignore[index]
-            bias = self.config.read_bias if given else self.config.open_bias
-            answers.append(marginalise(questions[n], passages[n], priors, reading, bias=bias, method=method))
-        return answers
-
-    def null_log_odds(
-        self, questions: Sequence[str], passages: Sequence[Sequence[Passage]], log_priors: Sequence[Sequence[float]]
-    ) -> list[float]:
-        """log p(null | x) / (1 − p(null | x)) of each question: that none of its passages answers, for a generator to hear."""
+        retrieved = [_with_prior(group) for group in passages]
+        readings = self.read(questions, [[one.passage for one in group] for group in retrieved])
         return [
-            -answered_log_odds(prior, reading, self.config.null_prior_bias)
-            for prior, reading in zip(log_priors, self.read(questions, passages), strict=True)
+            marginalise(question, group, reading, bias=self._bias(given), method=method)
+            for question, given, group, reading in zip(questions, passages, retrieved, readings, strict=True)
         ]
+
+    def null_log_odds(self, questions: Sequence[str], passages: Sequence[Sequence[ScoredPassage]]) -> list[float]:
+        """log p(null | x) / (1 − p(null | x)) of each question: that none of its passages answers, for a generator to hear."""
+        readings = self.read(questions, [[one.passage for one in group] for group in passages])
+        return [
+            -answered_log_odds([one.log_prior for one in group], reading, self.config.null_prior_bias)
+            for group, reading in zip(passages, readings, strict=True)
+        ]
+
+    def _bias(self, passages: Sequence[Passage] | Sequence[ScoredPassage]) -> float:
+        retrieved = bool(passages) and isinstance(passages[0], ScoredPassage)
+        return self.config.open_bias if retrieved else self.config.read_bias
 
     def read(self, questions: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[Reading]:
         """The spans of each question's passages, with their odds; no prior in them yet."""
@@ -193,23 +194,30 @@ def answered_log_odds(log_prior: Sequence[float], reading: Reading, bias: float)
     return log_sum([p + around_each + mass for p, mass in zip(log_prior, reading.log_mass, strict=True)])
 
 
+def scored(passages: Sequence[Passage], log_prior: Sequence[float]) -> list[ScoredPassage]:
+    """Each passage with its log p(z | x)."""
+    return [ScoredPassage(*pair) for pair in zip(passages, log_prior, strict=True)]
+
+
+def _with_prior(passages: Sequence[Passage] | Sequence[ScoredPassage]) -> list[ScoredPassage]:
+    """With equal priors where there are none."""
+    equal = -math.log(max(len(passages), 1))
+    return [one if isinstance(one, ScoredPassage) else ScoredPassage(one, equal) for one in passages]
+
+
 def marginalise(
-    question: str,
-    passages: Sequence[Passage],
-    log_prior: Sequence[float],
-    reading: Reading,
-    *,
-    bias: float,
-    method: str,
+    question: str, retrieved: Sequence[ScoredPassage], reading: Reading, *, bias: float, method: str
 ) -> Answer:
     """p(y | x) from the odds of spans and p(z | x); the formula is this module's.
 
     Args:
-        log_prior: log p(z | x), natural, a number a passage. bias: added to every log odds.
+        retrieved: the passages that were read, in the order of ``reading``.
+        bias: added to every log odds.
     """
+    passages = [one.passage for one in retrieved]
     k = math.log(max(len(passages), 1))
-    weight = [prior + k + bias for prior in log_prior]
-    log_total = log_sum([0.0, answered_log_odds(log_prior, reading, bias)])
+    weight = [one.log_prior + k + bias for one in retrieved]
+    log_total = log_sum([0.0, answered_log_odds([one.log_prior for one in retrieved], reading, bias)])
     groups: dict[str, list[tuple[float, Span]]] = {}
     for span in reading.spans:
         text = passages[span.passage].text[span.start : span.end]
@@ -228,7 +236,7 @@ def marginalise(
     null = math.exp(-log_total)
     if null >= 0.5 or not candidates:
         return Answer(question=question, text=None, probability=null, method=method, answers=candidates)
-    evidence = _evidence(passages, log_prior, groups[answer_key(candidates[0].text)])
+    evidence = _evidence(retrieved, groups[answer_key(candidates[0].text)])
     first = candidates[0]
     return Answer(
         question=question,
@@ -240,13 +248,11 @@ def marginalise(
     )
 
 
-def _evidence(
-    passages: Sequence[Passage], log_prior: Sequence[float], group: Sequence[tuple[float, Span]]
-) -> tuple[Evidence, ...]:
+def _evidence(retrieved: Sequence[ScoredPassage], group: Sequence[tuple[float, Span]]) -> tuple[Evidence, ...]:
     """p(z | x, y): each passage's share of the answer's probability, with its best span."""
     total = log_sum([p for p, _ in group])
-    shares = [0.0] * len(passages)
-    places: list[tuple[float, Span] | None] = [None] * len(passages)
+    shares = [0.0] * len(retrieved)
+    places: list[tuple[float, Span] | None] = [None] * len(retrieved)
     for p, span in group:
         shares[span.passage] += math.exp(p - total)
         best = places[span.passage]
@@ -254,12 +260,12 @@ def _evidence(
             places[span.passage] = (p, span)
     evidence = [
         Evidence(
-            passage=passage,
-            prior=math.exp(prior),
+            passage=one.passage,
+            prior=math.exp(one.log_prior),
             posterior=min(share, 1.0),
             answer_span=(place[1].start, place[1].end) if place else None,
         )
-        for passage, prior, share, place in zip(passages, log_prior, shares, places, strict=True)
+        for one, share, place in zip(retrieved, shares, places, strict=True)
     ]
     return tuple(sorted(evidence, key=lambda one: (-one.posterior, -one.prior)))
 

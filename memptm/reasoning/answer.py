@@ -57,8 +57,7 @@ def conclude(
         empty = CognitiveGraph(question=question)
         return Answer(question=question, text=None, probability=1.0, method=METHOD, note=NOTHING_READ, graph=empty)
     reading = findings.shifted(verdict.shift) if verdict and verdict.shift else findings.reading
-    passages = [place.passage for place in findings.places]
-    answer = marginalise(question, passages, findings.log_prior, reading, bias=bias, method=METHOD)
+    answer = marginalise(question, findings.scored, reading, bias=bias, method=METHOD)
     if verdict and verdict.choice:
         answer = _chosen(findings, verdict, answer, _null(findings, reading, bias))
         graph = (

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memptm.documents.sentences import sentence_at
-from memptm.generation.reader import Reading, Span, answer_key
+from memptm.generation.reader import Reading, Span, answer_key, scored
 from memptm.reasoning.frontier import FrontierNode, SearchResult
 from memptm.reasoning.graph import Clue
 from memptm.reasoning.pagerank import pagerank
 from memptm.reasoning.system1 import PageReading
-from memptm.types import Passage, PassageKey
+from memptm.types import Passage, PassageKey, ScoredPassage
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,11 @@ class Findings:
         weights = [max(float(self.shares[place.page]) / count[place.page], 1e-12) for place in self.places]
         total = math.fsum(weights)
         return [math.log(weight / total) for weight in weights]
+
+    @cached_property
+    def scored(self) -> list[ScoredPassage]:
+        """The passages that were read, each with its log p(z | x)."""
+        return scored([place.passage for place in self.places], self.log_prior)
 
     @cached_property
     def reading(self) -> Reading:

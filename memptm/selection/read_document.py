@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 
-from memptm.generation.reader import Reader, Reading, log_sum, marginalise
+from memptm.generation.reader import Reader, Reading, log_sum, marginalise, scored
 from memptm.progress import Event, Progress, silent
 from memptm.selection.blocks import split_blocks, tokens_of
 from memptm.selection.reading import slice_of
@@ -22,15 +22,17 @@ NEAR = 1_000  # characters on each side of an answer in which the block that is 
 def with_own_keys(documents: Iterable[Document]) -> list[Document]:
     """The documents, each once and under a key of its own: one without an id is "text", a key that is taken gets a number."""
     once = {(one.key, one.title, one.text): one for one in documents}.values()
-    taken = {one.key for one in once if one.id}
+    given = {one.key for one in once if one.id}
+    used: set[DocumentKey] = set()
     met: Counter[DocumentKey] = Counter()
     found = []
     for document in once:
         key = document.source, document.id or "text"
         met[key] += 1
-        if met[key] > 1 or (not document.id and key in taken):
-            key = next(new for n in count(max(met[key], 2)) if (new := (key[0], f"{key[1]} ({n})")) not in taken)
-            taken.add(key)
+        if key in used or (not document.id and key in given):
+            numbered = ((key[0], f"{key[1]} ({n})") for n in count(max(met[key], 2)))
+            key = next(new for new in numbered if new not in given and new not in used)
+        used.add(key)
         found.append(replace(document, id=key[1]))
     return found
 
@@ -67,9 +69,9 @@ def answer_from_all(
             done += end - start
             progress(Event(stage="read", done=done, total=total, unit="characters"))
         mass.append(log_sum(masses))
-    prior = [-math.log(max(len(passages), 1))] * len(passages)
+    retrieved = scored(passages, [-math.log(len(passages))] * len(passages))
     reading = Reading(tuple(spans), tuple(mass))
-    answer = marginalise(question, passages, prior, reading, bias=reader.config.read_bias, method="reader")
+    answer = marginalise(question, retrieved, reading, bias=reader.config.read_bias, method="reader")
     cited = [_narrowed(one, one.answer_span, reader) for one in answer.evidence if one.answer_span]
     return replace(answer, evidence=tuple(cited))
 

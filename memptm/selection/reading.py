@@ -19,7 +19,7 @@ from memptm.progress import Progress, silent
 from memptm.selection.block_scorers import LexicalScorer
 from memptm.selection.blocks import MOST_TOKENS, split_blocks, tokens_of
 from memptm.selection.select import MemRecall, ranked
-from memptm.types import Answer, DocumentKey, Evidence, Passage
+from memptm.types import Answer, DocumentKey, Evidence, Passage, ScoredPassage
 
 SIEVED = 1024  # blocks a scorer reads at most; of more, those that the question's words find (BM25)
 SMALLEST_ROOM = 8  # tokens; a question that leaves less of the window is read beside that much
@@ -118,7 +118,7 @@ def read_chosen(reader: Reader, question: str, chosen: Chosen, *, bias: float, m
     title = title_of(chosen.blocks[0]) if len({_passage_of(one) for one in chosen.blocks}) == 1 else ""
     window = Passage(id="window", document="window", text=text, start=0, end=len(text), title=title)
     reading = _by_relevance(reader.read([question], [[window]])[0], places, chosen)
-    answer = marginalise(question, [window], [0.0], reading, bias=bias, method=method)
+    answer = marginalise(question, [ScoredPassage(window, 0.0)], reading, bias=bias, method=method)
     if answer.text is None:
         return answer
     said = [span for span in reading.spans if answer_key(text[span.start : span.end]) == answer_key(answer.text)]
@@ -151,14 +151,14 @@ def passages_by_recall(
     tokenizer: Tokenizer,
     window: int,
     progress: Progress = silent,
-) -> tuple[list[Passage], list[float]]:
-    """What a generator reads: the chosen blocks, neighbours as one passage, best first; and log p(z | x) over them."""
+) -> list[ScoredPassage]:
+    """What a generator reads: the chosen blocks, neighbours as one passage, best first."""
     chosen = choose(question, passages, recall, tokenizer=tokenizer, window=window, progress=progress)
     runs = [joined(chosen, first, last) for first, last in chosen.runs()]
     scores = [max(chosen.scores[first:last]) for first, last in chosen.runs()]
     best = ranked(range(len(runs)), dict(enumerate(scores)))
     total = math.log(math.fsum(scores)) if scores else 0.0
-    return [runs[n] for n in best], [math.log(scores[n]) - total for n in best]
+    return [ScoredPassage(runs[n], math.log(scores[n]) - total) for n in best]
 
 
 def fits(reader: Reader, question: str, passages: Sequence[Passage]) -> bool:

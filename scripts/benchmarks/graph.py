@@ -30,7 +30,7 @@ from memptm.encoders.load import load_encoder
 from memptm.evaluation.hotpot import score
 from memptm.evaluation.metrics import bootstrap, exact_match, f1
 from memptm.generation.reader import SHIPPED as SHIPPED_READER
-from memptm.generation.reader import Reader, Reading, marginalise
+from memptm.generation.reader import Reader, Reading, marginalise, scored
 from memptm.memory.in_memory import InMemoryIndex
 from memptm.memory.memory import Memory
 from memptm.memory.search import Mode
@@ -113,7 +113,7 @@ class Given:
 def concluded(question: str, passages: Sequence[Passage], prior: list[float] | None, reading: Reading) -> Answer:
     """The best answer, whatever the null's share."""
     log_prior = prior or [-float(np.log(len(passages)))] * len(passages)
-    return marginalise(question, passages, log_prior, reading, bias=ANSWERS, method="reader")
+    return marginalise(question, scored(passages, log_prior), reading, bias=ANSWERS, method="reader")
 
 
 def label(cogqa: CogQA) -> str:

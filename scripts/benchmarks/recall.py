@@ -22,7 +22,7 @@ import click
 
 from memptm.encoders.load import load_encoder
 from memptm.evaluation.metrics import bootstrap, exact_match, f1
-from memptm.generation.reader import Reader, Reading, marginalise
+from memptm.generation.reader import Reader, Reading, marginalise, scored
 from memptm.generation.windows import Windower
 from memptm.progress import Progress, silent
 from memptm.selection.block_scorers import EmbeddingScorer, LexicalScorer
@@ -89,7 +89,9 @@ def sliding(reader: Reader) -> Method:
     def read(example: LongExample) -> tuple[str | None, Callable[[], Spans]]:
         passage = passage_of(Document(text=example.text))
         reading = reader.read([example.question], [[passage]])[0]
-        answer = marginalise(example.question, [passage], [0.0], reading, bias=reader.config.read_bias, method="reader")
+        answer = marginalise(
+            example.question, scored([passage], [0.0]), reading, bias=reader.config.read_bias, method="reader"
+        )
         said = answer.answers[0].text if answer.answers else None
         return said, lambda: around(example, reading)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 
 from memptm.encoders.load import load_encoder
-from memptm.generation.reader import Reader, Reading, answer_key, log_sum, marginalise
+from memptm.generation.reader import Reader, Reading, answer_key, log_sum, marginalise, scored
 from memptm.training.data.examples import Example, occurrences
 from memptm.training.data.negatives import mine
 from memptm.types import Hit, Json, Passage
@@ -86,7 +86,7 @@ def fit_decision(inside: Sequence[Case], outside: Sequence[Case], prior: float) 
         reading, gold, passages, found = case
         logits = [score / prior for score in found]
         log_prior = [logit - log_sum(logits) for logit in logits]
-        said = marginalise("", passages, log_prior, reading, bias=bias, method="reader").text
+        said = marginalise("", scored(passages, log_prior), reading, bias=bias, method="reader").text
         return answer_key(said) in {answer_key(answer) for answer in gold} if said else not gold
 
     def worth(bias: float) -> float:

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from memptm.encoders.base import embedding_text
 from memptm.encoders.load import load_encoder
-from memptm.generation.reader import Reader
+from memptm.generation.reader import Reader, scored
 from memptm.memory.in_memory import InMemoryIndex
 from memptm.reasoning.router import FEATURES, SHIPPED, features
 from memptm.training.data.splits import by_passage, calibration_passage
@@ -59,7 +59,9 @@ def table(reader: Reader, questions: Sequence[tuple[str, InMemoryIndex]]) -> lis
     found = []
     for question, held in questions:
         hits = held.search(question, k=READ)
-        first = reader.answer(question, [hit.passage for hit in hits], reader.log_prior([hit.score for hit in hits]))
+        first = reader.answer(
+            question, scored([hit.passage for hit in hits], reader.log_prior([hit.score for hit in hits]))
+        )
         values = features(question, first, hits, held.titles())
         found.append([values[name] for name in FEATURES])
     return found

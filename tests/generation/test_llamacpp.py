@@ -13,6 +13,7 @@ from memptm.generation.generator import DEFAULT, Generator
 from memptm.generation.llamacpp import Sequences, _common, _library
 from memptm.generation.load import _gguf
 from memptm.generation.rag import Rag
+from memptm.generation.reader import scored
 from memptm.models import resolve
 from tests.generation.tiny import causal, passage
 
@@ -136,7 +137,7 @@ def test_answers_are_written_and_scored(generator):
 
 @pytest.mark.parametrize("kind", ["rag-sequence", "rag-token"])
 def test_rag_sums_over_passages_with_it(generator, kind):
-    made = Rag(generator, kind, beams=2).answer(QUESTION, PASSAGES, [math.log(0.5)] * 2)
+    made = Rag(generator, kind, beams=2).answer(QUESTION, scored(PASSAGES, [math.log(0.5)] * 2))
     assert 0 < made.probability <= 1
     assert sum(made.posterior) + made.null_posterior == pytest.approx(1, abs=1e-4)
 

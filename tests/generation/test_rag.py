@@ -10,6 +10,7 @@ import torch
 from memptm.answering.citations import from_marginal
 from memptm.generation.generator import says_nothing
 from memptm.generation.rag import NULL_PRIOR, PROMPTS, Rag, null_probability
+from memptm.generation.reader import scored
 from tests.generation.tiny import TEMPLATE, causal, encoder_decoder, loaded, passage
 
 QUESTION = "When does the ferry leave?"
@@ -87,7 +88,7 @@ def test_the_prior_and_the_generator_get_gradients(chat):
 
 
 def test_thorough_decoding_scores_each_hypothesis_under_each_document(generator):
-    said = Rag(generator, "rag-sequence", beams=3).answer(QUESTION, PASSAGES, LOG_PRIOR)
+    said = Rag(generator, "rag-sequence", beams=3).answer(QUESTION, scored(PASSAGES, LOG_PRIOR))
     under = under_each(generator, said.text)
     if len(generator.writer.answer_ids(said.text)) < 32:  # one that was cut at the longest has no end to score
         mass = [math.exp(p + q) for p, q in zip(WITH_NULL, under, strict=True)]
@@ -103,7 +104,7 @@ def test_thorough_decoding_scores_each_hypothesis_under_each_document(generator)
 @torch.inference_mode()
 def test_thorough_decoding_finds_what_brute_force_finds(chat, monkeypatch):  # F77
     monkeypatch.setattr("memptm.generation.rag.ANSWER_TOKENS", 2)
-    said = Rag(chat, "rag-sequence", beams=64).answer(QUESTION, PASSAGES, LOG_PRIOR)
+    said = Rag(chat, "rag-sequence", beams=64).answer(QUESTION, scored(PASSAGES, LOG_PRIOR))
     model, stops, joint = chat.language_model, set(chat.stops.tolist()), []
     for group, log_prior in zip([[one] for one in PASSAGES] + [[]], WITH_NULL, strict=True):
         state = model.start([chat.writer.write(QUESTION, group).ids])
@@ -122,7 +123,7 @@ def test_thorough_decoding_finds_what_brute_force_finds(chat, monkeypatch):  # F
 
 def test_fast_decoding_never_says_more_than_thorough(generator):
     thorough, fast = (
-        Rag(generator, "rag-sequence", beams=2, thorough=mode).answer(QUESTION, PASSAGES, LOG_PRIOR)
+        Rag(generator, "rag-sequence", beams=2, thorough=mode).answer(QUESTION, scored(PASSAGES, LOG_PRIOR))
         for mode in (True, False)
     )
     assert fast.probability <= thorough.probability * (1 + 1e-4)
@@ -131,12 +132,15 @@ def test_fast_decoding_never_says_more_than_thorough(generator):
 @pytest.mark.parametrize("kind", ["rag-sequence", "rag-token"])
 def test_an_answer_does_not_depend_on_its_batch(generator, kind):  # F70
     rag = Rag(generator, kind, beams=2)
-    alone = rag.answer(QUESTION, PASSAGES, LOG_PRIOR)
-    other = rag.answer("Who built the old mill?", PASSAGES[:2], [math.log(0.5)] * 2)
+    alone = rag.answer(QUESTION, scored(PASSAGES, LOG_PRIOR))
+    other = rag.answer("Who built the old mill?", scored(PASSAGES[:2], [math.log(0.5)] * 2))
     batch = rag.answer_batch(
         [QUESTION, "Who built the old mill?", QUESTION],
-        [PASSAGES, PASSAGES[:2], PASSAGES[::-1]],
-        [LOG_PRIOR, [math.log(0.5)] * 2, LOG_PRIOR[::-1]],
+        [
+            scored(PASSAGES, LOG_PRIOR),
+            scored(PASSAGES[:2], [math.log(0.5)] * 2),
+            scored(PASSAGES[::-1], LOG_PRIOR[::-1]),
+        ],
     )
     assert [one.text for one in batch] == [alone.text, other.text, alone.text]
     assert batch[0].probability == pytest.approx(alone.probability, rel=1e-3)
@@ -150,10 +154,10 @@ def test_what_would_follow_the_answers_line_does_not_count(plain, kind, beams, m
     score = plain.language_model.scores_after
     monkeypatch.setattr(plain.language_model, "scores_after", lambda *given: judged.extend(given[2]) or score(*given))
     rag = Rag(plain, kind, beams=beams)
-    alone = rag.answer(QUESTION, PASSAGES[:1], [0.0])
+    alone = rag.answer(QUESTION, scored(PASSAGES[:1], [0.0]))
     assert beams > 1 or min(map(len, judged)) == 3
     assert all("\n" not in plain.tokenizer.decode(ids[:-1]).lstrip() for ids in judged)
-    batch = rag.answer_batch([QUESTION] * 2, [PASSAGES[:1]] * 2, [[0.0]] * 2)
+    batch = rag.answer_batch([QUESTION] * 2, [scored(PASSAGES[:1], [0.0])] * 2)
     assert [one.text for one in batch] == [alone.text] * 2
     assert [one.probability for one in batch] == pytest.approx([alone.probability] * 2, rel=1e-3)
 
@@ -165,16 +169,16 @@ def test_a_document_of_which_nothing_was_read_has_no_share(chat):
         for words in range(1000)
         if not write(question := QUESTION + " ferry" * words, [long]).read and write(question, [short]).read
     )
-    marginal = Rag(chat, "rag-token").answer(asked, [long, short], [math.log(0.5)] * 2)
+    marginal = Rag(chat, "rag-token").answer(asked, scored([long, short], [math.log(0.5)] * 2))
     assert [bool(one.text) for one in marginal.read] == [False, True]
     assert (marginal.posterior[0], marginal.posterior[1] > 0) == (0, True)
-    cited = from_marginal(asked, [math.log(0.5)] * 2, marginal, method="rag-token")
+    cited = from_marginal(asked, scored([long, short], [math.log(0.5)] * 2), marginal, method="rag-token")
     assert [one.passage.text for one in cited.evidence] == [short.text]
 
 
 def test_what_is_streamed_is_the_answer(chat):
     pieces = []
-    said = Rag(chat, "rag-token", beams=1).answer(QUESTION, PASSAGES, LOG_PRIOR, stream=pieces.append)
+    said = Rag(chat, "rag-token", beams=1).answer(QUESTION, scored(PASSAGES, LOG_PRIOR), stream=pieces.append)
     assert "".join(pieces).strip() == said.text
 
 
@@ -182,7 +186,7 @@ def test_from_the_threshold_on_nothing_is_said(chat):
     rag, before = Rag(chat, "rag-token", beams=1), chat.null_threshold
     chat.null_threshold = 0.0
     pieces = []
-    said = rag.answer(QUESTION, PASSAGES, LOG_PRIOR, stream=pieces.append)
+    said = rag.answer(QUESTION, scored(PASSAGES, LOG_PRIOR), stream=pieces.append)
     chat.null_threshold = before
     assert (said.text, pieces, said.posterior) == (None, [], (0.0, 0.0, 0.0))
     assert said.probability == said.null_probability
@@ -206,8 +210,8 @@ def test_however_many_questions_are_asked_only_some_prompts_are_read_at_once(cha
     start = chat.language_model.start
     monkeypatch.setattr(chat.language_model, "start", lambda prompts: sizes.append(len(prompts)) or start(prompts))
     asked, groups = [QUESTION] * 23, [PASSAGES[: 1 + n % 3] for n in range(23)]
-    priors = [[-math.log(len(group))] * len(group) for group in groups]
-    found = Rag(chat, "rag-token", beams=1).answer_batch(asked, groups, priors)
+    retrieved = [scored(group, [-math.log(len(group))] * len(group)) for group in groups]
+    found = Rag(chat, "rag-token", beams=1).answer_batch(asked, retrieved)
     assert len(found) == 23
     assert max(sizes) <= PROMPTS
     assert sum(sizes) == sum(len(group) + 1 for group in groups)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from memptm.encoders.bert import Bert
 from memptm.errors import ModelMissing
 from memptm.generation.config import ReaderConfig
-from memptm.generation.reader import Reader, Reading, Span, answer_key, context_header, marginalise
+from memptm.generation.reader import Reader, Reading, Span, answer_key, context_header, marginalise, scored
 from memptm.generation.spans import SpanScorer, span_loss
 from memptm.generation.windows import Windower, collate, load_tokenizer
 from memptm.models import packaged_path, resolve
@@ -63,7 +63,9 @@ def test_probabilities_equal_enumeration(case):
     passages = [passage(text, n) for n in range(len(odds))]
     spans = tuple(Span(z, s, e, o) for z, group in enumerate(odds) for (s, e), o in group.items())
     mass = tuple(math.log(sum(math.exp(o) for o in group.values())) for group in odds)
-    answer = marginalise("?", passages, [math.log(p) for p in prior], Reading(spans, mass), bias=bias, method="reader")
+    answer = marginalise(
+        "?", scored(passages, [math.log(p) for p in prior]), Reading(spans, mass), bias=bias, method="reader"
+    )
     naive, null = span_probabilities(
         [{span: math.exp(o) for span, o in group.items()} for group in odds], prior, bias=bias
     )
@@ -84,7 +86,9 @@ def test_probabilities_equal_enumeration(case):
 def test_equal_answers_of_overlapping_passages_are_one_answer():
     passages = [passage("In the Hague.", 0), passage("hague, that is", 1)]
     spans = (Span(0, 3, 12, 1.0), Span(0, 7, 12, 0.5), Span(1, 0, 5, 0.9))
-    answer = marginalise("?", passages, [math.log(0.5)] * 2, Reading(spans, (1.5, 0.9)), bias=0.0, method="reader")
+    answer = marginalise(
+        "?", scored(passages, [math.log(0.5)] * 2), Reading(spans, (1.5, 0.9)), bias=0.0, method="reader"
+    )
     assert [c.text for c in answer.answers] == ["the Hague"]
     assert answer.probability == pytest.approx(
         (math.e + math.exp(0.5) + math.exp(0.9)) / (1 + math.exp(1.5) + math.exp(0.9))
@@ -95,10 +99,14 @@ def test_equal_answers_of_overlapping_passages_are_one_answer():
 def test_evidence_is_ordered_by_posterior_and_the_null_answer_claims_none():
     passages = [passage("aa bb", 0), passage("bb cc", 1)]
     spans = (Span(0, 3, 5, 1.0), Span(1, 0, 2, 3.0))
-    answer = marginalise("?", passages, [math.log(0.5)] * 2, Reading(spans, (1.0, 3.0)), bias=0.0, method="reader")
+    answer = marginalise(
+        "?", scored(passages, [math.log(0.5)] * 2), Reading(spans, (1.0, 3.0)), bias=0.0, method="reader"
+    )
     assert [e.passage.id for e in answer.evidence] == ["p1", "p0"]
     assert sum(e.posterior for e in answer.evidence) == pytest.approx(1)
-    none = marginalise("?", passages, [math.log(0.5)] * 2, Reading(spans, (1.0, 3.0)), bias=-9.0, method="reader")
+    none = marginalise(
+        "?", scored(passages, [math.log(0.5)] * 2), Reading(spans, (1.0, 3.0)), bias=-9.0, method="reader"
+    )
     assert (none.text, none.evidence) == (None, ())
     assert none.probability > 0.9
 
@@ -216,9 +224,10 @@ def test_an_answer_does_not_depend_on_the_batch(untrained):
     questions = ["Who built it?", "When was the lighthouse at the cape built, and by whom was it kept after that?"]
     texts = [[passage(TEXT)], [passage("Nothing here. " * 40, 1), passage(TEXT, 2)]]
     priors = [untrained.log_prior([0.5]), untrained.log_prior([0.1, 0.6])]
-    together = untrained.answer_batch(questions, texts, priors)
+    retrieved = [scored(*pair) for pair in zip(texts, priors, strict=True)]
+    together = untrained.answer_batch(questions, retrieved)
     for n, answer in enumerate(together):
-        alone = untrained.answer(questions[n], texts[n], priors[n])
+        alone = untrained.answer(questions[n], retrieved[n])
         assert [c.text for c in alone.answers][:1] == [c.text for c in answer.answers][:1]
         assert alone.probability == pytest.approx(answer.probability, rel=0.05)  # bfloat16 products
 

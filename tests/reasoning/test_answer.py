@@ -40,8 +40,7 @@ def test_the_answer_comes_with_its_path_and_the_sentences_that_say_so(findings):
 
 def test_without_system_2_the_probabilities_are_the_readers_marginal_under_pagerank(findings):
     answer = conclude(findings, bias=1.0)
-    passages = [place.passage for place in findings.places]
-    plain = marginalise(ASKED, passages, findings.log_prior, findings.reading, bias=1.0, method="graph")
+    plain = marginalise(ASKED, findings.scored, findings.reading, bias=1.0, method="graph")
     assert (answer.text, answer.probability, answer.answers) == (plain.text, plain.probability, plain.answers)
     assert sum(findings.shares) == pytest.approx(1.0)
 

@@ -127,9 +127,8 @@ def test_what_two_passages_share_is_taken_once_and_keeps_its_passage():
 
 def test_a_generator_reads_neighbours_as_one_passage_best_first(reader):
     tokenizer = reader.windower.tokenizer
-    found, log_prior = passages_by_recall(
-        "who built the tower ?", [passage(TEXT)], RECALL, tokenizer=tokenizer, window=60
-    )
+    retrieved = passages_by_recall("who built the tower ?", [passage(TEXT)], RECALL, tokenizer=tokenizer, window=60)
+    found, log_prior = [one.passage for one in retrieved], [one.log_prior for one in retrieved]
     assert sum(math.exp(one) for one in log_prior) == pytest.approx(1)
     assert log_prior == sorted(log_prior, reverse=True)
     assert all(TEXT[one.start : one.end] == one.text for one in found)
@@ -162,7 +161,7 @@ def test_a_blank_text_has_no_answer(reader):
     answer = answer_by_recall(reader, "who ?", [passage(" \n")], RECALL, bias=0.0)
     assert (answer.text, answer.evidence) == (None, ())
     tokenizer = reader.windower.tokenizer
-    assert passages_by_recall("who ?", [passage(" \n")], RECALL, tokenizer=tokenizer, window=60) == ([], [])
+    assert passages_by_recall("who ?", [passage(" \n")], RECALL, tokenizer=tokenizer, window=60) == []
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from memptm import QA, Document, Memory
 from memptm.encoders.load import load_encoder
 from memptm.errors import InputError
-from memptm.generation.reader import SHIPPED, Reader, marginalise
+from memptm.generation.reader import SHIPPED, Reader, marginalise, scored
 from memptm.generation.spans import SpanScorer
 from memptm.generation.windows import load_tokenizer
 from memptm.training.data.candidates import Candidates
@@ -247,7 +247,9 @@ def test_the_joint_loss_is_the_probability_that_the_reader_gives_the_answer(join
     loss, known = task.loss(task.examples[0], passages, prior)
     question = task.examples[0].question
     reading = reader.read([question], [passages])[0]
-    answer = marginalise(question, passages, prior.tolist(), reading, bias=reader.config.open_bias, method="reader")
+    answer = marginalise(
+        question, scored(passages, prior.tolist()), reading, bias=reader.config.open_bias, method="reader"
+    )
     (right,) = [one.probability for one in answer.answers if one.text == "1700"]
     assert known
     assert float(loss.detach().exp() ** -1) == pytest.approx(right, rel=1e-3)
