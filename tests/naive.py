@@ -8,6 +8,7 @@ from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -51,3 +52,8 @@ def assert_near(one: Any, other: Any) -> None:
         assert_near(vars(one), vars(other))
     else:
         assert one == other
+
+
+def resident_kib() -> int:
+    """Memory of this process that is in RAM now; its peak (``ru_maxrss``) says nothing where a test before took more."""
+    return int(psutil.Process().memory_info().rss) // 1024

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-
 import pytest
 from fpdf import FPDF
 
@@ -11,6 +9,7 @@ from memptm.documents.formats.layout import Run, in_reading_order
 from memptm.documents.formats.running_heads import without_running_heads
 from memptm.documents.load import Refused, load
 from memptm.documents.split import split
+from tests.naive import resident_kib
 
 LEFT = [
     "The harbour keeps an old seal",
@@ -178,13 +177,13 @@ def test_a_pdf_called_txt_is_read_as_pdf(tmp_path):
 def test_memory_is_flat_over_200_files(tmp_path):  # F17
     path = write(tmp_path / "a.pdf", lines([f"Line {n} of the page." for n in range(40)]))
 
-    def peak_kb_after(files):
+    def resident_after(files):
         for _ in range(files):
             read(path)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return resident_kib()
 
-    after_20 = peak_kb_after(20)
-    assert peak_kb_after(180) - after_20 < 8_000
+    after_20 = resident_after(20)
+    assert resident_after(180) - after_20 < 8_000
 
 
 def test_running_heads_and_page_numbers_do_not_part_sentences():

@@ -108,6 +108,7 @@ def test_external_memory_reaches_further_back_within_a_document_alone():
     made = TransformerXL(
         TransformerXLConfig(**{**vars(SIZES), "vocabulary": 40, "memorizing": (1,), "retrieved": 4})
     ).eval()
+    made.memorizing["1"].gate.data.fill_(2.0)  # a new gate is nearly closed
     documents = [[n % 37 for n in range(90)], [n % 11 for n in range(60)]]
     without, _ = token_losses(made, documents, memory=4, segment=8)
     short, _ = token_losses(made, documents, memory=4, segment=8, external=16)
@@ -116,7 +117,7 @@ def test_external_memory_reaches_further_back_within_a_document_alone():
     assert_near(short[:7], without[:7])  # nothing is stored yet
     assert not torch.allclose(short, without, atol=1e-4)
     assert not torch.allclose(short[40:80], long[40:80], atol=1e-4)
-    assert torch.allclose(graph, long, atol=1e-2)
+    assert torch.allclose(graph, long, atol=1e-4)
     assert_near(short[89:95], without[89:95])  # a new document begins with an empty memory
 
 
