@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -40,10 +39,11 @@ def test_help_is_there_at_once_and_loads_no_heavy_library() -> None:
     assert heavy_after(code) == []
     seconds = []
     for _ in range(3):
-        began = time.perf_counter()
+        before = os.times()
         subprocess.run([sys.executable, "-m", "memptm", "--help"], capture_output=True, check=True)
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.5  # 0.1 s on an idle machine
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(seconds) < 0.5  # of the processor; 0.1 on an idle machine
 
 
 @pytest.mark.parametrize("name", memptm.__all__)

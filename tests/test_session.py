@@ -377,10 +377,10 @@ def test_memory_and_time_stay_bounded_over_1000_turns(tmp_path, file, monkeypatc
     session = Session.open(memory, file)
     sizes, seconds = [], []
     for n in range(1000):
-        began = time.perf_counter()
+        began = time.process_time()
         session.follow_up(f"What is {n}? " + "It " * 50)
         session.add(f"What is {n}? " + "It " * 50, said("", f"Number {n}"))
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.process_time() - began)
         sizes.append(file.stat().st_size)
         if n == 200:
             resident = resident_kib()

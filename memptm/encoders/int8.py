@@ -21,6 +21,12 @@ GELU_LOWEST = -0.17
 TINY = 1e-12
 
 
+def products_are_exact() -> bool:
+    """Whether products of 8-bit integers are what they should be: kernels for AVX2 add pairs of them in 16 bits, which overflow."""
+    most = torch.full((32, 32), 127, dtype=torch.int8)
+    return bool((torch._int_mm(most, most) == 32 * 127**2).all())
+
+
 class Scratch(threading.local):
     """Memory for results that are soon overwritten, a piece a name; each thread has its own."""
 

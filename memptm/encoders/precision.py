@@ -16,7 +16,7 @@ from torch import nn
 
 from memptm.encoders.bert import Layer
 from memptm.encoders.bert_config import BertConfig
-from memptm.encoders.int8 import Scratch
+from memptm.encoders.int8 import Scratch, products_are_exact
 
 Kind = TypeVar("Kind")
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -86,7 +86,7 @@ def _bfloat16_wins() -> bool:
 def _bulk_winner() -> Precision:
     layer = Layer(CONFIG, 0.0).eval()
     lanes: dict[Precision, nn.Module] = {"float32": layer}
-    if torch.cpu._is_vnni_supported():
+    if torch.cpu._is_vnni_supported() and products_are_exact():
         spread = torch.arange(CONFIG.hidden_size, dtype=torch.float32)
         lanes["int8"] = layer.quantised(Scratch(), {"qkv": spread, "up": spread})
     if _bfloat16_wins():

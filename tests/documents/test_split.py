@@ -157,16 +157,16 @@ def test_blocks_that_overlap_are_refused():
 
 
 def test_a_million_words_take_seconds():
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(split(Document(id="d", text="All that is gold does not glitter. " * 30_000))) > 2_000
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.data
 def test_short_paragraphs_cost_almost_nothing(data):
     with (data / "wiki2hop_corpus.jsonl").open(encoding="utf-8") as lines:
         paragraphs = [Document(text=json.loads(line)["text"]) for line, _ in zip(lines, range(1_500), strict=False)]
-    began = time.perf_counter()
+    began = time.process_time()
     for paragraph in paragraphs:
         split(paragraph)
-    assert time.perf_counter() - began < 0.6  # 0.1 on an idle machine
+    assert time.process_time() - began < 0.6  # 0.1 on an idle machine

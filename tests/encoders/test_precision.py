@@ -27,6 +27,7 @@ def costs(monkeypatch):
     monkeypatch.setattr(Int8Layer, "forward", lambda s, *a: run(integers(s, *a), 50 * costs[torch.int8]))
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)
+    monkeypatch.setattr(precision, "products_are_exact", lambda: True)
     monkeypatch.setattr(precision, "_taken", [])
     monkeypatch.setattr(precision, "_bfloat16_wins", precision._bfloat16_wins.__wrapped__)
     return costs
@@ -46,5 +47,8 @@ def test_in_bulk_the_fastest_of_three_wins(costs, monkeypatch):
     assert race() == "bfloat16"
     costs[torch.bfloat16], costs[torch.int8] = 9, 0
     assert race() == "int8"
+    monkeypatch.setattr(precision, "products_are_exact", lambda: False)
+    assert race() == "float32"
+    monkeypatch.setattr(precision, "products_are_exact", lambda: True)
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
     assert race() == "float32"

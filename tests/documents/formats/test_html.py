@@ -61,9 +61,9 @@ def test_a_table_in_a_table_is_read_once_in_order(tmp_path):  # F08
     "page", ["<table><tr><td>outer<table><tr><td>inner 42 " + "x" * 20_000, "<table><tr><td>a " * 2_000]
 )
 def test_wide_and_deep_tables_take_no_time(tmp_path, page):  # F08
-    began = time.perf_counter()
+    began = time.process_time()
     read(tmp_path, page)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("declared", ['<meta charset="koi8-r">', '<?xml version="1.0" encoding="koi8-r"?>'])
