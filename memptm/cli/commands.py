@@ -194,15 +194,18 @@ def query(
 
 @main.command()
 @index_option
-@click.option("--source", metavar="PATH", help="Remove the documents of this file.")
+@click.option("--source", metavar="PATH", help="Remove the documents of this file or folder.")
 @click.option(
     "--id", "id_", metavar="ID", help="Remove the document of this id, or the one that a passage of this id is part of."
 )
 @json_option
 def remove(index: Path, source: str | None, id_: str | None, as_json: bool) -> Result:
-    """Forget a file, or a single document of it."""
-    if (source is None) == (id_ is None):
-        raise InputError("Say what to remove: either --source PATH or --id ID.")
+    """Forget a file, a folder, or a single document.
+
+    Give --source and --id together where several sources have the id.
+    """
+    if source is None and id_ is None:
+        raise InputError("Say what to remove: --source PATH, --id ID, or both where several sources have the id.")
     from memptm.memory.memory import Memory
 
     ids = () if id_ is None else (id_,)

@@ -185,13 +185,13 @@ class Memory:
         """Forget documents, from Lance, FAISS and full text at once. Conditions that are given must all hold.
 
         Args:
-            ids: document ids, or ids of any of their passages.
-            source: as hits show it, or a path.
+            ids: document ids, or ids of any of their passages. Where several sources have it, name the source as well.
+            source: as hits show it, or a path; a folder means all below it.
             where: a filter; a document goes with all its passages if one matches.
         Returns:
             How many documents are gone.
         Raises:
-            InputError: nothing matches, an id is unknown, or an id names documents of several sources.
+            InputError: nothing matches, an id is unknown, or an id names several documents.
         """
         from memptm.memory.remove import owners_to_remove
 

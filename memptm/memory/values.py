@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +18,7 @@ from memptm.encoders.base import Keys
 from memptm.errors import BadIndex, InputError, MemptmError
 from memptm.memory.folder import FILES, KEYS, writing
 from memptm.memory.lexical import lexical_text
+from memptm.memory.sources import composed
 from memptm.types import Passage
 
 Ids = NDArray[np.int64]
@@ -355,12 +355,12 @@ def flat(metadata: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name, value in metadata.items():
-        full = unicodedata.normalize("NFC", f"{prefix}{name}")
+        full = composed(f"{prefix}{name}")
         if isinstance(value, Mapping):
             found |= flat(value, f"{full}.")
         elif value is not None:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            found[full] = unicodedata.normalize("NFC", text)
+            found[full] = composed(text)
     return found
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from memptm.errors import InputError
+from memptm.memory.sources import forms, spellings
 
 if TYPE_CHECKING:
     from sqlglot import expressions as sql
@@ -27,6 +27,7 @@ COLUMNS = {
     "end": "end",
     "file": "file",
 }
+PATHS = {"source", "file"}  # columns of paths, which users write as they are shown
 NUMBERS = {"page", "ordinal", "start", "end"}
 LONGEST = 10_000  # characters of an expression
 _COMPARISONS = {"EQ": "=", "NEQ": "<>", "GT": ">", "GTE": ">=", "LT": "<", "LTE": "<="}
@@ -161,10 +162,10 @@ def _signed(sign: str, equal: Callable[[], str], other: str) -> str:
 
 
 def _equal(column: str, text: str) -> str:
-    forms = _forms(text)
-    items = [re.escape(json.dumps(one, ensure_ascii=False)) for one in forms]
-    bare = [re.escape(one) for one in forms if re.fullmatch(r"[\w.+-]+", one)]  # a number or a flag given as text
-    return _or_an_item(column, " OR ".join(f"{column} = {_quoted(one)}" for one in forms), [*items, *bare])
+    written = _written(column, text)
+    items = [re.escape(json.dumps(one, ensure_ascii=False)) for one in written]
+    bare = [re.escape(one) for one in written if re.fullmatch(r"[\w.+-]+", one)]  # a number or a flag given as text
+    return _or_an_item(column, " OR ".join(f"{column} = {_quoted(one)}" for one in written), [*items, *bare])
 
 
 def _equal_flag(column: str, flag: str) -> str:
@@ -181,10 +182,10 @@ def _equal_number(column: str, cast: str, value: float) -> str:
 
 
 def _like(column: str, sign: str, pattern: str) -> str:
-    forms = _forms(pattern)
+    written = _written(column, pattern)
     anything, bare = r"(?:[^\"\\]|\\.)", r'[^",\[\]{}]'
-    items = [f'"{_like_pattern(one, anything)}"' for one in forms] + [_like_pattern(one, bare) for one in forms]
-    plain = " OR ".join(f"{column} {sign} {_quoted(one)}" for one in forms)
+    items = [f'"{_like_pattern(one, anything)}"' for one in written] + [_like_pattern(one, bare) for one in written]
+    plain = " OR ".join(f"{column} {sign} {_quoted(one)}" for one in written)
     return _or_an_item(column, plain, items, flags="(?i)" if sign == "ILIKE" else "")
 
 
@@ -213,9 +214,9 @@ def _is_list(column: str) -> str:
     return f"({column} LIKE '[%')"
 
 
-def _forms(text: str) -> list[str]:
-    """The text as it is, composed and decomposed."""
-    return list(dict.fromkeys((text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD")))))
+def _written(column: str, text: str) -> list[str]:
+    """How ``text`` may be stored in a column."""
+    return spellings(text) if column.strip("`") in PATHS else forms(text)
 
 
 def _named(node: sql.Expr, where: str) -> str:
@@ -229,7 +230,7 @@ def _named(node: sql.Expr, where: str) -> str:
         return f"`{COLUMNS[path[0]]}`"
     if path[0] == "metadata" and len(path) > 1:
         path = path[1:]
-    found = [f"json_get_string(fields, {_quoted(one)})" for one in _forms(".".join(path))]
+    found = [f"json_get_string(fields, {_quoted(one)})" for one in forms(".".join(path))]
     return found[0] if len(found) == 1 else f"coalesce({', '.join(found)})"
 
 
