@@ -20,13 +20,20 @@ _KINDS = {
 }
 
 
-def find(paths: Sequence[Path], *, refuse: Callable[[Refusal], None]) -> Iterator[Path]:
+def find(
+    paths: Sequence[Path],
+    *,
+    refuse: Callable[[Refusal], None],
+    passed_over: Callable[[Path], bool] = lambda _: False,
+) -> Iterator[Path]:
     """The files at and under ``paths``, absolute and normalised, sorted within a folder, each once by its real path.
 
     Hidden files and folders met on the way are passed over (one that is named in ``paths`` is taken); links are
     followed, and a link back to a folder already walked ends there. Pipes, sockets, devices, broken links and folders
     that cannot be opened go to ``refuse``; nothing is opened but folders.
 
+    Args:
+        passed_over: asked of each folder; nothing in it is taken where this is true.
     Raises:
         InputError: a path is not there; before anything is yielded.
     """
@@ -34,10 +41,12 @@ def find(paths: Sequence[Path], *, refuse: Callable[[Refusal], None]) -> Iterato
     for given, start in zip(paths, starts, strict=True):
         if not os.path.lexists(start):
             raise InputError(f"{given} is not there. Check the path.")
-    return _walk(starts, refuse)
+    return _walk(starts, refuse, passed_over)
 
 
-def _walk(starts: Sequence[Path], refuse: Callable[[Refusal], None]) -> Iterator[Path]:
+def _walk(
+    starts: Sequence[Path], refuse: Callable[[Refusal], None], passed_over: Callable[[Path], bool]
+) -> Iterator[Path]:
     seen: set[tuple[int, int]] = set()
     waiting = list(reversed(starts))
     while waiting:
@@ -48,6 +57,8 @@ def _walk(starts: Sequence[Path], refuse: Callable[[Refusal], None]) -> Iterator
                 continue
             seen.add((status.st_dev, status.st_ino))
             if stat.S_ISDIR(status.st_mode):
+                if passed_over(path):
+                    continue
                 names = sorted(name for name in os.listdir(path) if not name.startswith("."))  # noqa: PTH208
                 waiting.extend(path / name for name in reversed(names))
                 continue

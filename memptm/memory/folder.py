@@ -135,6 +135,16 @@ class IndexFolder:
         return total
 
 
+def is_index(path: Path) -> bool:
+    """Whether a folder is an index: its manifest says so, damaged or newer though it may be."""
+    try:
+        with (path / MANIFEST).open("rb") as file:
+            begun = file.read(1000)
+    except OSError:
+        return False
+    return b'"fingerprint"' in begun and b'"index"' in begun
+
+
 def replace(path: Path, *parts: bytes | memoryview) -> None:
     """Write a file whole or not at all: beside it, to the disk, then renamed over it."""
     scratch = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")

@@ -163,7 +163,10 @@ class Ingest:
 
     def _paths(self, paths: list[Path], *, prune: bool) -> None:
         known = {path for path in paths if not os.path.lexists(path) and self._under([path])}
-        files = list(find([path for path in paths if not (prune and path in known)], refuse=self.refused.append))
+        for path in filter(folder.is_index, paths):
+            self.refused.append(Refusal(path=str(path), reason="an index, not documents"))
+        there = [path for path in paths if not (prune and path in known)]
+        files = list(find(there, refuse=self.refused.append, passed_over=folder.is_index))
         for done, path in enumerate(files):
             self.progress(Event(stage="read", done=done, total=len(files), unit="files", detail=path.name))
             self._file(path)

@@ -219,3 +219,18 @@ def test_metadata_that_is_no_json_is_refused_by_name_and_nothing_is_lost(memory,
     with pytest.raises(InputError, match=r"The metadata of 'mill' cannot be kept"):
         memory.add([Document(text="A mill.", id="mill", metadata={"deep": [value]})])
     assert [passage.text for passage in memory.passages()] == ["Kept."]
+
+
+def test_an_index_that_stands_among_the_documents_is_no_document(path, toy, tmp_path):
+    (tmp_path / "note.txt").write_text("The door is red.")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "memptm.json").write_text('{"reader": "mine"}')  # a file of that name, and no index
+    other = Memory.open(tmp_path / "deep" / "other", create=True, encoder=toy)
+    other.add(Document(text="The lamp is green."))
+    memory = Memory.open(path, create=True, encoder=toy)
+    for _ in range(2):
+        memory.add(tmp_path)
+        assert {Path(one.file).name for one in memory.documents()} == {"note.txt", "memptm.json"}
+    added = memory.add([other.path, tmp_path])
+    assert [(one.path, one.reason) for one in added.refused] == [(str(other.path), "an index, not documents")]
+    assert len(memory) == 2
