@@ -11,7 +11,7 @@ import memptm
 
 ROOT = Path(memptm.__file__).parent
 LAYERS = [
-    {"types", "errors", "progress", "models"},
+    {"types", "errors", "progress", "models", "model_files"},
     {"documents"},
     {"working"},
     {"encoders"},

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from memptm.encoders.base import Encoder
 from memptm.encoders.sentence import BertEncoder
 from memptm.errors import ModelMissing
+from memptm.model_files import check_weights, read_settings, read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from memptm.encoders.bert import Bert
 
 SETTINGS, ADAPTER, MEMORY = "encoder.json", "adapter.safetensors", "memory.safetensors"
+REMEDY = "Copy the whole folder again, or train the encoder again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +58,17 @@ class AdaptedEncoder(BertEncoder):
         self._base = base
         super().__init__(name, self._base.folder, self._base.pooling)
         self._adapter = folder / ADAPTER
+        check_weights(self._adapter, remedy=REMEDY)
         self.fingerprint = combined_fingerprint(self._base.fingerprint, self._adapter)
 
     def bert(self) -> Bert:
         from memptm.encoders.low_rank import merge
 
-        return merge(self._base.bert(), tensors_of(self._adapter))
+        updates = read_weights(self._adapter, remedy=REMEDY)
+        try:
+            return merge(self._base.bert(), updates)
+        except ModelMissing as error:
+            raise ModelMissing(f"{self._adapter} does not fit {self._base.name}: {error} {REMEDY}") from error
 
 
 def save_settings(folder: Path, base: BertEncoder, **more: int) -> None:
@@ -111,11 +118,11 @@ def settings_of(folder: Path) -> dict[str, Any]:
     Raises:
         ModelMissing: they cannot be read.
     """
+    found = read_settings(folder / SETTINGS, remedy=REMEDY)
     try:
-        found = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         return {"base": str(found["base"]), "fingerprint": str(found["fingerprint"]), **found}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelMissing(f"{folder / SETTINGS} cannot be read ({error}). Train the encoder again.") from error
+    except KeyError as error:
+        raise ModelMissing(f"{folder / SETTINGS} has no {error}. {REMEDY}") from error
 
 
 def without_memory(encoder: Encoder) -> BertEncoder | None:
@@ -139,18 +146,3 @@ def combined_fingerprint(base: str, *paths: Path, settings: Mapping[str, int] | 
     if settings is not None:
         digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()[:16]
-
-
-def tensors_of(path: Path) -> dict[str, Tensor]:
-    """Of a safetensors file.
-
-    Raises:
-        ModelMissing: it cannot be read.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelMissing(f"{path} cannot be read ({error}). Train the encoder again.") from error

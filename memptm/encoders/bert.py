@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memptm.encoders.bert_config import BertConfig
+from memptm.encoders.bert_config import REMEDY, BertConfig
 from memptm.encoders.int8 import Int8Layer, Scratch
 from memptm.errors import ModelMissing
+from memptm.model_files import WEIGHTS, fill, read_weights, reason
 
 
 class Layer(nn.Module):
@@ -97,19 +98,23 @@ class Bert(nn.Module):
         """From a transformers checkpoint in safetensors, float32, evaluation mode.
 
         Raises:
-            ModelMissing: not a BERT, or no model.safetensors (pickled weights are never read).
+            ModelMissing: not a BERT, no model.safetensors (pickled weights are never read), or one that is damaged or does
+                not fit config.json.
         """
-        config = BertConfig.read(folder)
-        if not (folder / "model.safetensors").is_file():
-            raise ModelMissing(f"{folder} holds no model.safetensors; weights in other formats are not loaded.")
+        config, path = BertConfig.read(folder), folder / WEIGHTS
+        found = read_weights(path, remedy=REMEDY)
+        try:
+            state = from_transformers(found, config)
+        except (KeyError, RuntimeError) as error:  # one is missing, or query, key and value are of different widths
+            raise ModelMissing(f"{path} does not fit its config.json ({reason(error)}). {REMEDY}") from error
         with torch.device("meta"):  # nothing is drawn at random only to be overwritten
             model = cls(config, dropout=dropout)
-        model.load_state_dict(from_transformers(load_file(folder / "model.safetensors"), config), assign=True)
+        fill(model, state, path, remedy=REMEDY, assign=True)
         return model.eval()
 
     def save(self, folder: Path) -> None:
         """Write model.safetensors under transformers' names, float32; config.json is the caller's."""
-        save_file(to_transformers(self.state_dict(), self.config), folder / "model.safetensors", {"format": "pt"})
+        save_file(to_transformers(self.state_dict(), self.config), folder / WEIGHTS, {"format": "pt"})
 
     def freeze_embeddings(self) -> None:
         """Let them not be trained: they are half of the weights and learn little from few words."""

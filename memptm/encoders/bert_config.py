@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from memptm.errors import ModelMissing
+from memptm.model_files import CONFIG, read_config, read_settings
+
+REMEDY = "Copy the whole model again, or give another."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +29,16 @@ class BertConfig:
         """From a transformers checkpoint.
 
         Raises:
-            ModelMissing: no config.json, or not a BERT with erf GELU and absolute positions.
+            ModelMissing: no config.json, one without all sizes, or not a BERT with erf GELU and absolute positions.
         """
-        try:
-            raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelMissing(f"{folder} holds no readable config.json, so no model can be loaded from it.") from error
+        raw = read_settings(folder / CONFIG, remedy=REMEDY)
         if not is_bert(raw):
-            raise ModelMissing(f"{folder} is not a BERT model ({raw.get('model_type')}).")
-        return cls(**{name: raw[name] for name in cls.__dataclass_fields__ if name in raw})
+            raise ModelMissing(f"{folder} is not a BERT model ({raw.get('model_type')}). Give one that is.")
+        config = read_config(cls, folder / CONFIG, remedy=REMEDY, known_only=True)
+        sizes = {name: size for name, size in vars(config).items() if isinstance(size, int)}
+        if min(sizes.values()) < 1 or config.hidden_size % config.num_attention_heads:
+            raise ModelMissing(f"{folder / CONFIG} holds sizes that no BERT has ({sizes}). {REMEDY}")
+        return config
 
 
 def is_bert(config: dict[str, object]) -> bool:

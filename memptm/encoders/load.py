@@ -6,10 +6,12 @@ from pathlib import Path
 
 from memptm.encoders.adapted import MEMORY, SETTINGS, AdaptedEncoder, settings_of, without_memory
 from memptm.encoders.base import Encoder
+from memptm.encoders.bert_config import REMEDY
 from memptm.encoders.recurrent import RecurrentEncoder
 from memptm.encoders.sentence import BertEncoder, SentenceTransformersEncoder, bert_pooling
 from memptm.encoders.two_sided import TWO_SIDED, TwoSidedEncoder, passages_of
 from memptm.errors import ModelMissing
+from memptm.model_files import CONFIG, check_folder
 from memptm.models import resolve
 
 DEFAULT = "memptm-recurrent"
@@ -38,10 +40,11 @@ def _load(name: str, parents: tuple[Path, ...]) -> Encoder:
     if (folder / TWO_SIDED).is_file():
         passages, fingerprint = passages_of(folder)
         return TwoSidedEncoder(name, folder, _load(passages, parents), fingerprint)
-    if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
+    if not (folder / CONFIG).is_file() and not (folder / "modules.json").is_file():
         raise ModelMissing(
             f"{name} is not a sentence encoder: it holds no config.json. Give a sentence-transformers model."
         )
+    check_folder(folder, remedy=REMEDY)
     pooling = bert_pooling(folder)
     return BertEncoder(name, folder, pooling) if pooling else SentenceTransformersEncoder(name, folder)
 

@@ -52,16 +52,24 @@ def low_rank(bert: Bert) -> dict[str, Tensor]:
 def merge(bert: Bert, updates: dict[str, Tensor]) -> Bert:
     """Add ``updates`` to the weights of ``bert``, in place; it computes in the same time as before.
 
+    Args:
+        bert: a model without updates.
+        updates: "layers.N.MAP.down" (rank, in) and "layers.N.MAP.up" (out, rank) for each linear map.
     Raises:
-        ModelMissing: they are of another model.
+        ModelMissing: they are of another model; the message names the first that does not fit.
     """
     maps = {f"layers.{n}.{name}": getattr(layer, name) for n, layer in enumerate(bert.layers) for name in MAPS}
-    if {f"{name}.{part}" for name in maps for part in ("down", "up")} != updates.keys():
-        raise ModelMissing("The low-rank updates are of a model with other layers.")
+    odd = sorted({f"{name}.{part}" for name in maps for part in ("down", "up")} ^ updates.keys())
+    if odd:
+        raise ModelMissing(f"The low-rank updates are of a model with other layers ({odd[0]}).")
     for name, linear in maps.items():
         up, down = updates[f"{name}.up"].float(), updates[f"{name}.down"].float()
-        if (len(up), down.shape[1]) != linear.weight.shape:
-            raise ModelMissing("The low-rank updates are of a model of another size.")
+        if (
+            (up.dim(), down.dim()) != (2, 2)
+            or (len(up), down.shape[1]) != linear.weight.shape
+            or up.shape[1] != len(down)
+        ):
+            raise ModelMissing(f"The low-rank updates are of a model of another size ({name}).")
         linear.weight.data += up @ down
     return bert
 

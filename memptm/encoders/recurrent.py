@@ -12,14 +12,15 @@ import numpy as np
 from memptm.encoders.adapted import (
     ADAPTER,
     MEMORY,
+    REMEDY,
     AdaptedEncoder,
     combined_fingerprint,
     settings_of,
     sizes_of,
-    tensors_of,
 )
 from memptm.encoders.base import Keys
 from memptm.encoders.sentence import BertEncoder
+from memptm.model_files import check_weights
 from memptm.progress import Event, Progress, silent
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class RecurrentEncoder:
         self.dimension, self.max_tokens = self.alone.dimension, self.alone.max_tokens
         self.only_conversations = bool(settings.get("only_conversations", False))
         self._sizes = sizes_of(name, settings)
+        check_weights(folder / MEMORY, remedy=REMEDY)
         changing = asdict(self._sizes) | {"only_conversations": self.only_conversations}
         self.fingerprint = combined_fingerprint(self.alone.fingerprint, folder / MEMORY, settings=changing)
         self.reach = self._sizes.passages * min(self._sizes.layers, self.alone.layers)
@@ -145,7 +147,7 @@ class RecurrentEncoder:
             from memptm.encoders.recurrent_bert import RecurrentBert
 
             made = RecurrentBert(self.alone.model(bulk=bulk), self._sizes, pooling=self.alone.pooling).eval()
-            made.load_paths(tensors_of(self._folder / MEMORY))
+            made.load_paths(self._folder / MEMORY)
             self._models[bulk] = made.match_dtype()
         return self._models[bulk]
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memptm.encoders.adapted import MemorySizes
+from memptm.encoders.adapted import REMEDY, MemorySizes
 from memptm.encoders.batching import batches, padded, pooled
 from memptm.encoders.bert import Bert, Layer
 from memptm.encoders.int8 import Int8Layer
-from memptm.errors import ModelMissing
+from memptm.model_files import fill, read_weights
 from memptm.working.passage_memory import Before, MemoryProjection, PassageMemory
 
 SLOTS = 16  # attention is a third faster over a multiple of it
@@ -76,18 +77,14 @@ class RecurrentBert(nn.Module):
         """The paths of passages ("read") or of questions ("ask"), one a layer."""
         return [path for path in self.paths[kind].children() if isinstance(path, PassageMemory)]
 
-    def load_paths(self, tensors: dict[str, Tensor]) -> None:
-        """Take up the paths' weights.
+    def load_paths(self, path: Path) -> None:
+        """Take up the paths' weights from a file.
 
         Raises:
-            ModelMissing: they are of a model of another size.
+            ModelMissing: it cannot be read, or is of a model of another size.
         """
-        try:
-            self.paths.load_state_dict({name: one.float() for name, one in tensors.items()})
-        except RuntimeError as error:
-            raise ModelMissing(
-                "The memory's weights are of a model of another size. Train the encoder again."
-            ) from error
+        tensors = {name: one.float() for name, one in read_weights(path, remedy=REMEDY).items()}
+        fill(self.paths, tensors, path, remedy=REMEDY)
 
     @property
     def _layers(self) -> list[Layer | Int8Layer]:

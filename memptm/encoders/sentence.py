@@ -14,8 +14,9 @@ import numpy as np
 
 from memptm.encoders.base import Keys
 from memptm.encoders.batching import batches, padded, pooled
-from memptm.encoders.bert_config import BertConfig, is_bert
+from memptm.encoders.bert_config import REMEDY, BertConfig, is_bert
 from memptm.errors import ModelMissing
+from memptm.model_files import CONFIG, TOKENIZER, WEIGHTS, check_weights, read_settings, read_tokenizer, reason
 from memptm.progress import Event, Progress, silent
 
 if TYPE_CHECKING:
@@ -27,15 +28,14 @@ SHORT = 8  # tokens; up to here a passage is never encoded in integers
 def bert_pooling(folder: Path) -> str | None:
     """Return "mean" or "cls" if the folder is a BERT with that pooling, no prefixes and normalised output; else None."""
     try:
-        config = _json(folder / "config.json")
+        config, pooling = (read_settings(at / CONFIG, remedy=REMEDY) for at in (folder, folder / "1_Pooling"))
+        prompts = read_settings(folder / "config_sentence_transformers.json", remedy=REMEDY).get("prompts") or {}
         modules = [module["type"].rsplit(".", 1)[-1] for module in json.loads((folder / "modules.json").read_text())]
-        pooling = _json(folder / "1_Pooling" / "config.json")
-        prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not as the fast path knows it
         return None
     fits = is_bert(config) and modules in (["Transformer", "Pooling", "Normalize"], ["Transformer", "Pooling"])
-    files = (folder / "model.safetensors").is_file() and (folder / "tokenizer.json").is_file()
-    if not fits or not files or any(prompts.values()):
+    files = (folder / WEIGHTS).is_file() and (folder / TOKENIZER).is_file()
+    if not fits or not files or not isinstance(prompts, dict) or any(prompts.values()):
         return None
     chosen = [key for key, on in pooling.items() if key.startswith("pooling_mode_") and on is True]
     return (
@@ -49,13 +49,20 @@ class BertEncoder:
     """A BERT with mean or [CLS] pooling, loaded without transformers.
 
     Passages are encoded in 8-bit integers or bfloat16 where those are fastest (precision.py), questions never in integers.
+
+    Args:
+        name: what the user called it.
+        folder: with config.json, model.safetensors and tokenizer.json.
+        pooling: "mean" or "cls", see ``bert_pooling``.
+    Raises:
+        ModelMissing: the folder is damaged, as far as can be seen without loading the weights; the rest at first use.
     """
 
     def __init__(self, name: str, folder: Path, pooling: str) -> None:
         config = BertConfig.read(folder)
         self.name, self.folder, self.pooling = name, folder, pooling
         self.dimension, self.layers = config.hidden_size, config.num_hidden_layers
-        self.max_tokens = int(_json(folder / "sentence_bert_config.json").get("max_seq_length", 512))
+        self.max_tokens = _max_tokens(folder, config.max_position_embeddings)
         self.fingerprint = fingerprint(folder)
         self._loaded: tuple[Any, Any] | None = None
         self._bulk_model: Any = None
@@ -125,15 +132,10 @@ class BertEncoder:
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
-            from tokenizers import Tokenizer
-
             from memptm.encoders.precision import bfloat16_is_faster
 
-            tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
-            tokenizer.no_padding()
-            tokenizer.no_truncation()
-            tokenizer.encode_special_tokens = True
             model = self.bert()
+            tokenizer = read_tokenizer(self.folder, remedy=REMEDY, words=model.config.vocab_size)
             self._loaded = (model.to_bfloat16() if bfloat16_is_faster() else model.pack_weights(), tokenizer)
         return self._loaded
 
@@ -170,9 +172,9 @@ class SentenceTransformersEncoder:
             self._model = SentenceTransformer(
                 str(folder), device=None, trust_remote_code=False, model_kwargs={"use_safetensors": True}
             )
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0][:160]
-            raise ModelMissing(f"{name} cannot be loaded as a sentence encoder: {reason}") from error
+        except Exception as error:  # of many kinds, by what is wrong and by the model's architecture
+            raise ModelMissing(f"{name} cannot be loaded as a sentence encoder ({reason(error)}). {REMEDY}") from error
+        _check_names(self._model, folder)
         self.name = name
         self.dimension = int(self._model.get_embedding_dimension() or 0)
         self.max_tokens = int(self._model.max_seq_length or 512)
@@ -205,8 +207,29 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _json(path: Path) -> dict[str, Any]:
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path} is not a JSON object")
-    return raw
+def _max_tokens(folder: Path, positions: int) -> int:
+    """The encoder's window: what its folder says, at most the positions that it has."""
+    path = folder / "sentence_bert_config.json"
+    said = read_settings(path, remedy=REMEDY).get("max_seq_length") if path.is_file() else None
+    if said is None:
+        return positions
+    if not isinstance(said, int) or said < 3:
+        raise ModelMissing(f'{path} has {json.dumps(said)} as its "max_seq_length". {REMEDY}')
+    return min(said, positions)
+
+
+def _check_names(model: Any, folder: Path) -> None:
+    """That every weight of a transformers model comes from a file: transformers draws at random what it does not find.
+
+    Raises:
+        ModelMissing: one does not.
+    """
+    held = {name for path in folder.rglob("*.safetensors") for name in check_weights(path, remedy=REMEDY)}
+    for part in model:
+        inner = getattr(part, "auto_model", None)
+        if inner is None:
+            continue
+        tied = {*(getattr(inner, "all_tied_weights_keys", None) or ())}
+        for name in sorted({one for one, _ in inner.named_parameters()} - tied):
+            if "pooler" not in name and name not in held and f"{inner.base_model_prefix}.{name}" not in held:
+                raise ModelMissing(f"{folder} holds no {name}, which its {CONFIG} asks for. {REMEDY}")

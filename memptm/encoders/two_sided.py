@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memptm.encoders.adapted import without_memory
+from memptm.encoders.adapted import REMEDY, without_memory
 from memptm.encoders.base import Encoder, Keys, ReadsDocuments
 from memptm.encoders.sentence import BertEncoder, bert_pooling
 from memptm.errors import InputError, ModelMissing
+from memptm.model_files import read_settings
 from memptm.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -71,11 +72,11 @@ def passages_of(folder: Path) -> tuple[str, str]:
     Raises:
         ModelMissing: its TWO_SIDED cannot be read.
     """
+    settings = read_settings(folder / TWO_SIDED, remedy=REMEDY)
     try:
-        settings = json.loads((folder / TWO_SIDED).read_text(encoding="utf-8"))
         return str(settings["passages"]), str(settings["fingerprint"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelMissing(f"{folder / TWO_SIDED} cannot be read ({error}). Train the encoder again.") from error
+    except KeyError as error:
+        raise ModelMissing(f"{folder / TWO_SIDED} has no {error}. {REMEDY}") from error
 
 
 def query_and_passage_encoders(encoder: Encoder) -> tuple[BertEncoder, BertEncoder]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from memptm.errors import ModelMissing
+from memptm.model_files import read_config
 
+REMEDY = "Copy the reader again, or give a folder made by memptm train reader."
 RENAMED = {"witness_bias": "null_prior_bias"}  # keys of files that were written before → today's
 
 
@@ -37,11 +37,9 @@ class ReaderConfig:
 
     @classmethod
     def read(cls, path: Path) -> ReaderConfig:
-        """Raises ModelMissing where the file is missing, not JSON, or has unknown keys."""
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{RENAMED.get(name, name): value for name, value in settings.items()})
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise ModelMissing(
-                f"{path} is not a reader's config.json: {error}. Give a folder made by memptm train reader."
-            ) from error
+        """From a reader's config.json.
+
+        Raises:
+            ModelMissing: the file is missing, not JSON, or has unknown keys or values of another type.
+        """
+        return read_config(cls, path, remedy=REMEDY, renamed=RENAMED)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from memptm.errors import ExtraMissing, InputError, ModelMissing
 from memptm.generation.decoding import Ids, within
-from memptm.working.state_files import reason
+from memptm.model_files import reason
 
 SEQUENCES = 64  # texts that the cache holds the beginnings of
 CELLS = 8192  # tokens of all of them

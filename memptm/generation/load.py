@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import struct
@@ -15,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from memptm.encoders import precision
 from memptm.errors import ModelMissing
 from memptm.generation.llamacpp import LlamaCpp, load_llamacpp
+from memptm.model_files import check_folder, check_weights, read_settings, read_weights, reason
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
-from memptm.working.state_files import reason
 
 ADAPTER = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+REMEDY = "Copy the whole model again, or give another in safetensors or GGUF."
+ADAPTER_REMEDY = "Copy the adapter again, or train it again."
 UNUSUAL = (  # settings of a LoRA that need peft itself
     "alora_invocation_tokens",
     "alpha_pattern",
@@ -51,10 +51,7 @@ def load(name: str, *, progress: Progress = silent) -> tuple[Any, Any]:
     """
     path, adapter = resolve(name), None
     if (path / ADAPTER).is_file():
-        settings = json.loads((path / ADAPTER).read_text(encoding="utf-8"))
-        if not (path / WEIGHTS).is_file():
-            raise ModelMissing(f"{path} holds no {WEIGHTS}. Train it again, or give another adapter.")
-        path, adapter = resolve(settings["base_model_name_or_path"]), path
+        path, adapter = resolve(base_of(path)), path
     gguf = _gguf(path)
     if gguf is not None:
         path, adapter = converted(gguf, adapter=adapter, progress=progress), None
@@ -91,35 +88,48 @@ def bfloat16_is_faster() -> bool:
     return torch.cuda.is_available() or precision.bfloat16_is_faster()
 
 
+def base_of(folder: Path) -> str:
+    """The name of the model that the adapter in ``folder`` was trained on.
+
+    Raises:
+        ModelMissing: the adapter's files are missing or damaged.
+    """
+    name = read_settings(folder / ADAPTER, remedy=ADAPTER_REMEDY).get("base_model_name_or_path")
+    if not isinstance(name, str):
+        raise ModelMissing(f"{folder / ADAPTER} names no base_model_name_or_path. {ADAPTER_REMEDY}")
+    check_weights(folder / WEIGHTS, remedy=ADAPTER_REMEDY)
+    return name
+
+
 def merge_adapter(model: Any, folder: Path) -> Any:
     """``model`` with the LoRA adapter of ``folder`` added into its weights, so that it costs nothing when answering.
 
     Plain LoRA is added here: W + scale · B A; importing peft takes longer than loading the model. The rest is peft's.
+
+    Raises:
+        ModelMissing: the adapter is damaged, or of another model.
     """
-    settings = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+    settings = read_settings(folder / ADAPTER, remedy=ADAPTER_REMEDY)
     if settings.get("peft_type") != "LORA" or settings.get("bias", "none") != "none" or any(map(settings.get, UNUSUAL)):
         from peft import PeftModel
 
         return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
-    from safetensors.torch import load_file
-
+    weights = read_weights(folder / WEIGHTS, remedy=ADAPTER_REMEDY)
     try:
-        weights = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise ModelMissing(
-            f"The adapter in {folder} cannot be read ({reason(error)}). Train or copy it again."
-        ) from error
-    scale = settings["lora_alpha"] / settings["r"]
+        scale = settings["lora_alpha"] / settings["r"]
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise ModelMissing(f"{folder / ADAPTER} holds no lora_alpha and r. {ADAPTER_REMEDY}") from error
+    modules = {key.removesuffix(".lora_A.weight").removesuffix(".lora_B.weight") for key in weights}
     with torch.no_grad():
-        for key in [key for key in weights if key.endswith(".lora_A.weight")]:
-            module = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
-            down, up = weights[key].float(), weights[key.replace(".lora_A.", ".lora_B.")].float()
+        for name in sorted(modules):
+            module = name.removeprefix("base_model.model.")
             try:
+                up, down = (weights[f"{name}.lora_{part}.weight"].float() for part in ("B", "A"))
                 target = model.get_submodule(module).weight
                 target += (scale * (up @ down)).to(target)
-            except (AttributeError, RuntimeError) as error:
+            except (KeyError, AttributeError, RuntimeError) as error:
                 raise ModelMissing(
-                    f"The adapter in {folder} does not fit its base model ({module}). Give the base it was trained on."
+                    f"{folder / WEIGHTS} does not fit its base model ({module}). Give the base it was trained on."
                 ) from error
     return model
 
@@ -175,16 +185,19 @@ def _digest(files: Sequence[Path]) -> str:
 def _read(path: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+    check_folder(path, remedy=REMEDY)
     with _quiet():
         try:
             config = AutoConfig.from_pretrained(path)
             kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            model = kind.from_pretrained(path, config=config, dtype=dtype, use_safetensors=True)
+            model, loaded = kind.from_pretrained(
+                path, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
+            )
             tokenizer = AutoTokenizer.from_pretrained(path)
-        except (OSError, ValueError, KeyError, RuntimeError, EOFError, SafetensorError) as error:
-            raise ModelMissing(
-                f"{path} cannot be loaded as a generator: {reason(error)} Give a model in safetensors or GGUF."
-            ) from error
+        except Exception as error:  # of many kinds, by what is wrong and by the model's architecture
+            raise ModelMissing(f"{path} cannot be loaded as a generator ({reason(error)}). {REMEDY}") from error
+    if loaded["missing_keys"]:  # transformers draws them at random, and says so in its log
+        raise ModelMissing(f"{path} holds no {min(loaded['missing_keys'])}, which its config.json asks for. {REMEDY}")
     return model, tokenizer
 
 

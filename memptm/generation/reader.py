@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memptm.errors import ModelMissing
-from memptm.generation.config import ReaderConfig
+from memptm.generation.config import REMEDY, ReaderConfig
+from memptm.model_files import CONFIG, WEIGHTS, check_weights
 from memptm.types import Answer, Candidate, Evidence, Passage, ScoredPassage
 
 if TYPE_CHECKING:
@@ -60,18 +61,19 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.config = ReaderConfig.read(folder / "config.json")
+        self.config = ReaderConfig.read(folder / CONFIG)
 
     @classmethod
     def load(cls, name: str | Path | None = None) -> Reader:
         """The reader in the folder ``name``, or the one memptm ships.
 
         Raises:
-            ModelMissing: there is no reader in the folder.
+            ModelMissing: there is no reader in the folder, or its files are damaged.
         """
         folder = SHIPPED if name is None else Path(name).expanduser()
-        if not (folder / "config.json").is_file():
+        if not (folder / CONFIG).is_file():
             raise ModelMissing(f"There is no reader in {folder}. Give a folder made by memptm train reader.")
+        check_weights(folder / WEIGHTS, remedy=REMEDY)
         return cls(folder)
 
     @cached_property

@@ -11,13 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from memptm.encoders.bert import Bert
-from memptm.errors import ModelMissing
-from memptm.generation.config import ReaderConfig
+from memptm.generation.config import REMEDY, ReaderConfig
+from memptm.model_files import CONFIG, WEIGHTS, fill, read_weights
 from memptm.models import resolve
 
 FROZEN = ("words.", "positions.", "segments.")  # of the trunk: they stay the base model's and are not saved again
@@ -43,18 +43,16 @@ class SpanScorer(nn.Module):
         Raises:
             ModelMissing: not such a folder, or its base model is not to be had.
         """
-        config = ReaderConfig.read(folder / "config.json")
-        if not (folder / "model.safetensors").is_file():
-            raise ModelMissing(f"{folder} holds no model.safetensors. Give a folder made by memptm train reader.")
+        config = ReaderConfig.read(folder / CONFIG)
         model = cls(config, Bert.load(resolve(config.base)))
-        load_learned(model, folder / "model.safetensors", trunk="trunk.")
+        load_learned(model, folder / WEIGHTS, trunk="trunk.")
         return model.eval()
 
     def save(self, folder: Path) -> None:
         """config.json and model.safetensors (float16, without the base's embeddings)."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_learned(self, folder / "model.safetensors", trunk="trunk.")
-        (folder / "config.json").write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
+        save_learned(self, folder / WEIGHTS, trunk="trunk.")
+        (folder / CONFIG).write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
 
     def forward(self, ids: Tensor, mask: Tensor, segments: Tensor, body: Tensor) -> tuple[Tensor, Tensor]:
         """Args:
@@ -98,14 +96,15 @@ def span_loss(spans: Tensor, null: Tensor, gold: Tensor) -> Tensor:
 def load_learned(model: nn.Module, path: Path, *, trunk: str) -> None:
     """Take up what ``save_learned`` wrote, in float32.
 
+    Args:
+        model: takes the weights; its base's embeddings are in it already.
+        path: of the safetensors file.
+        trunk: what the names of the BERT's weights begin with.
     Raises:
-        ModelMissing: it is of another model.
+        ModelMissing: the file cannot be read, or is of another model.
     """
-    state = {name: tensor.float() for name, tensor in load_file(path).items()}
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    missing = [name for name in missing if not name.removeprefix(trunk).startswith(FROZEN)]
-    if missing or unexpected:
-        raise ModelMissing(f"{path} does not fit its config.json ({(missing + unexpected)[0]}).")
+    tensors = {name: tensor.float() for name, tensor in read_weights(path, remedy=REMEDY).items()}
+    fill(model, tensors, path, remedy=REMEDY, elsewhere=lambda name: name.removeprefix(trunk).startswith(FROZEN))
 
 
 def save_learned(model: nn.Module, path: Path, *, trunk: str) -> None:

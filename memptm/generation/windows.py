@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 
+from memptm.encoders.bert_config import REMEDY, BertConfig
 from memptm.errors import ModelMissing
+from memptm.model_files import read_tokenizer
 
 QUESTION_TOKENS = 128  # a longer question keeps its first 64 and last 64 tokens
 CONTEXT_TOKENS = 48  # title, headings, table header before the passage
@@ -38,12 +40,12 @@ class ReaderWindow:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The model's tokenizer; text that looks like a special token ("[SEP]") stays text."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.encode_special_tokens = True
-    return tokenizer
+    """The tokenizer of the BERT in ``folder``; text that looks like a special token ("[SEP]") stays text.
+
+    Raises:
+        ModelMissing: it cannot be read, or has more words than the model.
+    """
+    return read_tokenizer(folder, remedy=REMEDY, words=BertConfig.read(folder).vocab_size)
 
 
 def special(tokenizer: Tokenizer, token: str) -> int:

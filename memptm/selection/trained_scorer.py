@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from memptm.encoders.batching import batches, padded
@@ -28,6 +28,7 @@ from memptm.generation.config import ReaderConfig
 from memptm.generation.reader import SHIPPED as SHIPPED_READER
 from memptm.generation.spans import SpanScorer
 from memptm.generation.windows import load_tokenizer, special
+from memptm.model_files import CONFIG, WEIGHTS, check_weights, fill, read_config, read_weights
 from memptm.models import resolve
 from memptm.progress import Event, Progress, silent
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from memptm.encoders.bert import Bert
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "judge"
+REMEDY = "Copy the judge again, or give a folder made by memptm train recall."
 QUESTION_TOKENS = 64  # a longer question keeps its first and last 32
 COARSE_WINDOW = 256
 PAD_TO = 32
@@ -65,13 +67,12 @@ class ScorerConfig:
 
     @classmethod
     def read(cls, path: Path) -> ScorerConfig:
-        """Raises ModelMissing where the file is missing, not JSON, or has unknown keys."""
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise ModelMissing(
-                f"{path} is not a judge's config.json: {error}. Give a folder made by memptm train recall."
-            ) from error
+        """From a scorer's config.json.
+
+        Raises:
+            ModelMissing: the file is missing, not JSON, or has unknown keys or values of another type.
+        """
+        return read_config(cls, path, remedy=REMEDY)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ class TrainedScorer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.config = ScorerConfig.read(folder / "config.json")
+        self.config = ScorerConfig.read(folder / CONFIG)
+        check_weights(folder / WEIGHTS, remedy=REMEDY)
 
     @cached_property
     def model(self) -> BlockScoringModel:
@@ -269,20 +271,15 @@ def load_scoring_model(folder: Path, config: ScorerConfig) -> BlockScoringModel:
     Raises:
         ModelMissing: no weights there, they do not fit the config, or the reader is another than the one trained on.
     """
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        raise ModelMissing(f"{folder} holds no model.safetensors. Give a folder made by memptm train recall.")
     reader = reader_folder(config.reader)
     if reader_fingerprint(reader) != config.fingerprint:
         raise ModelMissing(
             f"The judge in {folder} was trained on another reader than {reader}. Train it again with memptm train recall."
         )
     model = new_scoring_model(config)
-    state, wanted = load_file(weights), model.learned()
-    odd = sorted(state.keys() ^ wanted.keys()) + [n for n in state if n in wanted and state[n].shape != wanted[n].shape]
-    if odd:
-        raise ModelMissing(f"{weights} does not fit its config.json ({odd[0]}).")
-    model.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=False)
+    path, own = folder / WEIGHTS, model.learned().keys()
+    tensors = {name: tensor.float() for name, tensor in read_weights(path, remedy=REMEDY).items()}
+    fill(model, tensors, path, remedy=REMEDY, elsewhere=lambda name: name not in own)
     return model.eval()
 
 
@@ -290,8 +287,8 @@ def save_scoring_model(model: BlockScoringModel, config: ScorerConfig, folder: P
     """config.json and model.safetensors: what is not the reader's, float16."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().half().contiguous() for name, tensor in model.learned().items()}
-    save_file(state, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+    save_file(state, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
 
 
 def reader_folder(name: str) -> Path:
@@ -305,7 +302,7 @@ def reader_fingerprint(folder: Path) -> str:
     Raises:
         ModelMissing: it has none.
     """
-    weights = folder / "model.safetensors"
+    weights = folder / WEIGHTS
     if not weights.is_file():
         raise ModelMissing(f"There is no reader in {folder}. Give a folder made by memptm train reader.")
     return hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
@@ -313,4 +310,4 @@ def reader_fingerprint(folder: Path) -> str:
 
 def reader_tokenizer(name: str) -> Tokenizer:
     """Of the reader called ``name``."""
-    return load_tokenizer(resolve(ReaderConfig.read(reader_folder(name) / "config.json").base))
+    return load_tokenizer(resolve(ReaderConfig.read(reader_folder(name) / CONFIG).base))

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from memptm.errors import ModelMissing
-from memptm.working.state_files import reason
+from memptm.model_files import reason
 from memptm.working.transformer_xl import TransformerXL, TransformerXLConfig
 
 DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, UnpicklingError, SafetensorError)

@@ -16,15 +16,6 @@ from memptm.errors import InputError
 SOME = 64  # numbers at either end of a weight that its fingerprint sees
 
 
-def reason(error: Exception) -> str:
-    """What a loader says is wrong, in a line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    said = (
-        lines[min(1, len(lines) - 1)] if lines[0].startswith("Error(s) in loading") else lines[0]
-    )  # as load_state_dict
-    return (f"no {said}" if isinstance(error, KeyError) else said)[:200]
-
-
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write them, whole or not at all."""
     half = path.with_name(f"{path.name}.part")

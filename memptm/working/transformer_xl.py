@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from memptm.errors import InputError, ModelMissing
+from memptm.model_files import reason
 from memptm.working.adaptive import IGNORED, AdaptiveEmbedding, AdaptiveSoftmax
 from memptm.working.memorizing import ExternalMemory, Memorizing
 from memptm.working.relative import External, KeysValues, RelativeAttention, distances, hidden_keys
-from memptm.working.state_files import reason
 from memptm.working.transformer_xl_state import Cache, TransformerXLState
 
 

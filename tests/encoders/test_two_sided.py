@@ -58,7 +58,7 @@ def test_it_opens_the_index_that_it_was_trained_for_and_no_other(folder, tmp_pat
 @pytest.mark.parametrize("text", ["{", "[]", '{"passages": "x"}'])
 def test_a_damaged_folder_says_so(folder, tmp_path, text):
     (tmp_path / "two_sided.json").write_text(text)
-    with pytest.raises(ModelMissing, match="Train the encoder again"):
+    with pytest.raises(ModelMissing, match="rain the encoder again"):
         load_encoder(str(tmp_path))
 
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from memptm.errors import InputError
+from memptm.model_files import reason
 from memptm.types import Json
-from memptm.working.state_files import reason
 
 CHECKPOINT = "checkpoint.safetensors"
 NAMES = {  # of settings
