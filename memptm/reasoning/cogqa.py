@@ -19,7 +19,8 @@ from memptm.reasoning.answer import Verdict, conclude
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import PAGES, Frontier
 from memptm.reasoning.linker import Linker
-from memptm.reasoning.system1 import System1, Untrained
+from memptm.reasoning.system1 import System1
+from memptm.reasoning.untrained_system1 import Untrained
 from memptm.types import Answer
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from memptm.documents.sentences import sentence_at, sentences
 from memptm.encoders.bert import Bert
@@ -280,30 +279,3 @@ def batches(windows: Sequence[ReaderWindow]) -> list[list[ReaderWindow]]:
             made.append([])
         made[-1].append(window)
     return made
-
-
-def hop_loss(start: Tensor, end: Tensor, gold: Sequence[Sequence[tuple[int, int]]]) -> Tensor:
-    """−log p of the right pointers, the mean over the batch; a page that leads nowhere points at [CLS].
-
-    Args:
-        start, end: (batch, tokens) logits. gold: token spans (first, last) of each row.
-    Source: the pointers' softmax of CogQA; with several right spans their probabilities are summed.
-    """
-    losses = []
-    for n, spans in enumerate(gold):
-        for logits, places in ((start[n], [first for first, _ in spans]), (end[n], [last for _, last in spans])):
-            right = torch.tensor(sorted(set(places)) or [0], device=logits.device)
-            losses.append(logits.logsumexp(0) - logits[right].logsumexp(0))
-    return torch.stack(losses).mean() * 2
-
-
-def support_loss(scores: Sequence[Tensor], gold: Sequence[Sequence[bool]]) -> Tensor:
-    """Binary cross-entropy over all sentences that stand in their window.
-
-    Args:
-        scores: (sentences,) a page, as ``sentence_support`` gives them. gold: which are supporting facts.
-    """
-    flat = torch.cat(list(scores))
-    wanted = torch.tensor([float(one) for page in gold for one in page])
-    seen = torch.isfinite(flat)
-    return functional.binary_cross_entropy_with_logits(flat[seen], wanted[seen]) if seen.any() else flat.sum() * 0

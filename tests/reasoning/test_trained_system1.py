@@ -17,11 +17,10 @@ from memptm.reasoning.trained_system1 import (
     PointerNet,
     Pointers,
     decode_hops,
-    hop_loss,
     sentence_support,
-    support_loss,
     whole_words,
 )
+from memptm.training.losses.cognitive_graph import hop_loss, support_loss
 from memptm.types import Passage
 from tests.encoders.tiny import bert
 

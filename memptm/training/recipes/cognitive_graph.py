@@ -33,11 +33,10 @@ from memptm.reasoning.trained_system1 import (
     PointerNet,
     Pointers,
     batches,
-    hop_loss,
     sentence_support,
-    support_loss,
 )
 from memptm.training.data.gold_graphs import GoldGraph, GoldPage, read_gold
+from memptm.training.losses.cognitive_graph import hop_loss, support_loss
 from memptm.training.recipes.reader import gold_spans
 from memptm.training.runtime.arithmetic import device, pin_precision, quick_products
 from memptm.training.runtime.loop import fit, shuffled

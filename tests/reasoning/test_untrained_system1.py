@@ -4,7 +4,8 @@ import pytest
 
 from memptm.generation.reader import Reader
 from memptm.memory.titles import Titles
-from memptm.reasoning.system1 import PageInput, Untrained
+from memptm.reasoning.system1 import PageInput
+from memptm.reasoning.untrained_system1 import Untrained
 from memptm.types import Passage
 from tests.memory.toy import Toy
 
