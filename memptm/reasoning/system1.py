@@ -78,7 +78,11 @@ class PageReading:
 
 
 class System1(Protocol):
-    """Reads pages. ``trained``: whether ``Sight.support`` is a probability, 0.5 and more a supporting sentence."""
+    """Reads pages.
+
+    Attributes:
+        trained: whether ``PageReading.support`` is a probability, 0.5 and more a supporting sentence.
+    """
 
     trained: bool
 
@@ -95,8 +99,3 @@ def best_hops(text: str, hops: Sequence[Hop]) -> tuple[Hop, ...]:
         if key not in best or best[key].score < hop.score:
             best[key] = hop
     return tuple(sorted(best.values(), key=lambda hop: (-hop.score, hop.start))[:TOP_HOPS])
-
-
-def identity(passage: Passage) -> Identity:
-    """What tells a passage from all others of an index: two sources, and two conversations of one, may use one id."""
-    return passage.source, passage.document, passage.id, passage.start
