@@ -14,7 +14,7 @@ import memptm
 from memptm.cli import main as command_line
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "scripts" / "README.md"])
 
 
 def test_the_help_pages_are_current() -> None:
@@ -69,6 +69,13 @@ def test_every_log_has_a_table_on_a_page_of_results() -> None:
     check = import_module("scripts.check")
     shown = {name for page in check.pages() for name in check.tables(page.read_text(encoding="utf-8"))}
     assert {log.stem for log in (ROOT / "scripts" / "results").glob("*.jsonl")} - shown == set()
+
+
+def test_the_index_of_scripts_lists_every_script_and_every_log() -> None:
+    text = (ROOT / "scripts" / "README.md").read_text(encoding="utf-8")
+    scripts = {".".join(file.relative_to(ROOT).with_suffix("").parts) for file in (ROOT / "scripts").rglob("*.py")}
+    assert set(re.findall(r"^\| `(scripts[\w.]+)` \|", text, re.MULTILINE)) == scripts
+    assert {log.stem for log in (ROOT / "scripts" / "results").glob("*.jsonl")} <= set(re.findall(r"`(\w+)`", text))
 
 
 def test_a_changed_log_makes_its_table_stale_and_writing_mends_it(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def info(result: dict[str, Any]) -> None:
     width = max(len(key) for key in result)
     for key, value in result.items():
         shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-        console.print(_text(f"{key:<{width}}  ", "dim") + _text(one_line(shown)))
+        console.print(_text(f"{key:<{width}}  ", "dim") + _text(one_line(_near(shown))))
 
 
 def checks(results: Sequence[Check]) -> None:
