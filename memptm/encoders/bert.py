@@ -10,18 +10,35 @@ Source: Devlin et al. 2018 (arXiv 1810.04805); post-layer-norm as released.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from memptm.encoders.bert_config import REMEDY, BertConfig
 from memptm.encoders.int8 import Int8Layer, Scratch
 from memptm.errors import ModelMissing
 from memptm.model_files import WEIGHTS, fill, read_weights, reason
+
+
+class _Undrawn(TorchFunctionMode):
+    """Modules are made without drawing weights that would only be overwritten.
+
+    On the meta device torch's own drawing imports its compiler, which takes as long as all of torch.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 class Layer(nn.Module):
@@ -107,7 +124,7 @@ class Bert(nn.Module):
             state = from_transformers(found, config)
         except (KeyError, RuntimeError) as error:  # one is missing, or query, key and value are of different widths
             raise ModelMissing(f"{path} does not fit its config.json ({reason(error)}). {REMEDY}") from error
-        with torch.device("meta"):  # nothing is drawn at random only to be overwritten
+        with torch.device("meta"), _Undrawn():
             model = cls(config, dropout=dropout)
         fill(model, state, path, remedy=REMEDY, assign=True)
         return model.eval()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from memptm.encoders.base import Keys
 from memptm.errors import BadIndex, InputError, MemptmError
 from memptm.memory.folder import FILES, KEYS, writing
+from memptm.memory.lance import lancedb_module
 from memptm.memory.lexical import lexical_text
 from memptm.memory.sources import composed
 from memptm.types import Passage
@@ -95,10 +96,8 @@ class Values:
             self._table = None
             return False
         if self._table is None:
-            import lancedb
-
             try:
-                self._table = lancedb.connect(self.path).open_table(TABLE)
+                self._table = lancedb_module().connect(self.path).open_table(TABLE)
             except ValueError:  # a build died before its first commit
                 return False
         self._table.checkout_latest()
@@ -313,10 +312,8 @@ class Values:
         return sum(name.endswith(".manifest") for name in self._versions())
 
     def _create(self) -> None:
-        import lancedb
-
         (self.path / KEYS).unlink(missing_ok=True)  # of a table that is gone: its versions count from 1, too
-        self._table = lancedb.connect(self.path).create_table(TABLE, schema=self.schema)
+        self._table = lancedb_module().connect(self.path).create_table(TABLE, schema=self.schema)
         self.index_text()
 
     def _arrow(self, rows: Sequence[Row], keys: Keys) -> pa.Table:
