@@ -101,7 +101,7 @@ class Session:
 
         Raises:
             InputError: the file belongs to another index or encoder, is something else, stands inside an index, or
-            cannot be made.
+                cannot be made.
         """
         file = expanded(path)
         check_place(file)

@@ -1,6 +1,6 @@
 """Reader and retriever under one score: exact match on held-out SQuAD over 8,000 passages, as more and more of it learns.
 
-After scripts/training/retriever.py --only squad, whose encoder and indexes it goes on from.
+After python -m scripts.training.retriever --only squad, whose encoder and indexes it goes on from.
 """
 
 from __future__ import annotations
