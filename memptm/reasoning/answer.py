@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from memptm.generation.reader import Reading, answer_key, answered_log_odds, log_sum, marginalise
-from memptm.reasoning.findings import Findings, Place
+from memptm.reasoning.findings import Findings, ReadPassage
 from memptm.reasoning.graph import Clue, CognitiveGraph, Edge, Node
 from memptm.types import Answer, Candidate, Evidence
 
@@ -29,8 +29,9 @@ class Verdict:
     """What System 2 says.
 
     Attributes:
-        shift: added to the log odds of an answer, by its key.
-        choice: of a comparison, (text, probability) of each alternative, likeliest first, and the two pages compared.
+        shift: what is added to the log odds of an answer, by its key.
+        choice: of a comparison, (text, probability) of each alternative, likeliest first.
+        compared: the numbers of the two pages compared, in the question's order.
     """
 
     shift: dict[str, float]
@@ -47,13 +48,15 @@ def conclude(
     p(z | x). A verdict moves the odds of single answers, or chooses between the two sides of a comparison.
 
     Args:
-        bias: added to every log odds; None: BIAS or TRAINED_BIAS. trained: System 1 is, so that sentences have probabilities of
-            supporting.
+        findings: the pages that were read.
+        verdict: System 2's; None where it was not trained.
+        bias: added to every log odds; None: BIAS, or TRAINED_BIAS with a trained System 1.
+        trained: System 1 is, so that ``PageReading.support`` is a probability.
     """
     question = findings.result.question
     if bias is None:
         bias = TRAINED_BIAS if trained else BIAS
-    if not findings.places:
+    if not findings.read_passages:
         empty = CognitiveGraph(question=question)
         return Answer(question=question, text=None, probability=1.0, method=METHOD, note=NOTHING_READ, graph=empty)
     reading = findings.shifted(verdict.shift) if verdict and verdict.shift else findings.reading
@@ -90,11 +93,11 @@ def _chosen(findings: Findings, verdict: Verdict, answer: Answer, null: float) -
     sides = tuple(Candidate(text=text, probability=p * (1 - null)) for text, p in verdict.choice)
     if null >= sides[0].probability:
         return replace(answer, text=None, probability=null, answers=sides, evidence=())
-    on = [n for n, place in enumerate(findings.places) if place.page in verdict.compared]
+    on = [n for n, place in enumerate(findings.read_passages) if place.page in verdict.compared]
     total = log_sum([findings.log_prior[n] for n in on])
     evidence = tuple(
         Evidence(
-            passage=findings.places[n].passage,
+            passage=findings.read_passages[n].passage,
             prior=math.exp(findings.log_prior[n]),
             posterior=math.exp(findings.log_prior[n] - total),
         )
@@ -119,32 +122,32 @@ def _graph(findings: Findings, answer: Answer, trained: bool) -> CognitiveGraph:
     nodes, edges = _pages(findings)
     odds = {answer_key(one.text): one.probability for one in answer.answers}
     number: dict[str, int] = {}
-    told = None if answer.text is None else answer_key(answer.text)
-    stands_at = _places_of(findings, told) if told is not None else []
+    given = None if answer.text is None else answer_key(answer.text)
+    stands_at = _places_of(findings, given) if given is not None else []
     wanted = [(found.key, found.text, found.place, (found.span.start, found.span.end)) for found in findings.answers]
-    if told is not None and answer.text is not None and stands_at:
+    if given is not None and answer.text is not None and stands_at:
         place, span = stands_at[0]
-        wanted.insert(0, (told, answer.text, place, span))
+        wanted.insert(0, (given, answer.text, place, span))
     for key, text, place, span in wanted:
         if key not in number:
-            if odds.get(key, 0.0) < SHOWN and key != told:
+            if odds.get(key, 0.0) < SHOWN and key != given:
                 continue
             number[key] = len(nodes)
             nodes.append(
                 Node(
-                    id=len(nodes), kind="answer", name=text, passages=(findings.places[place].passage.id,),
+                    id=len(nodes), kind="answer", name=text, passages=(findings.read_passages[place].passage.id,),
                     score=odds.get(key, 0.0), span=span,
                 )
             )  # fmt: skip
-        clue = findings.places[place].sentence(span[0], odds.get(key, 0.0))
-        pair = (findings.places[place].page, number[key])
+        clue = findings.read_passages[place].sentence(span[0], odds.get(key, 0.0))
+        pair = (findings.read_passages[place].page, number[key])
         if clue and pair not in edges:
             edges[pair] = (clue,)
-    at = number.get(told) if told is not None else None
+    at = number.get(given) if given is not None else None
     path: tuple[int, ...] = ()
     if at is not None and stands_at:
-        path = (*_beside(findings, findings.path_to(findings.places[stands_at[0][0]].page)), at)
-    return _made(findings, nodes, edges, at, path, trained)
+        path = (*_beside(findings, findings.path_to(findings.read_passages[stands_at[0][0]].page)), at)
+    return _finished(findings, nodes, edges, at, path, trained)
 
 
 def _beside(findings: Findings, path: tuple[int, ...]) -> tuple[int, ...]:
@@ -164,7 +167,7 @@ def _graph_of_choice(findings: Findings, answer: Answer, compared: Sequence[int]
     for page, clue in zip(compared, read, strict=True):
         if clue:
             edges[page, at] = (clue,)
-    return _made(findings, nodes, edges, at, (*compared, at), trained)
+    return _finished(findings, nodes, edges, at, (*compared, at), trained)
 
 
 def _pages(findings: Findings) -> tuple[list[Node], dict[tuple[int, int], tuple[Clue, ...]]]:
@@ -179,7 +182,7 @@ def _pages(findings: Findings) -> tuple[list[Node], dict[tuple[int, int], tuple[
     return nodes, dict(findings.edges)
 
 
-def _made(
+def _finished(
     findings: Findings,
     nodes: Sequence[Node],
     edges: dict[tuple[int, int], tuple[Clue, ...]],
@@ -189,7 +192,7 @@ def _made(
 ) -> CognitiveGraph:
     support = {clue.place: clue for clue in _along(findings, path, edges)}
     if trained:
-        for place in findings.places:
+        for place in findings.read_passages:
             if place.page in path:
                 for number, p in enumerate(place.reading.support):
                     if p >= SUPPORTS:
@@ -216,16 +219,16 @@ def _places_of(findings: Findings, key: str) -> list[tuple[int, tuple[int, int]]
     """Where an answer stands: (place, span), likeliest first."""
     scored = []
     for span in findings.reading.spans:
-        if answer_key(findings.places[span.passage].passage.text[span.start : span.end]) == key:
+        if answer_key(findings.read_passages[span.passage].passage.text[span.start : span.end]) == key:
             odds = findings.log_prior[span.passage] + span.log_odds
             scored.append((-odds, span.passage, (span.start, span.end)))
     return [(place, span) for _, place, span in sorted(scored)]
 
 
 def _best_sentence(findings: Findings, page: int) -> Clue | None:
-    places: list[tuple[float, Place, int]] = [
+    places: list[tuple[float, ReadPassage, int]] = [
         (score, place, number)
-        for place in findings.places
+        for place in findings.read_passages
         if place.page == page
         for number, score in enumerate(place.reading.support)
     ]
@@ -241,15 +244,15 @@ def _evidence(findings: Findings, answer: Answer, graph: CognitiveGraph) -> tupl
         return ()
     clues = {clue.origin: (clue.start, clue.end) for clue in reversed(graph.support)}
     steps = {n for n in graph.path if n != graph.answer}
-    on_path = {place.passage.key for place in findings.places if place.page in steps}
+    on_path = {place.passage.key for place in findings.read_passages if place.page in steps}
     known = {one.passage.key: one for one in answer.evidence}
-    told = answer_key(answer.text)
+    given = answer_key(answer.text)
     evidence = []
-    for place, log_prior in zip(findings.places, findings.log_prior, strict=True):
+    for place, log_prior in zip(findings.read_passages, findings.log_prior, strict=True):
         passage = place.passage
         one = known.get(passage.key) or Evidence(passage=passage, prior=math.exp(log_prior), posterior=0.0)
         span = one.answer_span
-        if span is None or answer_key(passage.text[slice(*span)]) != told:
+        if span is None or answer_key(passage.text[slice(*span)]) != given:
             span = clues.get(passage.key)
         if span is not None or passage.key in on_path or one.posterior >= SHOWN:
             evidence.append(replace(one, answer_span=span))

@@ -86,4 +86,4 @@ class CogQA:
     def verdict(self, findings: Findings) -> Verdict | None:
         """What System 2 says of what was found; None where it was not trained, or nothing was read."""
         system2 = self.systems[1]
-        return system2.judge(findings) if system2 is not None and findings.places else None
+        return system2.judge(findings) if system2 is not None and findings.read_passages else None

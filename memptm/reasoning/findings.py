@@ -19,8 +19,13 @@ from memptm.types import Passage, PassageKey, ScoredPassage
 
 
 @dataclass(frozen=True)
-class Place:
-    """A passage that was read for page number ``page``."""
+class ReadPassage:
+    """A passage that was read for a page.
+
+    Attributes:
+        page: number of the first page that read it.
+        reading: what System 1 found in it.
+    """
 
     page: int
     passage: Passage
@@ -41,8 +46,14 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A span that may answer: the best of its passage, ``place`` in ``Findings.places``."""
+class PossibleAnswer:
+    """A span that may answer: the best of its passage.
+
+    Attributes:
+        key: what it says; answers of one key are one answer.
+        text: as it stands there.
+        place: number of its passage in ``Findings.read_passages``.
+    """
 
     key: str
     text: str
@@ -52,7 +63,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Findings:
-    """The pages that were read and what follows from them without a model. ``weighed``: whether pages differ by PageRank."""
+    """The pages that were read and what follows from them without a model.
+
+    Attributes:
+        weighed: whether pages differ by PageRank; else all have equal shares.
+    """
 
     result: SearchResult
     weighed: bool = True
@@ -63,12 +78,12 @@ class Findings:
         return self.result.nodes
 
     @cached_property
-    def places(self) -> tuple[Place, ...]:
+    def read_passages(self) -> tuple[ReadPassage, ...]:
         """Every passage that was read, once, under the first page that read it."""
-        found: dict[PassageKey, Place] = {}
+        found: dict[PassageKey, ReadPassage] = {}
         for node in self.pages:
             for passage, reading in zip(node.page.passages, node.readings, strict=True):
-                found.setdefault(passage.key, Place(node.id, passage, reading))
+                found.setdefault(passage.key, ReadPassage(node.id, passage, reading))
         return tuple(found.values())
 
     @cached_property
@@ -96,28 +111,28 @@ class Findings:
     @cached_property
     def log_prior(self) -> list[float]:
         """log p(z | x) of each place: its page's share, spread evenly over the page's passages."""
-        count = np.bincount([place.page for place in self.places], minlength=len(self.pages))
-        weights = [max(float(self.shares[place.page]) / count[place.page], 1e-12) for place in self.places]
+        count = np.bincount([place.page for place in self.read_passages], minlength=len(self.pages))
+        weights = [max(float(self.shares[place.page]) / count[place.page], 1e-12) for place in self.read_passages]
         total = math.fsum(weights)
         return [math.log(weight / total) for weight in weights]
 
     @cached_property
     def scored(self) -> list[ScoredPassage]:
         """The passages that were read, each with its log p(z | x)."""
-        return scored([place.passage for place in self.places], self.log_prior)
+        return scored([place.passage for place in self.read_passages], self.log_prior)
 
     @cached_property
     def reading(self) -> Reading:
         """What the reader found, over all places."""
         spans = [
             Span(n, span.start, span.end, span.log_odds)
-            for n, place in enumerate(self.places)
+            for n, place in enumerate(self.read_passages)
             for span in place.reading.spans
         ]
-        return Reading(tuple(spans), tuple(place.reading.log_mass for place in self.places))
+        return Reading(tuple(spans), tuple(place.reading.log_mass for place in self.read_passages))
 
     @cached_property
-    def answers(self) -> tuple[Found, ...]:
+    def answers(self) -> tuple[PossibleAnswer, ...]:
         """The best span of each place that has one, in the order of places."""
         best: dict[int, Span] = {}
         for span in self.reading.spans:
@@ -125,15 +140,15 @@ class Findings:
                 best[span.passage] = span
         found = []
         for n, span in sorted(best.items()):
-            text = self.places[n].passage.text[span.start : span.end]
-            found.append(Found(answer_key(text), text, n, span))
+            text = self.read_passages[n].passage.text[span.start : span.end]
+            found.append(PossibleAnswer(answer_key(text), text, n, span))
         return tuple(found)
 
     def shifted(self, by: dict[str, float]) -> Reading:
         """The reading with the log odds of all spans that say ``key`` moved by ``by[key]``; masses follow."""
         spans, masses = [], [math.exp(mass) for mass in self.reading.log_mass]
         for span in self.reading.spans:
-            text = self.places[span.passage].passage.text[span.start : span.end]
+            text = self.read_passages[span.passage].passage.text[span.start : span.end]
             moved = span.log_odds + by.get(answer_key(text), 0.0)
             masses[span.passage] += math.exp(moved) - math.exp(span.log_odds)
             spans.append(Span(span.passage, span.start, span.end, moved))

@@ -24,7 +24,10 @@ class Clue:
     """A sentence of a passage.
 
     Attributes:
-        passage: its id. sentence: number in the passage, from 0. start, end: characters of the passage's text.
+        text: as it stands there.
+        passage: the passage's id.
+        sentence: its number in the passage, from 0.
+        start, end: characters of the passage's text.
         score: how much it says for the edge, from 0 to 1.
         origin: which passage that is, where ids alone do not tell: two documents may use one. Not in JSON.
     """

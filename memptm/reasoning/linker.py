@@ -30,7 +30,11 @@ Key = tuple[str, frozenset[PassageKey]]
 
 @dataclass(frozen=True)
 class Wanted:
-    """A name to link. ``source``: identities of the passages it was read in, which it does not lead to."""
+    """A name to link.
+
+    Attributes:
+        source: keys of the passages it was read in, which it does not lead to.
+    """
 
     name: str
     source: frozenset[PassageKey] = frozenset()
@@ -38,7 +42,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Page:
-    """What a node reads: ``passages`` under one ``name``; ``kind`` as ``graph.Node``'s."""
+    """What a node reads: passages under one name.
+
+    Attributes:
+        kind: as ``graph.Node``'s: how it was found.
+    """
 
     kind: str
     name: str
@@ -49,9 +57,15 @@ class Linker:
     """Looks names up in one version of a memory, for one question.
 
     Args:
+        memory: where names are looked up.
+        question: the text asked.
+        mode: how passages are searched.
+        where: a filter on passages; what it leaves out is never linked to.
         lead: what is read before the question: the last answer of a conversation.
     Attributes:
-        question: as it is read. begins: where in it the question itself begins.
+        question: as it is read, with its lead.
+        begins: the character of it at which the question itself begins.
+        titles: the names the index goes by.
     """
 
     def __init__(

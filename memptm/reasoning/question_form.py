@@ -54,7 +54,9 @@ def question_form(question: str, named: Sequence[tuple[int, int]], begins: int =
     A question that begins with a name ("Will Smith starred in which film?") or ends in its question word is for neither.
 
     Args:
-        named: characters of the names in the question, in order. begins: where it begins, behind its lead.
+        question: with its lead, what is read before it in a conversation.
+        named: (start, end) characters of the names in it, in order.
+        begins: the character at which the question itself begins.
     """
     if compared(question, named, begins) is not None:
         return "either-or"

@@ -26,7 +26,12 @@ CLUES_TOKENS = 160  # of all clues of a page
 
 @dataclass(frozen=True)
 class PageInput:
-    """A passage to read, with the sentences that led to it. ``scores``: of each, how much it says; () where that is unknown."""
+    """A passage to read.
+
+    Attributes:
+        clues: the sentences that led to it.
+        scores: how much each clue says, from 0 to 1; () where that is unknown.
+    """
 
     passage: Passage
     clues: tuple[str, ...] = ()
@@ -59,12 +64,14 @@ class Hop:
 
 @dataclass(frozen=True)
 class PageReading:
-    """What was seen in a passage.
+    """What System 1 found in a passage.
 
     Attributes:
-        hops: the best few, best first, each within a sentence. below_threshold: the best few if the page's threshold were lower.
+        hops: the best few names to follow, best first, each within a sentence.
+        below_threshold: the best few if the page's threshold were lower.
         spans, log_mass: what may answer, as the reader's.
-        sentences: (start, end) of each. support: how much each matters, from 0 to 1.
+        sentences: (start, end) characters of each.
+        support: how much each sentence matters, from 0 to 1.
         meaning: the page's semantic vector given question and clues; None where System 1 has none.
     """
 

@@ -32,14 +32,18 @@ FILE = "system2.safetensors"
 
 
 @dataclass(frozen=True)
-class Board:
+class GraphTensors:
     """What was found, as the network sees it: pages first, then possible answers.
 
     Attributes:
         meaning: (nodes, width of System 1): of a page its own, of an answer that of the page it stands on.
-        numbers: (nodes, NUMBERS). adjacency: (nodes, nodes), 1 where row leads to column; no self-edges.
-        pages: how many of the nodes are pages. keys: of each answer. page_of: the page of each node's meaning.
-        form: what the question asks for. pair: the two pages that are compared; () where nothing is, or not both were read.
+        numbers: (nodes, NUMBERS), see ``numbers_of``.
+        adjacency: (nodes, nodes), 1 where row leads to column; no self-edges.
+        pages: how many of the nodes are pages.
+        keys: what each answer says.
+        page_of: the page of each node's meaning.
+        form: what the question asks for.
+        pair: the two pages that are compared; () where nothing is, or not both were read.
         sides: what the two are called in the question.
     """
 
@@ -54,7 +58,7 @@ class Board:
     sides: tuple[str, ...] = ()
 
 
-def board(findings: Findings) -> Board:
+def graph_tensors(findings: Findings) -> GraphTensors:
     """What a System 1 found that gives pages a meaning."""
     pages = findings.pages
     meanings = [
@@ -67,14 +71,14 @@ def board(findings: Findings) -> Board:
     page_of, edges = list(range(len(pages))), list(findings.edges)
     for m, key in enumerate(keys):
         places = [findings.answers[n].place for n in groups[key]]
-        page_of.append(findings.places[places[0]].page)
-        edges += [(findings.places[place].page, len(pages) + m) for place in places]
+        page_of.append(findings.read_passages[places[0]].page)
+        edges += [(findings.read_passages[place].page, len(pages) + m) for place in places]
     count = len(pages) + len(keys)
     adjacency = torch.zeros(count, count)
     for source, target in edges:
         adjacency[source, target] = 1.0
     form, pair, sides = comparison(findings)
-    return Board(
+    return GraphTensors(
         meaning=torch.from_numpy(np.stack([meanings[n] for n in page_of]).astype(np.float32)),
         numbers=torch.tensor(numbers_of(findings, groups), dtype=torch.float32),
         adjacency=adjacency, pages=len(pages), keys=keys, page_of=tuple(page_of), form=form, pair=pair, sides=sides,
@@ -107,7 +111,7 @@ def numbers_of(findings: Findings, groups: dict[str, list[int]]) -> list[list[fl
     """What is known of each node without a model: scaled to about −1 to 1."""
     rows = []
     for node in findings.pages:
-        places = [place for place in findings.places if place.page == node.id]
+        places = [place for place in findings.read_passages if place.page == node.id]
         mass = max((place.reading.log_mass for place in places), default=0.0)
         support = max((max(place.reading.support, default=0.0) for place in places), default=0.0)
         share = math.log(max(float(findings.shares[node.id]), 1e-6)) / 5
@@ -128,7 +132,7 @@ def numbers_of(findings: Findings, groups: dict[str, list[int]]) -> list[list[fl
     for found in groups.values():
         answers = [findings.answers[n] for n in found]
         best = max(answers, key=lambda one: one.span.log_odds + findings.log_prior[one.place])
-        place = findings.places[best.place]
+        place = findings.read_passages[best.place]
         clue = place.sentence(best.span.start, 0.0)
         support = place.reading.support[clue.sentence] if clue else 0.0
         share = math.log(max(float(findings.shares[place.page]), 1e-6)) / 5
@@ -217,18 +221,18 @@ class System2:
 
     def judge(self, findings: Findings) -> Verdict:
         """Its verdict on what was found."""
-        made = board(findings)
+        tensors = graph_tensors(findings)
         with torch.inference_mode():
-            x = self.network(made.meaning, made.numbers, made.adjacency)
-            if made.pair:
-                one, other = x[made.pair[0]], x[made.pair[1]]
-                if made.form == "yes-no":
+            x = self.network(tensors.meaning, tensors.numbers, tensors.adjacency)
+            if tensors.pair:
+                one, other = x[tensors.pair[0]], x[tensors.pair[1]]
+                if tensors.form == "yes-no":
                     p = float(torch.sigmoid(self.network.yes(one, other)))
-                    return Verdict({}, _ranked(("yes", p), ("no", 1 - p)), made.pair)
+                    return Verdict({}, _ranked(("yes", p), ("no", 1 - p)), tensors.pair)
                 p = float(torch.sigmoid(self.network.first_is(one, other)))
-                return Verdict({}, _ranked((made.sides[0], p), (made.sides[1], 1 - p)), made.pair)
-            moved = self.network.shifts(x[made.pages :]).tolist()
-        return Verdict(dict(zip(made.keys, moved, strict=True)))
+                return Verdict({}, _ranked((tensors.sides[0], p), (tensors.sides[1], 1 - p)), tensors.pair)
+            moved = self.network.shifts(x[tensors.pages :]).tolist()
+        return Verdict(dict(zip(tensors.keys, moved, strict=True)))
 
 
 def save_network(network: GraphNetwork, folder: Path) -> None:

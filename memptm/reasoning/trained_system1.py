@@ -46,8 +46,10 @@ class Pointed:
 
     Attributes:
         hop_start, hop_end: (batch, tokens); position 0, [CLS], is the threshold; −inf outside the body.
-        spans: (batch, tokens, span_tokens). null: (batch,). As SpanScorer's.
-        support: (batch, tokens). meaning: (batch, width).
+        spans: (batch, tokens, span_tokens), as SpanScorer's.
+        null: (batch,), as SpanScorer's.
+        support: (batch, tokens), of a token to its sentence's being a supporting fact.
+        meaning: (batch, width), the page's semantic vector.
     """
 
     hop_start: Tensor
@@ -208,7 +210,10 @@ def decode_hops(
     """The best hops that start above the page's threshold: first and last token in one sentence, one hop a name.
 
     Args:
-        start, end: (tokens,) logits; [0] is [CLS]. lowered: taken from the threshold.
+        page: the passage the window was cut from.
+        places: (start, end) characters of its sentences.
+        start, end: (tokens,) logits; [0] is [CLS], whose start logit is the threshold.
+        lowered: logits taken from the threshold.
     """
     threshold = float(start[0]) - lowered
     firsts = [int(t) for t in torch.nonzero(start > threshold).flatten() if t > 0 and window.owned[int(t)]]
@@ -253,7 +258,7 @@ def sentence_support(window: ReaderWindow, logits: Tensor, places: Sequence[tupl
 
 
 def _joined(parts: Sequence[PageReading], page_input: PageInput, places: Sequence[tuple[int, int]]) -> PageReading:
-    """The windows of one passage as one sight: the best hops, all spans, each sentence's best score."""
+    """The windows of one passage as one reading: the best hops, all spans, each sentence's best score."""
     if len(parts) == 1:
         return parts[0]
     return replace(

@@ -224,8 +224,8 @@ def opened(data: Path, weights: Path | None, folder: Path, limit: int | None, ou
         began = time.perf_counter()
         findings = cogqa.expand(row["question"])
         answer = conclude(findings, cogqa.verdict(findings), bias=ANSWERS, trained=cogqa.systems[0] is not None)
-        seen = {place.passage.title for place in findings.places}
-        read = len({(place.passage.document, place.passage.id) for place in findings.places})
+        seen = {place.passage.title for place in findings.read_passages}
+        read = len({(place.passage.document, place.passage.id) for place in findings.read_passages})
         found["graph"] = _open_line(answer, row, seen, gold, began, read) | {"nodes": len(findings.pages)}
         for mode in SEARCHES:
             began = time.perf_counter()

@@ -126,7 +126,7 @@ def test_a_name_leads_to_all_passages_of_its_document_where_one_was_found_before
     ada = passage("Ada Trent", "Ada Trent was born in Penhollow.")
     memory = InMemoryIndex([*town, ada], Toy())
     result = expand(memory, "is a town what the home of Ada Trent is?", k=1, pages=2)
-    assert [place.passage.text for place in Findings(result).places if place.passage.title == "Penhollow"] == [
+    assert [place.passage.text for place in Findings(result).read_passages if place.passage.title == "Penhollow"] == [
         "Penhollow is a town.",
         "It dates from 1340.",
     ]
@@ -178,7 +178,7 @@ def test_two_passages_that_differ_in_one_thing_alone_are_two(field):
     given[1] = given[1] | {field: 5 if field == "start" else "2"}
     passages = [Passage(text=text, **one) for text, one in zip(texts, given, strict=True)]
     result = expand(InMemoryIndex(passages, Toy()), "does it rain?", k=2)
-    assert {place.passage.text for place in Findings(result).places} == set(texts)
+    assert {place.passage.text for place in Findings(result).read_passages} == set(texts)
 
 
 def test_a_page_knows_all_its_names_in_the_question():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from memptm.reasoning.findings import Findings
-from memptm.reasoning.system2 import NUMBERS, GraphNetwork, System2, board, column_normalised, save_network
+from memptm.reasoning.system2 import NUMBERS, GraphNetwork, System2, column_normalised, graph_tensors, save_network
 from tests.reasoning.test_frontier import ASKED, CHAIN
 from tests.reasoning.toy import ByName, expand, index_of
 
@@ -96,7 +96,7 @@ def test_untrained_it_moves_nothing():
 
 def test_pages_come_first_then_answers_and_edges_lead_to_them():
     findings = Findings(expand(index_of(*CHAIN), ASKED, system1=Meaning()))
-    made = board(findings)
+    made = graph_tensors(findings)
     assert made.pages == len(findings.pages)
     assert made.keys == ("1340",)
     assert made.meaning.shape == (made.pages + 1, MEANING)

@@ -18,7 +18,7 @@ from memptm.memory.in_memory import InMemoryIndex
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import Frontier, SearchResult
 from memptm.reasoning.linker import Linker
-from memptm.reasoning.system2 import Board, GraphNetwork, board
+from memptm.reasoning.system2 import GraphNetwork, GraphTensors, graph_tensors
 from memptm.reasoning.trained_system1 import batches
 from memptm.training.data.gold_graphs import YES_NO, GoldGraph
 from memptm.types import Json
@@ -86,21 +86,21 @@ class BothSystemsTask:
             loss1 = loss1 + sum(losses.values(), torch.zeros(())) * (len(part) / len(windows))
             for window, meaning in zip(part, found, strict=True):
                 meanings[window.row].append(meaning)
-        made = self._board(findings, [torch.stack(some).mean(0) for some in meanings])
+        made = self._tensors(findings, [torch.stack(some).mean(0) for some in meanings])
         loss2 = self._loss(findings, made, graph)
         loss = loss1 if loss2 is None else loss1 + loss2
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         right = bool(made.pair) or any(is_right(key, graph.answers) for key in made.keys)
         return {"loss": float(loss.detach()), "answered": float(right and loss2 is not None)}
 
-    def _board(self, findings: Findings, meanings: Sequence[Tensor]) -> Board:
-        """The board of what was found, with meanings that have a gradient."""
-        made = board(findings)
+    def _tensors(self, findings: Findings, meanings: Sequence[Tensor]) -> GraphTensors:
+        """The tensors of what was found, with meanings that have a gradient."""
+        made = graph_tensors(findings)
         places = iter(meanings)
         by_page = [torch.stack([next(places) for _ in node.page.passages]).mean(0) for node in findings.pages]
         return replace(made, meaning=torch.stack([by_page[n] for n in made.page_of]))
 
-    def _loss(self, findings: Findings, made: Board, graph: GoldGraph) -> Tensor | None:
+    def _loss(self, findings: Findings, made: GraphTensors, graph: GoldGraph) -> Tensor | None:
         """System 2's; None where what was found holds nothing to learn from."""
         x = self.network(made.meaning, made.numbers, made.adjacency)
         answer = graph.answers[0]
@@ -119,7 +119,7 @@ class BothSystemsTask:
         return odds_loss(base_logits(findings, made) + self.network.shifts(x[made.pages :]), right)
 
     @staticmethod
-    def _side(made: Board, findings: Findings, graph: GoldGraph) -> int | None:
+    def _side(made: GraphTensors, findings: Findings, graph: GoldGraph) -> int | None:
         """Which of the two compared is the answer; None if that cannot be decided."""
         titles = [findings.pages[page].page.name for page in made.pair]
         scores = [
@@ -132,17 +132,18 @@ def odds_loss(logits: Tensor, right: Tensor) -> Tensor:
     """−log p of the right answers together; of the null one, whose log odds are 0, where none is right.
 
     Args:
-        logits: (answers,) log odds of each. right: (answers,) bool.
+        logits: (answers,) log odds of each.
+        right: (answers,) bool.
     """
     logits = torch.cat([torch.zeros(1), logits])
     wanted = torch.cat([~right.any(dim=0, keepdim=True), right])
     return logits.logsumexp(0) - logits[wanted].logsumexp(0)
 
 
-def base_logits(findings: Findings, made: Board) -> Tensor:
+def base_logits(findings: Findings, made: GraphTensors) -> Tensor:
     """(answers,) the log odds of each before System 2: the reader's, with its page's share as the prior."""
     logits = dict.fromkeys(made.keys, -math.inf)
-    around = math.log(max(len(findings.places), 1))
+    around = math.log(max(len(findings.read_passages), 1))
     for found in findings.answers:
         value = findings.log_prior[found.place] + around + found.span.log_odds
         logits[found.key] = float(np.logaddexp(logits[found.key], value))

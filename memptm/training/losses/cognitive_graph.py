@@ -16,7 +16,8 @@ def hop_loss(start: Tensor, end: Tensor, gold: Sequence[Sequence[tuple[int, int]
     """−log p of the right pointers, the mean over the batch; a page that leads nowhere points at [CLS].
 
     Args:
-        start, end: (batch, tokens) logits. gold: token spans (first, last) of each row.
+        start, end: (batch, tokens) logits.
+        gold: token spans (first, last) of each row.
     Source: the pointers' softmax of CogQA; with several right spans their probabilities are summed.
     """
     losses = []
@@ -31,7 +32,8 @@ def support_loss(scores: Sequence[Tensor], gold: Sequence[Sequence[bool]]) -> Te
     """Binary cross-entropy over all sentences that stand in their window.
 
     Args:
-        scores: (sentences,) a page, as ``sentence_support`` gives them. gold: which are supporting facts.
+        scores: (sentences,) logits of a page, as ``sentence_support`` gives them.
+        gold: of each page, which sentences are supporting facts.
     """
     flat = torch.cat(list(scores))
     wanted = torch.tensor([float(one) for page in gold for one in page])

@@ -16,7 +16,7 @@ from memptm.generation.spans import SpanScorer
 from memptm.memory.in_memory import InMemoryIndex
 from memptm.reasoning.cogqa import CogQA
 from memptm.reasoning.findings import Findings
-from memptm.reasoning.system2 import GraphNetwork, board
+from memptm.reasoning.system2 import GraphNetwork, graph_tensors
 from memptm.training.data.gold_graphs import read_gold
 from memptm.training.data.graph_expansions import BothSystemsTask, odds_loss
 from memptm.training.recipes.cognitive_graph import GraphRecipe, PointerTask, train_graph
@@ -181,7 +181,7 @@ def test_a_question_whose_walk_found_nothing_right_teaches_silence_unless_it_is_
     task = PointerTask([graph], RECIPE, reader)
     both = BothSystemsTask(task, GraphNetwork(task.pointers.width), made)
     findings = Findings(both.expand(graph, 0))
-    loss = both._loss(findings, board(findings), graph)
+    loss = both._loss(findings, graph_tensors(findings), graph)
     assert (loss is not None) == learned
     assert both.training_step(0, [0])["answered"] == 0.0
 
