@@ -44,4 +44,4 @@ docs: $(READY)
 	$(MAKE) site
 
 site: $(READY)
-	$(BIN)/zensical build --strict -f mkdocs.yml
+	$(BIN)/zensical build --strict --clean -f mkdocs.yml

@@ -134,6 +134,22 @@ def test_the_site_has_every_page_once_and_none_that_is_not_there() -> None:
     assert sorted(named) == sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md"))
 
 
+def test_docstrings_of_sections_close_together_are_read_apart() -> None:
+    text = (
+        "Keep it.\n\nArgs:\n    start, end: characters,\n        from 0.\n    k: how many.\nRaises:\n"
+        "    InputError: it is empty, or\n        too long. IndexLocked: another writes.\n    OSError: no room.\nSource: a paper."
+    )
+    assert import_module("scripts.docstrings").spread(text) == (
+        "Keep it.\n\nArgs:\n    start: characters,\n        from 0.\n    end: characters,\n        from 0.\n    k: how many.\n\n"
+        "Raises:\n    InputError: it is empty, or too long.\n    IndexLocked: another writes.\n    OSError: no room.\nSource: a paper."
+    )
+
+
+def test_the_api_reference_names_every_public_name() -> None:
+    named = re.findall(r"^::: memptm\.(\w+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(named) == sorted(set(memptm.__all__) - {"__version__"})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
 def test_the_python_examples_run(page: str, tmp_path: Path) -> None:
