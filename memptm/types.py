@@ -20,7 +20,9 @@ class Block:
 
     Attributes:
         start, end: characters of ``Document.text``; blocks are in order and do not overlap.
-        kind: "heading", "text", "table" (lines are rows), "code" (a fence, kept whole where it fits) or "turn" (of a conversation).
+        kind: "heading", "text", "record" (a row of a table), "code" (a fence, kept whole where it fits) or "turn" (of a
+            conversation). Records and turns are passages of their own; what is "omitted" is in
+            none.
         level: of a heading, 1 is the topmost.
         page: 1-based page the block starts on, for paged files.
         context: words that belong to the block but not to its text (a table's header row, a turn's date).

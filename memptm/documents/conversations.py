@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from memptm.documents.draft import one_line
+from memptm.documents.draft import Extracted, one_line
 from memptm.documents.times import WRITTEN, fields, iso
 from memptm.types import Block, Document, Passage
 
@@ -34,8 +34,10 @@ class Turn:
         return f"{self.speaker}: {text}" if self.speaker else text
 
 
-def document(turns: Sequence[Turn], *, name: str, id: str = "", source: str = "") -> Document:
-    """The document of a conversation called ``name``; a turn's time is its context, seen by encoder and reader."""
+def extracted(
+    turns: Sequence[Turn], *, name: str, part: str = "", metadata: Mapping[str, Any] | None = None
+) -> Extracted:
+    """A conversation called ``name``; a turn's time is its context, seen by encoder and reader."""
     blocks: list[Block] = []
     for turn in turns:
         start = blocks[-1].end + 1 if blocks else 0
@@ -50,13 +52,20 @@ def document(turns: Sequence[Turn], *, name: str, id: str = "", source: str = ""
                 metadata={**speaker, **fields(turn.time), **turn.metadata},
             )
         )
-    return Document(
-        id=id or name,
-        title=name,
+    return Extracted(
         text="\n".join(turn.line for turn in turns),
-        source=source,
-        metadata={"conversation": name},
+        title=name,
         blocks=tuple(blocks),
+        metadata={"conversation": name, **(metadata or {})},
+        part=part,
+    )
+
+
+def document(turns: Sequence[Turn], *, name: str, id: str = "", source: str = "") -> Document:
+    """The document of a conversation."""
+    made = extracted(turns, name=name)
+    return Document(
+        id=id or name, title=name, text=made.text, source=source, metadata=made.metadata, blocks=made.blocks
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,12 +30,20 @@ def one_line(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Extracted:
-    """What a format's reader makes of a file; an empty title means the file names none."""
+    """What a format's reader makes of a file, or of a part of it that is a document of its own (a message, a chat).
+
+    Attributes:
+        title: "" where the file names none.
+        part: what tells it from the others of the same file; "" where there is but one.
+        path: of an attachment or an archive's member: where it lies; "" for the file itself.
+    """
 
     text: str
     title: str = ""
     blocks: tuple[Block, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    part: str = ""
+    path: str = ""
 
 
 class Draft:
@@ -46,6 +54,9 @@ class Draft:
         self._length = 0
         self._blocks: list[Block] = []
 
+    def __len__(self) -> int:
+        return self._length
+
     def add(
         self,
         text: str,
@@ -55,6 +66,8 @@ class Draft:
         page: int | None = None,
         context: str = "",
         joint: str = "\n\n",
+        id: str = "",
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         text = letters(text)
         if not text.strip():
@@ -64,19 +77,40 @@ class Draft:
             self._length += len(joint)
         start, self._length = self._length, self._length + len(text)
         self._parts.append(text)
-        self._blocks.append(Block(start=start, end=self._length, kind=kind, level=level, page=page, context=context))
+        self._blocks.append(
+            Block(
+                start=start,
+                end=self._length,
+                kind=kind,
+                level=level,
+                page=page,
+                context=context,
+                id=id,
+                metadata=metadata or {},
+            )
+        )
 
-    def add_table(self, rows: Sequence[Sequence[str]], *, header: bool) -> None:
-        """Rows a line each, cells parted by " | "; with ``header`` the first row is every part's context."""
-        lines = [" | ".join(one_line(cell) for cell in row).strip() for row in rows]
-        lines = [letters(line) for line in lines if line.strip(" |")]
-        if lines:
-            self.add("\n".join(lines), kind="table", context=lines[0] if header and len(lines) > 1 else "")
+    def append(self, other: Extracted, *, metadata: Mapping[str, Any] | None = None) -> None:
+        """Add what was extracted of a part: its blocks, and the text between them."""
+        at = 0
+        for block in (*other.blocks, Block(start=len(other.text), end=len(other.text))):
+            self.add(other.text[at : block.start].strip("\r\n"), metadata=metadata)
+            self.add(
+                other.text[block.start : block.end].strip("\r\n"),
+                kind=block.kind,
+                level=block.level,
+                page=block.page,
+                context=block.context,
+                id=block.id,
+                metadata={**block.metadata, **(metadata or {})},
+            )
+            at = block.end
 
-    def finish(self, *, title: str = "", metadata: Mapping[str, Any] | None = None) -> Extracted:
+    def finish(self, *, title: str = "", metadata: Mapping[str, Any] | None = None, part: str = "") -> Extracted:
         return Extracted(
             text="".join(self._parts),
             title=one_line(letters(title)),
             blocks=tuple(self._blocks),
             metadata=metadata or {},
+            part=part,
         )

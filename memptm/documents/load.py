@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path, PurePath
 
-from memptm.documents.decode import Undecodable, decode
+from memptm.documents.decode import Undecodable
 from memptm.documents.draft import LONGEST_TITLE, Extracted, one_line
+from memptm.documents.file import File, Warn
+from memptm.documents.kinds import kind_of
 from memptm.documents.refused import Refusal, Refused
 from memptm.errors import MemptmError
 from memptm.types import Document
@@ -16,51 +22,44 @@ __all__ = ["MOST_BYTES", "Refusal", "Refused", "load"]
 
 MOST_BYTES = 256 * 1024 * 1024  # of one file; JSON Lines are read a line at a time and have no limit
 _HEAD = 4096
+_FORMATS = "memptm.documents.formats"
 
-_KINDS = {
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".htm": "html",
-    ".html": "html",
-    ".xhtml": "html",
-    ".pdf": "pdf",
-    ".docx": "docx",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".jsonl": "records",
-    ".ndjson": "records",
-    ".json": "json",
+# Kinds whose readers take a File and give one or several documents: kind → module, function.
+_READERS = {
+    "xlsx": ("spreadsheet", "read"),
+    "pptx": ("pptx", "read"),
+    "epub": ("epub", "read"),
+    "opendocument": ("opendocument", "read"),
+    "calendar": ("calendar", "read"),
+    "notebook": ("notebook", "read"),
+    "srt": ("subtitles", "read_srt"),
+    "vtt": ("subtitles", "read_vtt"),
+    "rtf": ("rtf", "read"),
+    "json": ("json_file", "read"),
 }
-_SIGNATURES = (
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"),
-    (b"GIF8", "a GIF image"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"7z\xbc\xaf", "a 7z archive"),
-    (b"BZh", "a bzip2 archive"),
-    (b"\xfd7zXZ", "an xz archive"),
-    (b"\x7fELF", "a program"),
-    (b"SQLite format 3\0", "an SQLite database"),
-    (b"PAR1", "a Parquet file"),
-    (b"\xd0\xcf\x11\xe0", "an old Office file; save it as DOCX or PDF"),
-    (b"{\\rtf", "an RTF file; save it as DOCX"),
-)
-_ARCHIVES = (  # a member's name → what the ZIP is
-    ("word/", "docx"),
-    ("xl/", "an Excel file; save its sheets as CSV"),
-    ("ppt/", "a PowerPoint file; save it as PDF"),
-    ("META-INF/container.xml", "an EPUB; save it as HTML"),
-    ("content.xml", "an OpenDocument file; save it as DOCX"),
-)
+# Kinds that are read from characters.
+_TEXTS = {
+    "markdown": ("markdown", "read"),
+    "latex": ("markup", "read_latex"),
+    "rst": ("markup", "read_rst"),
+    "org": ("markup", "read_org"),
+}
+# Kinds that hold other files.
+_HOLDERS = {
+    "zip": ("archive", "read", "member"),
+    "eml": ("mail", "read", "attached"),
+    "mbox": ("mail", "read_mbox", "attached"),
+    "msg": ("mail", "read_msg", "attached"),
+}
 
 
 def load(path: Path, *, warn: Callable[[str], None]) -> Iterator[Document]:
-    """Documents of one file, as they are read: one, or one a record or conversation for JSON Lines.
+    """Documents of one file, as they are read: one, or one a record, conversation, message or attachment.
 
-    Their id and source are the absolute path (records have their own id, or their line's number); the title is the
-    file's own or its name without the ending. Text, Markdown and CSV keep the file's characters and line ends; HTML,
-    PDF and DOCX are extracted.
+    The source is the absolute path (an attachment's or member's goes on behind it); the id is the same, followed by
+    ``#part`` where a file has several documents (records have their own id, or their line's number). The title is the
+    file's own or its name without the ending. Text keeps the file's characters and line ends; tables become records,
+    and all other formats are extracted.
 
     Args:
         warn: gets a line for what is missing though the rest went in: broken records, pages without text.
@@ -81,128 +80,128 @@ def load(path: Path, *, warn: Callable[[str], None]) -> Iterator[Document]:
         raise Refused(path, (error.strerror or str(error)).lower()) from None
 
 
-def _documents(path: Path, warn: Callable[[str], None]) -> Iterator[Document]:
+def _documents(path: Path, warn: Warn) -> Iterator[Document]:
     size = path.stat().st_size
     if not size:
         raise Refused(path, "empty")
-    with path.open("rb") as file:
-        kind = _kind(path, file.read(_HEAD))
-    if kind == "records":
+    with path.open("rb") as opened:
+        head = opened.read(_HEAD)
+    if kind_of(str(path), head, members=lambda: _members(path)) == "records":
         from memptm.documents.formats import records
 
         yield from records.read_lines(path, warn=warn)
         return
     if size > MOST_BYTES:
         raise Refused(path, f"{size / 2**20:,.0f} MB; at most {MOST_BYTES / 2**20:,.0f} MB are read. Split it")
-    if kind in ("pdf", "docx"):
-        yield _named(path, _extracted(path, kind, warn))
-        return
-    data = path.read_bytes()
-    text = decode(data, declared=_declared(kind, data))
-    listed = _listed(path, text, warn) if kind == "json" else _conversation(path, text) if kind == "text" else None
+
+    def beside(name: str) -> bytes | None:
+        other = path.parent / name
+        return other.read_bytes() if other.is_file() and other.stat().st_size <= MOST_BYTES else None
+
+    file = File(path=str(path), data=path.read_bytes(), warn=warn, beside=beside)
+    listed = _listed(file)
     if listed is not None:
         yield from listed
-    else:
-        yield _named(path, _read_text(text, kind))
+        return
+    for extracted in _extracted(file):
+        yield _named(file, extracted)
 
 
-def _kind(path: Path, head: bytes) -> str:
-    """What the file is; content before name where the two differ."""
-    named = _KINDS.get(path.suffix.lower(), "text")
-    if b"%PDF-" in head[:1024] and (named == "pdf" or head.startswith(b"%PDF-")):
-        return "pdf"
-    if head.startswith(b"PK\x03\x04"):
-        return _archive(path)
-    for signature, what in _SIGNATURES:
-        if head.startswith(signature):
-            raise Refused(path, f"binary: {what}")
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:14].lower()
-    if start.startswith(b"<svg") or (path.suffix.lower() == ".svg" and b"<svg" in head.lower()):
-        raise Refused(path, "a picture: SVG")
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "html"
-    return "text" if named in ("pdf", "docx") else named
+def _listed(file: File) -> Iterator[Document] | None:
+    """The records of a JSON file that is a list of them, and no export of a chat."""
+    if PurePath(file.path).suffix.lower() != ".json":
+        return None
+    from memptm.documents.formats import chats, records
+
+    if chats.is_export(file):
+        return None
+    return records.read_list(file.text(), source=file.path, warn=file.warn)
 
 
-def _archive(path: Path) -> str:
-    import zipfile
-
+def _extracted(file: File) -> Iterator[Extracted]:
+    """What is in a file, wherever it lies."""
+    kind = kind_of(file.path, file.data[:_HEAD], members=lambda: _members(io.BytesIO(file.data)))
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise Refused(path, f"a broken archive: {error}") from None
-    for member, what in _ARCHIVES:
-        if any(name.startswith(member) for name in names):
-            if what == "docx":
-                return what
-            raise Refused(path, f"binary: {what}")
-    raise Refused(path, "binary: a ZIP archive; unpack it")
-
-
-def _extracted(path: Path, kind: str, warn: Callable[[str], None]) -> Extracted:
-    try:
-        if kind == "pdf":
-            from memptm.documents.formats import pdf
-
-            return pdf.read(path, warn=warn)
-        from memptm.documents.formats import docx
-
-        return docx.read(str(path))
-    except (MemptmError, OSError):
+        for extracted in _read(file, kind):
+            yield extracted if extracted.path else replace(extracted, path=file.path)
+    except (MemptmError, Undecodable, OSError):
         raise
     except Exception as error:  # a broken file can make a parser raise anything
-        raise Refused(path, f"broken {kind.upper()}: {one_line(str(error)) or type(error).__name__}") from error
+        reason = one_line(str(error))[:200] or type(error).__name__
+        raise Refused(file.path, f"broken {kind.upper()}: {reason}") from error
 
 
-def _declared(kind: str, data: bytes) -> str:
-    if kind != "html":
-        return ""
-    from memptm.documents.formats import html
+def _read(file: File, kind: str) -> Iterator[Extracted]:
+    if kind in _READERS:
+        module, name = _READERS[kind]
+        yield from getattr(import_module(f"{_FORMATS}.{module}"), name)(file)
+    elif kind in _HOLDERS:
+        module, name, argument = _HOLDERS[kind]
+        yield from getattr(import_module(f"{_FORMATS}.{module}"), name)(file, **{argument: _held})
+    elif kind in _TEXTS:
+        module, name = _TEXTS[kind]
+        yield getattr(import_module(f"{_FORMATS}.{module}"), name)(file.text())
+    elif kind == "pdf":
+        from memptm.documents.formats import pdf
 
-    return html.declared_encoding(data)
+        yield pdf.read(file)
+    elif kind == "docx":
+        from memptm.documents.formats import docx
 
-
-def _read_text(text: str, kind: str) -> Extracted:
-    if kind == "markdown":
-        from memptm.documents.formats import markdown
-
-        return markdown.read(text)
-    if kind == "html":
+        yield docx.read(file)
+    elif kind == "html":
         from memptm.documents.formats import html
 
-        return html.read(text)
-    if kind in ("csv", "tsv"):
-        from memptm.documents.formats import tables
+        yield html.read(file.text(declared=html.declared_encoding(file.data)))
+    elif kind in ("csv", "tsv"):
+        from memptm.documents.formats import delimited
 
-        return tables.read(text, delimiter="\t" if kind == "tsv" else "")
-    return Extracted(text=text)
+        yield delimited.read(file.text(), delimiter="\t" if kind == "tsv" else "")
+    elif kind == "code":
+        from memptm.documents.formats import source_code
 
-
-def _listed(path: Path, text: str, warn: Callable[[str], None]) -> Iterator[Document] | None:
-    from memptm.documents.formats import records
-
-    return records.read_list(text, source=str(path), warn=warn)
-
-
-def _conversation(path: Path, text: str) -> Iterator[Document] | None:
-    """A text file that is a session of a conversation, which its folder names."""
-    from memptm.documents import conversations as conversation
-
-    turns = conversation.read(text, name=path.stem)
-    if turns is None:
-        return None
-    return iter([conversation.document(turns, name=path.parent.name, id=str(path), source=str(path))])
+        yield source_code.read(file.text(), ending=PurePath(file.path).suffix.lower())
+    else:
+        yield _plain(file)
 
 
-def _named(path: Path, extracted: Extracted) -> Document:
+def _held(file: File) -> Iterator[Extracted]:
+    """What is in an attachment or an archive's member; what cannot be read is said, and the rest goes on."""
+    try:
+        if not file.data:
+            raise Refused(file.path, "empty")
+        yield from _extracted(file)
+    except (Refused, Undecodable) as error:
+        reason = error.reason if isinstance(error, Refused) else str(error)
+        file.warn(f"{file.path}: left out: {reason}")
+
+
+def _plain(file: File) -> Extracted:
+    """Text: a chat, a session of a conversation, which its folder names, or as it stands."""
+    from memptm.documents import conversations
+    from memptm.documents.formats import whatsapp
+
+    text = file.text()
+    chat = whatsapp.read(text, path=file.path, warn=file.warn)
+    if chat is not None:
+        return chat
+    turns = conversations.read(text, name=file.stem)
+    return Extracted(text=text) if turns is None else conversations.extracted(turns, name=file.folder)
+
+
+def _members(source: Path | io.BytesIO) -> list[str]:
+    with zipfile.ZipFile(source) as archive:
+        return archive.namelist()
+
+
+def _named(file: File, extracted: Extracted) -> Document:
+    path = extracted.path or file.path
     if not extracted.text.strip():
         raise Refused(path, "no text in it")
-    title = (extracted.title or path.stem)[:LONGEST_TITLE]
     return Document(
-        id=str(path),
-        source=str(path),
-        title=title,
+        id=f"{path}#{extracted.part}" if extracted.part else path,
+        source=path,
+        title=(extracted.title or PurePath(path).stem)[:LONGEST_TITLE],
         text=extracted.text,
         metadata=extracted.metadata,
         blocks=extracted.blocks,

@@ -30,6 +30,7 @@ _CUT_WORTH = {INSIDE: -1.0, WORD: 0.0, CLAUSE: 0.2, SENTENCE: 0.6, PARAGRAPH: 0.
 _OVERLAP_WORTH = {INSIDE: -1.0, WORD: 0.0, CLAUSE: 0.3, SENTENCE: 0.8, PARAGRAPH: 0.8}  # in shares of the overlap
 _LONGEST_OVERLAP = 1.5
 _LONGEST_PART = 1_000_000  # characters of a section taken at once: bounds the memory a huge file needs
+_ALONE = frozenset(("turn", "record"))  # kinds of blocks that share no passage
 _PART_ENDS = {"text": ("\n", " ", "。"), "table": ("\n",)}
 
 
@@ -219,6 +220,8 @@ def _sections(document: Document, words: int) -> Iterator[_Section]:
         if run and not (_belongs(block, run[-1]) and block.end - run[0].start <= _LONGEST_PART):
             yield _section([*waiting, *run], trail, words)
             waiting, run = [], []
+        if block.kind == "omitted":
+            continue
         if block.kind == "heading":
             while trail and trail[-1][0] >= block.level:
                 trail.pop()
@@ -238,7 +241,7 @@ def _section(blocks: list[Block], trail: list[tuple[int, str]], words: int) -> _
 def _belongs(block: Block, before: Block) -> bool:
     return (
         block.kind != "heading"
-        and not (block.id or before.id or "turn" in (block.kind, before.kind))
+        and not (block.id or before.id or {block.kind, before.kind} & _ALONE)
         and (block.context, block.metadata) == (before.context, before.metadata)
     )
 

@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zipfile
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
+from memptm.documents.archives import checked
 from memptm.documents.draft import Draft, Extracted, one_line
+from memptm.documents.file import File
+from memptm.documents.formats.docx_numbering import Numbering
+from memptm.documents.tables import add_table
 
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"  # says a text box a second time
 _BOX, _PARAGRAPH, _TABLE = _WORD + "txbxContent", _WORD + "p", _WORD + "tbl"
 _MARKS = {_WORD + "tab": "\t", _WORD + "br": "\n", _WORD + "cr": "\n", _WORD + "noBreakHyphen": "-"}
 _REMOVED = frozenset((_WORD + "del", _WORD + "moveFrom", _FALLBACK))
+_NO_TITLE = re.compile(r"(?:Document|Dokument|Word Document)\s?\d*|Untitled", re.IGNORECASE)  # what programs put there
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
-_MOST_BYTES = 1 << 30  # unpacked: a small archive can hold a huge file
 
 
-class TooLarge(ValueError):
-    """The archive unpacks to more than the limit."""
-
-
-def read(path: str) -> Extracted:
+def read(file: File) -> Extracted:
     """Title from the properties, else the first title or heading.
 
     Raises:
-        TooLarge: more than 1 GB unpacked.
+        Refused: more than 1 GB unpacked.
     """
     import docx
+    from docx.oxml import parse_xml
 
-    with zipfile.ZipFile(path) as archive:
-        if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
-            raise TooLarge("unpacks to more than 1 GB; split it")
-    file = docx.Document(path)
-    reader = _Reader({style.style_id: style.name or "" for style in file.styles})
-    reader.take(file.element.body)
-    for relation in file.part.rels.values():
+    with zipfile.ZipFile(io.BytesIO(file.data)) as archive:
+        checked(archive, file.path)
+    opened = docx.Document(io.BytesIO(file.data))
+    definitions = next(
+        (one.target_part.blob for one in opened.part.rels.values() if one.reltype.endswith("/numbering")), None
+    )
+    numbering = Numbering(parse_xml(definitions) if definitions else None, opened.styles.element)
+    reader = _Reader({style.style_id: style.name or "" for style in opened.styles}, numbering)
+    reader.take(opened.element.body)
+    for relation in opened.part.rels.values():
         if relation.reltype.endswith(("/footnotes", "/endnotes")):
             reader.take_notes(relation.target_part.blob)
-    return reader.draft.finish(title=file.core_properties.title or reader.title)
+    made = opened.core_properties
+    metadata = {
+        name: value.isoformat() if isinstance(value, datetime) else str(value)
+        for name, value in (("author", made.author), ("modified", made.modified), ("keywords", made.keywords))
+        if value and value != "python-docx"
+    }
+    title = "" if _NO_TITLE.fullmatch(made.title or "") else made.title
+    return reader.draft.finish(title=title or reader.title, metadata=metadata)
 
 
 class _Reader:
-    def __init__(self, styles: dict[str, str]) -> None:
+    def __init__(self, styles: dict[str, str], numbering: Numbering) -> None:
+        self._numbering = numbering
         self.draft = Draft()
         self.title = ""
         self._styles = styles
@@ -54,7 +68,7 @@ class _Reader:
             if element.tag == _PARAGRAPH:
                 self._paragraph(element)
             elif element.tag == _TABLE:
-                self.draft.add_table([_cells(row) for row in _rows(element)], header=True)
+                add_table(self.draft, _grid(element))
                 self._boxes(element)
             elif element.tag not in _REMOVED and isinstance(element.tag, str):
                 self.take(element)
@@ -68,6 +82,8 @@ class _Reader:
 
     def _paragraph(self, element: Any) -> None:
         text = _text(element).strip()
+        label = self._numbering.label(element) if text else ""
+        text = f"{label} {text}" if label else text
         style = element.find(f"{_WORD}pPr/{_WORD}pStyle")
         name = self._styles.get(style.get(_WORD + "val"), "") if style is not None else ""
         found = _HEADING.fullmatch(name)
@@ -114,6 +130,20 @@ def _rows(table: Any) -> Iterator[Any]:
     )
 
 
-def _cells(row: Any) -> list[str]:
-    cells = _within(row, into=lambda tag: tag not in (_WORD + "tc", *_REMOVED))
-    return [" ".join(_text(p) for p in cell.iter(_PARAGRAPH)) for cell in cells if cell.tag == _WORD + "tc"]
+def _grid(table: Any) -> list[list[str]]:
+    """Cells as text, those that span columns or rows repeated."""
+    grid: list[list[str]] = []
+    for row in _rows(table):
+        line: list[str] = []
+        for cell in _within(row, into=lambda tag: tag not in (_WORD + "tc", *_REMOVED)):
+            if cell.tag != _WORD + "tc":
+                continue
+            text = " ".join(_text(paragraph) for paragraph in cell.iter(_PARAGRAPH))
+            merged = cell.find(f"{_WORD}tcPr/{_WORD}vMerge")
+            if merged is not None and merged.get(_WORD + "val") != "restart" and grid and len(line) < len(grid[-1]):
+                text = grid[-1][len(line)]
+            span = cell.find(f"{_WORD}tcPr/{_WORD}gridSpan")
+            width = str(span.get(_WORD + "val")) if span is not None else "1"
+            line += [text] * (min(int(width), 1000) if width.isdigit() else 1)
+        grid.append(line)
+    return grid

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from memptm.documents.draft import Draft, Extracted, one_line
+from memptm.documents.tables import add_table, fill_spans
 
 _DROPPED = frozenset(
     [
@@ -29,7 +30,15 @@ _DROPPED = frozenset(
         "textarea",
     ]
 )
-_FURNITURE = frozenset(("nav", "footer", "header", "menu"))
+_FURNITURE = frozenset(("nav", "footer", "header", "menu", "aside", "dialog"))
+_FURNITURE_ROLES = frozenset(
+    ("navigation", "banner", "contentinfo", "search", "dialog", "alertdialog", "menu", "menubar")
+)
+_CONSENT = re.compile(r"cookie|consent|gdpr|onetrust|newsletter-popup", re.IGNORECASE)  # in the class or id of a banner
+_LONGEST_BANNER = 1500  # characters; what is longer and named so is an article about it
+_INVISIBLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
+_RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
+_SELECTOR = re.compile(r"[.#][\w-]+")
 _HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 _INLINE = frozenset(
     [
@@ -84,18 +93,23 @@ def declared_encoding(data: bytes) -> str:
 
 def read(text: str) -> Extracted:
     """Title from <title>, else the first <h1>; menus, page headers and footers are left out unless nothing else is there."""
+    draft = Draft()
+    title = read_into(draft, text)
+    return draft.finish(title=title)
+
+
+def read_into(draft: Draft, text: str) -> str:
+    """As ``read``, behind what a draft holds already; the title."""
     tree = LexborHTMLParser(text)
     body = tree.body or tree.root
     first = tree.css_first("title") or tree.css_first("h1")
-    title = one_line(first.text()) if first else ""
     for furniture in (_FURNITURE, frozenset[str]()):
-        reader = _Reader(furniture, _layout_tables(tree))
+        before = len(draft)
         if body is not None:
-            reader.walk(body)
-        extracted = reader.draft.finish(title=title)
-        if extracted.text:
+            _Reader(draft, furniture, _layout_tables(tree), _hidden(tree)).walk(body)
+        if len(draft) > before:
             break
-    return extracted
+    return one_line(first.text()) if first else ""
 
 
 def _layout_tables(tree: LexborHTMLParser) -> set[int]:
@@ -113,8 +127,9 @@ def _layout_tables(tree: LexborHTMLParser) -> set[int]:
 class _Reader:
     """Walks the tree without recursion: pages nest deeper than Python does."""
 
-    def __init__(self, furniture: frozenset[str], layout: set[int]) -> None:
-        self.draft = Draft()
+    def __init__(self, draft: Draft, furniture: frozenset[str], layout: set[int], hidden: frozenset[str]) -> None:
+        self.draft = draft
+        self._hidden = hidden  # classes (.name) and ids (#name) that the page's own styles hide
         self._furniture, self._layout = furniture, layout
         self._line: list[str | None] = []  # None: a <br>
 
@@ -146,8 +161,19 @@ class _Reader:
         attributes = node.attributes
         if "hidden" in attributes or attributes.get("aria-hidden") == "true":
             return True
-        # An article's own header names the article.
-        return tag in self._furniture and not (tag == "header" and node.css_first("h1") is not None)
+        names = [f".{name}" for name in (attributes.get("class") or "").split()] + [f"#{attributes.get('id') or ''}"]
+        if _INVISIBLE.search(attributes.get("style") or "") or self._hidden.intersection(names):
+            return True
+        if not self._furniture:
+            return False
+        if attributes.get("role") in _FURNITURE_ROLES or attributes.get("aria-modal") == "true":
+            return True
+        if any(_CONSENT.search(name) for name in names) and len(node.text()) < _LONGEST_BANNER:
+            return True
+        # An article's own header names the article, and what stands beside an article's text can belong to it.
+        return tag in self._furniture and not (
+            (tag == "header" and node.css_first("h1") is not None) or (tag == "aside" and _within_article(node))
+        )
 
     def _block(self, node: LexborNode) -> bool:
         """Takes headings, preformatted text and tables whole; False leaves the node to be walked into."""
@@ -166,18 +192,42 @@ class _Reader:
 
     def _table(self, table: LexborNode) -> None:
         caption = table.css_first("caption")
-        if caption is not None:
-            self.draft.add(one_line(caption.text()))
+        name = one_line(caption.text()) if caption is not None else ""
+        self.draft.add(name)
         rows = [[cell for cell in row.iter() if cell.tag in ("td", "th")] for row in table.css("tr")]
         rows = [row for row in rows if row]
-        header = bool(rows) and all(cell.tag == "th" for cell in rows[0])
-        self.draft.add_table([[_cell(cell) for cell in row] for row in rows], header=header or _has_head(table))
+        head = sum(1 for row in table.css("thead tr") if any(cell.tag in ("td", "th") for cell in row.iter()))
+        for row in () if head else rows:
+            if not all(cell.tag == "th" for cell in row):
+                break
+            head += 1
+        grid = fill_spans(
+            [[(_cell(cell), _span(cell, "rowspan"), _span(cell, "colspan")) for cell in row] for row in rows]
+        )
+        add_table(self.draft, grid, name=name, header_rows=head or None)
 
     def _flush(self) -> None:
         """What was gathered becomes a paragraph; a <br> stays a line end."""
         lines = [_BLANKS.sub(" ", line).strip() for line in _joined(self._line)]
         self._line = []
         self.draft.add("\n".join(line for line in lines if line))
+
+
+def _hidden(tree: LexborHTMLParser) -> frozenset[str]:
+    """Classes and ids that a rule of the page's own style sheets hides."""
+    found: set[str] = set()
+    for sheet in tree.css("style"):
+        for selectors, rule in _RULE.findall(sheet.text()):
+            if _INVISIBLE.search(rule) and "@" not in selectors:
+                found |= {one.strip() for one in selectors.split(",") if _SELECTOR.fullmatch(one.strip())}
+    return frozenset(found)
+
+
+def _within_article(node: LexborNode) -> bool:
+    above = node.parent
+    while above is not None and above.tag not in ("article", "main"):
+        above = above.parent
+    return above is not None
 
 
 def _joined(parts: list[str | None]) -> Iterator[str]:
@@ -191,8 +241,9 @@ def _joined(parts: list[str | None]) -> Iterator[str]:
     yield "".join(line)
 
 
-def _has_head(table: LexborNode) -> bool:
-    return table.css_first("thead tr") is not None
+def _span(cell: LexborNode, name: str) -> int:
+    written = cell.attributes.get(name) or "1"
+    return int(written) if written.isdecimal() and len(written) < 6 else 1
 
 
 def _cell(cell: LexborNode) -> str:

@@ -42,13 +42,44 @@ def test_headings_open_sections_and_code_keeps_its_blanks(tmp_path):
     ]
 
 
-def test_a_tables_header_is_every_parts_context(tmp_path):
+def test_a_tables_rows_are_records_that_name_its_columns(tmp_path):
     rows = "".join(f"<tr><td>Item {n}</td><td>{n},000</td></tr>" for n in range(60))
     document = read(tmp_path, f"<table><tr><th>Item</th><th>Price</th></tr>{rows}</table>")
     passages = split(document, words=40)
-    assert len(passages) > 3
-    assert {passage.context for passage in passages} == {"Item | Price"}
-    assert "Item 59 | 59,000" in passages[-1].text.split("\n")
+    assert [passage.text for passage in passages] == [f"Item: Item {n}; Price: {n},000" for n in range(60)]
+
+
+def test_spanning_cells_are_filled(tmp_path):
+    document = read(
+        tmp_path,
+        "<table><thead><tr><th>Class</th><th>Boat</th><th>Time</th></tr></thead><tr><td rowspan=2>Open</td><td>Wren</td>"
+        "<td>2:41</td></tr><tr><td>Teal</td><td>2:47</td></tr><tr><td>Junior</td><td colspan=2>none came</td></tr></table>",
+    )
+    assert document.text.split("\n") == [
+        "Class: Open; Boat: Wren; Time: 2:41",
+        "Class: Open; Boat: Teal; Time: 2:47",
+        "Class: Junior; Boat: none came; Time: none came",
+    ]
+
+
+@pytest.mark.parametrize(
+    "banner",
+    [
+        "<div id='cookie-banner'>Accept all cookies</div>",
+        "<div role='dialog' aria-modal='true'>Accept all cookies</div>",
+        "<div role='navigation'>Accept all cookies</div>",
+        "<div style='DISPLAY:none'>Accept all cookies</div>",
+        "<style>.gone, .x { display: none }</style><p class='big gone'>Accept all cookies</p>",
+    ],
+)
+def test_what_a_reader_does_not_come_for_is_left_out(tmp_path, banner):
+    document = read(tmp_path, f"<body>{banner}<main><p>The shop opens at nine.</p></main></body>")
+    assert document.text == "The shop opens at nine."
+
+
+def test_a_page_about_cookies_keeps_its_words(tmp_path):
+    words = "A cookie is a small biscuit. " * 80
+    assert "small biscuit" in read(tmp_path, f"<article class='cookie-recipes'><p>{words}</p></article>").text
 
 
 def test_a_table_in_a_table_is_read_once_in_order(tmp_path):  # F08

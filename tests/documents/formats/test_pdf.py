@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
+import pypdfium2
 import pytest
 from fpdf import FPDF
 
-from memptm.documents.formats.layout import Run, in_reading_order
-from memptm.documents.formats.running_heads import without_running_heads
+from memptm.documents.formats import scans
+from memptm.documents.formats.layout import in_reading_order
+from memptm.documents.formats.runs import Run
 from memptm.documents.load import Refused, load
 from memptm.documents.split import split
 from tests.naive import resident_kib
@@ -78,7 +82,8 @@ def test_paragraphs_are_set_apart():
         Run(text=f"line {n}", left=0, right=99, bottom=-20 * n - (n > 2) * 15, top=14 - 20 * n - (n > 2) * 15)
         for n in range(6)
     ]
-    assert in_reading_order(runs) == ("line 0\nline 1\nline 2\n\nline 3\nline 4\nline 5", True)
+    (part,), sure = in_reading_order(runs)
+    assert (part.text, sure) == ("line 0\nline 1\nline 2\n\nline 3\nline 4\nline 5", True)
 
 
 def test_where_columns_and_a_table_look_alike_it_says_so():
@@ -98,16 +103,18 @@ def test_pages_are_numbered_and_a_sentence_may_run_over_a_page(tmp_path):
         )
     )
     assert document.title == "The log"
-    assert document.metadata == {"pages": 2}
+    assert document.metadata["pages"] == 2
     first, second = split(document, words=9, overlap=0)
     assert (first.text, first.page) == ("It began here and went\non for years.", 1)
     assert (second.text, second.page) == ("It ended well in the end.", 2)
 
 
-def test_pages_without_text_are_named_and_counted(tmp_path):  # F15
+def test_pages_without_text_are_named_and_counted(tmp_path, monkeypatch):  # F15
+    monkeypatch.setattr(scans, "can_read", lambda: False)
     document, warnings = read(write(tmp_path / "a.pdf", lines(["One."]), [], lines(["Three."])))
-    assert warnings == [f"{tmp_path / 'a.pdf'}: no text on page 2 of 3 (scanned?)"]
-    assert document.metadata == {"pages": 3, "pages_without_text": [2]}
+    remedy = "install tesseract to have pictures read"
+    assert warnings == [f"{tmp_path / 'a.pdf'}: no text on page 2 of 3 (scanned?); {remedy}"]
+    assert document.metadata["pages_without_text"] == [2]
     assert [block.page for block in document.blocks] == [1, 3]
 
 
@@ -186,13 +193,109 @@ def test_memory_is_flat_over_200_files(tmp_path):  # F17
     assert resident_after(180) - after_20 < 8_000
 
 
-def test_running_heads_and_page_numbers_do_not_part_sentences():
-    bodies = ["It began\nand", "went\non", "for years\nuntil", "it\nwas", "over\nthen."]
-    pages = [f"The Log\n{body}\n{number}" for number, body in enumerate(bodies, start=7)]
-    assert without_running_heads(pages) == [pages[0], *bodies[1:]]
+@pytest.mark.skipif(shutil.which("tesseract") is None, reason="needs the program tesseract")
+def test_a_scanned_page_is_read_from_its_picture(tmp_path):
+    page = pypdfium2.PdfDocument(write(tmp_path / "a.pdf", lines(["The harbour master is Ida Lund."])))[0]
+    picture = tmp_path / "a.png"
+    page.render(scale=4).to_pil().save(picture)
+    file = FPDF()
+    file.add_page()
+    file.image(str(picture), 0, 0, 210)
+    file.output(str(tmp_path / "scan.pdf"))
+    document, warnings = read(tmp_path / "scan.pdf")
+    assert "harbour master is Ida Lund" in document.text
+    assert "tesseract" in warnings[0]
 
 
-def test_first_lines_that_differ_or_stand_alone_are_kept():
-    steps = ["Step one\nOpen it.", "Step two\nLook in.", "Step three\nClose it.", "Step four\nLeave."]
-    assert without_running_heads(steps) == steps
-    assert without_running_heads(["Blank"] * 5) == ["Blank"] * 5
+def sheet(number, boat, owner):
+    return lines([f"Sheet no.: {number}", f"Boat: {boat}", f"Owner: {owner}", "Result: passed", "Inspector: Karl Vogt"])
+
+
+def test_sheets_of_one_form_keep_every_line_and_are_passages_of_their_own(tmp_path):
+    names = [("Wren", "Ann"), ("Teal", "Bo"), ("Smew", "Cleo"), ("Tern", "Dag"), ("Dunlin", "Eve"), ("Knot", "Finn")]
+    document, warnings = read(write(tmp_path / "a.pdf", *(sheet(n, *name) for n, name in enumerate(names, start=1))))
+    passages = split(document)
+    assert warnings == []
+    assert [passage.page for passage in passages] == [1, 2, 3, 4, 5, 6]
+    for (boat, owner), passage in zip(names, passages, strict=True):
+        assert f"Boat: {boat}\nOwner: {owner}\nResult: passed\nInspector: Karl Vogt" in passage.text
+
+
+def report(number, total, body):
+    head, foot = (20, 12, "Quay Ltd | Report 2024"), (90, 288, f"Confidential - page {number} of {total}")
+    return [head, *((20, 60 + 6 * n, text) for n, text in enumerate(body)), foot]
+
+
+BODIES = [
+    ["The yard lifted 143 boats, more", "than ever before. It also"],
+    ["bought a crane. Nobody", "was hurt in all the year."],
+    ["The roof was renewed in May", "by a firm from Garrowby."],
+    ["Wages rose by three per cent", "and so did the prices."],
+    ["The next year begins well", "with two large orders."],
+]
+
+
+def test_running_heads_and_feet_stand_once_and_are_listed(tmp_path):
+    document, _ = read(write(tmp_path / "a.pdf", *(report(n, 5, body) for n, body in enumerate(BODIES, start=1))))
+    assert document.text.count("Report 2024") == document.text.count("Confidential") == 1
+    assert "Quay Ltd | Report 2024" in document.metadata["left_out"]
+    assert "Confidential - page 5 of 5" in document.metadata["left_out"]
+    for body in BODIES:
+        assert body[0] in document.text
+
+
+def test_a_line_that_repeats_amid_the_text_stays(tmp_path):
+    pages = [
+        lines([f"Part {word}", "Wash your hands first.", text]) for word, text in zip("abcdef", "uvwxyz", strict=True)
+    ]
+    document, _ = read(write(tmp_path / "a.pdf", *([(x, y + 100, text) for x, y, text in page] for page in pages)))
+    assert document.text.count("Wash your hands first.") == 6
+
+
+def test_a_ruled_table_is_read_by_its_rules_however_narrow_its_columns(tmp_path):
+    file = FPDF()
+    file.set_font("helvetica", size=12)
+    file.add_page()
+    with file.table(width=70, col_widths=(30, 20, 20), text_align="LEFT") as table:
+        for row in [
+            ("Name of the tank", "Bar", "Checked by"),
+            ("North", "3.5", "Ida Lund"),
+            ("The long one in the yard", "2", "Tor"),
+        ]:
+            made = table.row()
+            for cell in row:
+                made.cell(cell)
+    file.output(str(tmp_path / "a.pdf"))
+    document, _ = read(tmp_path / "a.pdf")
+    records = [document.text[block.start : block.end] for block in document.blocks if block.kind == "record"]
+    assert records == [
+        "Name of the tank: North; Bar: 3.5; Checked by: Ida Lund",
+        "Name of the tank: The long one in the yard; Bar: 2; Checked by: Tor",
+    ]
+
+
+def test_large_letters_are_headings(tmp_path):
+    file = FPDF()
+    file.add_page()
+    for size, text in [
+        (20, "Buildings"),
+        (12, "The roof was renewed."),
+        (12, "It held."),
+        (20, "Plant"),
+        (12, "The lift works."),
+    ]:
+        file.set_font("helvetica", size=size)
+        file.cell(0, 12, text, new_x="LMARGIN", new_y="NEXT")
+    file.set_title("untitled")
+    file.output(str(tmp_path / "a.pdf"))
+    document, _ = read(tmp_path / "a.pdf")
+    assert document.title == "Buildings"
+    assert [(p.headings, p.text.split("\n")[-1]) for p in split(document)] == [
+        (("Buildings",), "It held."),
+        (("Plant",), "The lift works."),
+    ]
+
+
+def test_a_word_that_a_page_parts_is_whole(tmp_path):
+    document, _ = read(write(tmp_path / "a.pdf", lines(["They found a well-", "known exam-"]), lines(["ple of it."])))
+    assert "a well-known example of it." in " ".join(document.text.split())
