@@ -27,6 +27,8 @@ _KINDS = {
     ".json": "json",
     ".eml": "eml",
     ".mbox": "mbox",
+    ".mht": "mht",
+    ".mhtml": "mht",
     ".mbx": "mbox",
     ".ics": "calendar",
     ".ical": "calendar",

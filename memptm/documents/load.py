@@ -36,6 +36,7 @@ _READERS = {
     "vtt": ("subtitles", "read_vtt"),
     "rtf": ("rtf", "read"),
     "json": ("json_file", "read"),
+    "mht": ("mail", "read_page"),
 }
 # Kinds that are read from characters.
 _TEXTS = {

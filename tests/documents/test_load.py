@@ -82,6 +82,17 @@ def test_what_is_no_text_is_refused_by_name_with_the_reason(tmp_path, data, why)
     assert why in reason(tmp_path / "file.txt")
 
 
+@pytest.mark.parametrize("head", ["<svg ", "<?xml version='1.0'?>\n<!-- made by a script -->\n<svg ", "\ufeff  <SVG "])
+def test_a_drawing_is_no_text(tmp_path, head):
+    (tmp_path / "graph.svg").write_text(head + 'xmlns="http://www.w3.org/2000/svg"><text>seven</text></svg>', "utf-8")
+    assert "a picture: SVG" in reason(tmp_path / "graph.svg")
+
+
+def test_a_text_about_drawings_is_a_text(tmp_path):
+    (tmp_path / "notes.md").write_text("In SVG a drawing begins with <svg> and ends with </svg>.", "utf-8")
+    assert "begins with" in one(tmp_path / "notes.md").text
+
+
 @pytest.mark.parametrize(
     ("member", "why"), [("xl/workbook.bin", "save it as XLSX"), ("Index/Document.iwa", "export it as DOCX")]
 )

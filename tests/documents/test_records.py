@@ -144,3 +144,9 @@ def test_an_empty_turn_is_named_and_the_others_go_in(path):
     assert document.text == "Ann: Hi."
     assert "line 2" in warnings[0]
     assert "empty" in warnings[0]
+
+
+def test_fields_of_other_names_are_metadata(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "One.", "topic": "boats", "year": 1964, "metadata": {"year": 1965}}\n')
+    (document,) = load(tmp_path / "a.jsonl", warn=pytest.fail)
+    assert document.metadata == {"topic": "boats", "year": 1965}

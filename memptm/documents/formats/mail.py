@@ -17,6 +17,7 @@ from typing import Any
 from memptm.documents.decode import decode
 from memptm.documents.draft import Draft, Extracted, one_line
 from memptm.documents.file import File
+from memptm.documents.refused import Refused
 from memptm.documents.times import day
 
 Attached = Callable[[File], Iterator[Extracted]]
@@ -75,6 +76,18 @@ def read_msg(file: File, *, attached: Attached) -> Iterator[Extracted]:
     for number, one in enumerate(found.attachments, start=1):
         name = PurePath(one.file_name or f"attachment {number}").name
         yield from _attachment(file, name, one.file_bytes or b"", "", attached)
+
+
+def read_page(file: File) -> Iterator[Extracted]:
+    """A web page saved whole (.mht): its first HTML part."""
+    from memptm.documents.formats import html
+
+    message = email.message_from_bytes(file.data, policy=email.policy.default)
+    page = next((part for part in message.walk() if part.get_content_type() == "text/html"), None)
+    data = page.get_payload(decode=True) if page is not None else None
+    if page is None or not isinstance(data, bytes):
+        raise Refused(file.path, "a saved page without HTML in it; save it as HTML")
+    yield html.read(decode(data, declared=page.get_content_charset() or html.declared_encoding(data)))
 
 
 def _documents(message: EmailMessage, file: File, *, part: str, attached: Attached) -> Iterator[Extracted]:

@@ -15,6 +15,8 @@ from memptm.types import Document
 
 Warn = Callable[[str], None]
 
+_FIELDS = frozenset(("id", "title", "text", "source", "metadata"))
+
 
 class BadRecord(ValueError):
     """A line that is no document; the message says why."""
@@ -59,17 +61,20 @@ def read_list(text: str, *, source: str, warn: Warn) -> Iterator[Document] | Non
 def document(record: dict[str, Any], *, source: str, number: int) -> Document:
     """The document of one record; its id is its own or the line's number. Metadata that is no object is left out.
 
+    Fields that have no other meaning are metadata, too.
+
     Raises:
         BadRecord: no text.
     """
     metadata = record.get("metadata")
+    other = {name: value for name, value in record.items() if name not in _FIELDS and value is not None}
     own = record.get("id")
     return Document(
         id=str(number) if own in (None, "") else clean(str(own)),
         title=one_line(clean(str(record.get("title") or "")))[:LONGEST_TITLE],
         text=_text(record),
         source=clean(str(record.get("source") or source)),
-        metadata=_cleaned(metadata) if isinstance(metadata, dict) else {},
+        metadata=_cleaned({**other, **(metadata if isinstance(metadata, dict) else {})}),
     )
 
 

@@ -101,3 +101,12 @@ def test_odd_messages_are_read_or_refused(tmp_path, data):
         reason = refused.reason
     assert bool(documents) != bool(reason)
     assert "\n" not in reason
+
+
+def test_a_saved_page_is_read_as_its_html(tmp_path):
+    made = EmailMessage()
+    made["Subject"] = "x"
+    made.set_content("<title>Quay</title><nav>Menu</nav><main><p>The quay is 90 m long.</p></main>", subtype="html")
+    (tmp_path / "a.mht").write_bytes(made.as_bytes())
+    (document,) = read(tmp_path / "a.mht")
+    assert (document.title, document.text) == ("Quay", "The quay is 90 m long.")
