@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from memptm.errors import ModelMissing
 from memptm.progress import Progress, silent
 from memptm.types import Passage
 
@@ -83,6 +84,21 @@ class Recurrent(Encoder, Protocol):
     def past(self, tensors: dict[str, Tensor]) -> StreamState:
         """The state whose ``tensors`` were saved."""
         ...
+
+
+def check_keys(encoder: Encoder) -> None:
+    """That an encoder makes keys of passages and queries of questions, before anything is kept that relies on it.
+
+    Raises:
+        ModelMissing: its weights cannot be loaded, or it gives other than ``dimension`` finite numbers.
+    """
+    texts = ["A lighthouse stands at the cape.", "Its lamp is seen from afar."]
+    keys = encoder.encode_documents([texts]) if isinstance(encoder, ReadsDocuments) else encoder.encode_passages(texts)
+    for made in (keys, encoder.encode_questions(texts)):
+        if made.shape != (len(texts), encoder.dimension) or not np.isfinite(made).all():
+            raise ModelMissing(
+                f"{encoder.name} gives no keys of {encoder.dimension} finite numbers. Copy the whole model again, or give another."
+            )
 
 
 def embedding_text(passage: Passage) -> str:

@@ -181,17 +181,19 @@ class SentenceTransformersEncoder:
         self.fingerprint = fingerprint(folder)
 
     def encode_passages(self, texts: Sequence[str], *, progress: Progress = silent) -> Keys:
-        keys = np.zeros((len(texts), self.dimension), np.float32)
+        keys = [np.zeros((0, self.dimension), np.float32)] if not texts else list[Keys]()
         for start in range(0, len(texts), 256):
-            keys[start : start + 256] = self._model.encode_document(
-                list(texts[start : start + 256]), normalize_embeddings=True, show_progress_bar=False
-            )
-            progress(Event(stage="encode", done=min(start + 256, len(texts)), total=len(texts)))
-        return keys
+            some = list(texts[start : start + 256])
+            made = self._model.encode_document(some, normalize_embeddings=True, show_progress_bar=False)
+            keys.append(np.asarray(made, np.float32))
+            progress(Event(stage="encode", done=start + len(some), total=len(texts)))
+        return np.concatenate(keys)
 
     def encode_questions(self, texts: Sequence[str]) -> Keys:
+        if not texts:
+            return np.zeros((0, self.dimension), np.float32)
         keys = self._model.encode_query(list(texts), normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(keys, np.float32).reshape(len(texts), self.dimension)
+        return np.asarray(keys, np.float32)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(ids) for ids in self._model.tokenizer(list(texts), truncation=False)["input_ids"]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from memptm.model_files import read_config
 
-REMEDY = "Copy the reader again, or give a folder made by memptm train reader."
+REMEDY = "Copy the whole folder again, or train it again."
 RENAMED = {"witness_bias": "null_prior_bias"}  # keys of files that were written before → today's
 
 

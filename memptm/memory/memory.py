@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from memptm.encoders.base import Encoder, Keys
+from memptm.encoders.base import Encoder, Keys, check_keys
 from memptm.errors import EncoderMismatch, IndexMissing, InputError, MemptmError
 from memptm.memory import folder
 from memptm.memory.encode import unit
@@ -87,6 +87,8 @@ class Memory:
             found = encoder
         elif manifest is None or (encoder is not None and encoder != manifest.encoder):
             found = _load_encoder(encoder)
+            if manifest is None:
+                check_keys(found)  # before an index is begun that no whole model could open
         if manifest is None and found is not None:
             manifest = place.begin(encoder=found.name, dimension=found.dimension, fingerprint=found.fingerprint)
         if manifest is None:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memptm.errors import ModelMissing
 from memptm.generation.reader import answer_key
+from memptm.model_files import fill, read_weights
 from memptm.reasoning.answer import Verdict
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.question_form import Form, compared
@@ -28,6 +28,7 @@ WIDTH = 128
 STEPS = 2
 NUMBERS = 10  # of a node beside its meaning, see ``numbers_of``
 SHIFT = 4.0  # most that an answer's log odds move
+REMEDY = "Copy the folder again, or train both systems of the graph again."
 FILE = "system2.safetensors"
 
 
@@ -206,17 +207,14 @@ class System2:
         """From ``folder``; None where System 1 was trained alone.
 
         Raises:
-            ModelMissing: the weights are of another System 1.
+            ModelMissing: the weights cannot be read, or are of another System 1.
         """
         if not (folder / FILE).is_file():
             return None
-        network = GraphNetwork(width)
-        try:
-            network.load_state_dict({name: one.float() for name, one in load_file(folder / FILE).items()})
-        except RuntimeError as error:
-            raise ModelMissing(
-                f"{folder / FILE} does not fit its System 1 (width {width}); train both again."
-            ) from error
+        network, path = GraphNetwork(width), folder / FILE
+        fill(
+            network, {name: one.float() for name, one in read_weights(path, remedy=REMEDY).items()}, path, remedy=REMEDY
+        )
         return cls(network)
 
     def judge(self, findings: Findings) -> Verdict:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from memptm.encoders.bert import Bert
 
 SHIPPED = Path(__file__).parent.parent / "weights" / "judge"
-REMEDY = "Copy the judge again, or give a folder made by memptm train recall."
+REMEDY = "Copy the judge again, or train it again with memptm train recall."
 QUESTION_TOKENS = 64  # a longer question keeps its first and last 32
 COARSE_WINDOW = 256
 PAD_TO = 32

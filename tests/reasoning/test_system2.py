@@ -139,6 +139,6 @@ def test_saved_weights_are_loaded_again_and_must_fit(tmp_path):
     save_network(network, tmp_path)
     loaded = System2.load(tmp_path, width=MEANING)
     assert torch.allclose(loaded.network.begin.weight, network.begin.weight, atol=1e-3)
-    with pytest.raises(Exception, match="does not fit"):
+    with pytest.raises(Exception, match="asks for"):
         System2.load(tmp_path, width=MEANING + 1)
     assert System2.load(tmp_path / "nothing", width=MEANING) is None

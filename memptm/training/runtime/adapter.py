@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from memptm.errors import ModelMissing
-from memptm.generation.load import load_base
+from memptm.generation.load import base_of, load_base
 from memptm.models import resolve
 from memptm.progress import Progress, silent
 
@@ -48,11 +46,9 @@ def trainable_adapter(name: str, *, rank: int = 16, progress: Progress = silent)
     if not (folder / "adapter_config.json").is_file():
         model, tokenizer = load_base(name, progress=progress)
         return with_lora(model, base=name, rank=rank, layers=None), tokenizer
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise ModelMissing(f"{folder} holds no adapter_model.safetensors. Train it again, or give another adapter.")
+    base = base_of(folder)
     from peft import PeftModel
 
-    base = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"]
     model, tokenizer = load_base(base, progress=progress)
     adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=True)
     adapted.peft_config["default"].base_model_name_or_path = base
