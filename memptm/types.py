@@ -127,7 +127,7 @@ class Passage:
 class Hit:
     """A passage found. ``score`` orders hits: cosine for dense, BM25 for lexical, their fused sum for hybrid.
 
-    ``similarity`` is the cosine of question and key whatever the mode.
+    ``similarity`` is the cosine of question and key whatever the mode; NaN where no key was looked at.
     """
 
     passage: Passage

@@ -79,7 +79,7 @@ def chat(
     /help lists what else can be typed. Ctrl-C stops an answer, Ctrl-D leaves. Through a pipe each line of standard input
     is a question.
     """
-    check_models(method, generator=generator)
+    check_models(method, reader=reader, generator=generator)
     from memptm.memory.where import to_sql
 
     if where is not None:

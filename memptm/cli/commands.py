@@ -104,14 +104,21 @@ def search(
     """Show the passages nearest to QUESTION."""
     question = check_question(question)
     from memptm.memory.memory import Memory
+    from memptm.memory.where import to_sql
 
-    memory = Memory.open(index, encoder=encoder)
+    if where is not None:
+        to_sql(where)
     began = time.perf_counter()
-    hits = memory.search(question, k=k, mode=mode, where=where)
+    memory = Memory.open(index, encoder=encoder)
+    if mode != "lexical":
+        memory.load()
+    load_ms = _ms_since(began)
+    began = time.perf_counter()
+    hits = memory.search(question, k=k, mode=mode, where=where, cosines=False)
     ms = _ms_since(began)
     note = "" if hits else _unknown_fields(memory, where)
     if as_json:
-        found = {"question": question, "hits": [hit.to_json() for hit in hits], "ms": ms}
+        found = {"question": question, "hits": [hit.to_json() for hit in hits], "ms": ms, "load_ms": load_ms}
         return found | ({"warning": note} if note else {})
     render.hits(hits)
     render.note(note)
@@ -156,7 +163,7 @@ def query(
     """Answer QUESTION from the index, with the passages that say so."""
     question = check_question(question)
     graphs.check(method, pages, show_graph)
-    check_models(method, generator=generator, judge=judge, recall=recall)
+    check_models(method, reader=reader, generator=generator, judge=judge, recall=recall)
     if tokens is not None and method in SPANS:
         raise InputError("--tokens changes what a generator writes. Give --method generate with it.")
     qa = qa_of(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
@@ -323,7 +330,7 @@ def evaluate(
     from memptm.evaluation.suites import evaluate as measure
     from memptm.evaluation.suites import read_questions
 
-    check_models(method, generator=generator, judge=judge, recall=recall)
+    check_models(method, reader=reader, generator=generator, judge=judge, recall=recall)
     asked = read_questions(questions, limit=limit)
     qa = qa_of(index, method=method, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
     qa.recall, qa.judge = recall, judge

@@ -71,14 +71,28 @@ def k_option(help: str) -> Callable[[Function], Function]:
     return click.option("-k", default=5, show_default=True, type=whole(most=MANY), help=help)
 
 
-def check_models(method: str, *, generator: str | None, judge: str | None = None, recall: bool = False) -> None:
-    """Raise InputError where a model is given that nothing would ask."""
+def check_models(
+    method: str, *, reader: str | None, generator: str | None, judge: str | None = None, recall: bool = False
+) -> None:
+    """Look at the names of models before anything is loaded.
+
+    Raises:
+        InputError: one is given that nothing would ask. ModelMissing: one is not there.
+    """
     if generator is not None and method in SPANS:
         raise InputError(
             f"--generator writes answers, and --method {method} finds them. Give --method generate with it."
         )
     if judge is not None and not recall:
         raise InputError("--judge picks what --recall reads. Give both, or neither.")
+    if reader is not None:
+        from memptm.generation.reader import Reader
+
+        Reader.load(reader)
+    if generator is not None:
+        from memptm.models import resolve
+
+        resolve(generator)
 
 
 where_option = click.option("--where", metavar="EXPR", help="Only passages that match, as in \"kind = 'fern'\".")

@@ -56,7 +56,7 @@ def read(
 ) -> Result:
     """Answer QUESTION from the one document FILE, however long, without an index."""
     check_question(question)
-    check_models(method, generator=generator, judge=judge, recall=recall is not False)
+    check_models(method, reader=reader, generator=generator, judge=judge, recall=recall is not False)
     qa = QA(method=method, reader=reader, generator=generator, judge=judge)
     began = time.perf_counter()
     with drawn(hidden=as_json) as progress:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ class KeyIndex:
 
     @property
     def kind(self) -> str:
-        return "ivf" if self.trained_on else "flat"
+        return _kind(self.trained_on)
 
     def sync(self, ids: Ids, *, version: int, fetch: Callable[[Ids], Keys]) -> int:
         """Hold exactly ``ids`` (rising): remove the others, fetch the missing. Returns how many changed."""
@@ -190,9 +190,7 @@ class KeyIndex:
             FileNotFoundError: there is none. Damaged: cut, altered, or not of this index.
         """
         with path.open("rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
-                raise Damaged("not a cache of memptm")
-            line = file.readline(1000)
+            line = _heading(file)
             payload = np.frombuffer(file.read(), np.uint8)
         try:
             about = json.loads(line)
@@ -207,6 +205,27 @@ class KeyIndex:
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise Damaged(f"it cannot be read ({type(error).__name__})") from error
         return made
+
+
+def kind_of(path: Path, *, stored: int) -> str:
+    """The kind of the index in a file, by its first line; of ``stored`` keys where there is none."""
+    try:
+        with path.open("rb") as file:
+            trained_on = int(json.loads(_heading(file))["trained_on"])
+    except (OSError, ValueError, KeyError, TypeError, Damaged):
+        trained_on = stored if stored > FLAT_UP_TO else 0
+    return _kind(trained_on)
+
+
+def _kind(trained_on: int) -> str:
+    return "ivf" if trained_on else "flat"
+
+
+def _heading(file: BinaryIO) -> bytes:
+    """What the file says of itself; the file stands behind it."""
+    if file.read(len(MAGIC)) != MAGIC:
+        raise Damaged("not a cache of memptm")
+    return file.readline(1000)
 
 
 def _flat(dimension: int) -> Any:

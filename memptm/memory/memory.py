@@ -6,6 +6,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,8 +22,8 @@ from memptm.memory import folder
 from memptm.memory.encode import unit
 from memptm.memory.folder import IndexFolder, Manifest
 from memptm.memory.ingest import Added, Ingest
-from memptm.memory.keys import Damaged, KeyIndex
-from memptm.memory.search import MODES, Mode, find
+from memptm.memory.keys import Damaged, KeyIndex, kind_of
+from memptm.memory.search import MODES, Mode, find, find_words
 from memptm.memory.titles import Titles
 from memptm.memory.values import MOST_VERSIONS, SHOWN, Ids, Snapshot, Values, to_passage
 from memptm.memory.where import to_sql
@@ -228,7 +229,14 @@ class Memory:
 
     @overload
     def search(  # type: ignore[overload-overlap]
-        self, question: str, *, k: int = 5, mode: Mode = "hybrid", where: str | None = None, queries: Keys | None = None
+        self,
+        question: str,
+        *,
+        k: int = 5,
+        mode: Mode = "hybrid",
+        where: str | None = None,
+        queries: Keys | None = None,
+        cosines: bool = True,
     ) -> list[Hit]: ...
     @overload
     def search(
@@ -239,6 +247,7 @@ class Memory:
         mode: Mode = "hybrid",
         where: str | None = None,
         queries: Keys | None = None,
+        cosines: bool = True,
     ) -> list[list[Hit]]: ...
     def search(
         self,
@@ -248,6 +257,7 @@ class Memory:
         mode: Mode = "hybrid",
         where: str | None = None,
         queries: Keys | None = None,
+        cosines: bool = True,
     ) -> list[Hit] | list[list[Hit]]:
         """The ``k`` best passages for a question, or for each of several.
 
@@ -257,6 +267,8 @@ class Memory:
             mode: "dense" by meaning, "lexical" by words (BM25), "hybrid" by both scores.
             where: a filter over columns and metadata, applied before the best are chosen.
             queries: (questions, dimension), where they are more than the questions' own, as in a session.
+            cosines: whether hits found by words carry the cosine, too. Without, "lexical" needs no encoder and no key, and
+                ``Hit.similarity`` is NaN.
         Returns:
             At most ``k`` hits, best first, equal texts once; equal scores in the order they were stored.
         Raises:
@@ -272,7 +284,12 @@ class Memory:
         condition = None if where is None else to_sql(where)
         self._same_process()
         found: list[list[Hit]] = [[] for _ in questions]
-        if questions:
+        if not questions:
+            pass
+        elif mode == "lexical" and not cosines:
+            with self._guard:
+                found = self._values.reading(lambda: find_words(self._values, questions, k=k, where=condition))
+        else:
             asked = unit(self.encoder.encode_questions(questions) if queries is None else queries)
             if asked.shape != (len(questions), self.manifest.dimension):
                 raise InputError(
@@ -284,6 +301,24 @@ class Memory:
                     lambda: find(self._values, self._synced(), questions, asked, k=k, mode=mode, where=condition)
                 )
         return found[0] if isinstance(question, str) else found
+
+    def load(self) -> None:
+        """Have ready what the first search would load: the encoder, the table and the keys, side by side.
+
+        Raises:
+            ModelMissing: there is no such encoder. EncoderMismatch: its weights are no longer those of the keys.
+        """
+        with ThreadPoolExecutor(1) as aside:
+            opened = aside.submit(self._load_stored)
+            try:
+                self.encoder.encode_questions(["ready"])
+            finally:
+                opened.result()
+
+    def _load_stored(self) -> None:
+        self._same_process()
+        with self._guard:
+            self._values.reading(self._synced)
 
     def passages(self, *, where: str | None = None) -> Iterator[Passage]:
         """All passages, or those that a filter matches, in the order they were stored; other threads may go on meanwhile.
@@ -363,7 +398,7 @@ class Memory:
         ids = self._reading().ids
         with self._guard:
             documents, blank = self._values.reading(self._values.count_documents)
-            keys = self._synced()
+            keys = self._keys.kind if self._keys else kind_of(self._folder / folder.KEYS, stored=len(ids))
         return {
             "documents": documents,
             "passages": len(ids),
@@ -374,7 +409,7 @@ class Memory:
             "bytes": self._folder.bytes(),
             "version": self._values.version,
             "versions": self._values.versions(),
-            "keys": keys.kind,
+            "keys": keys,
             "format": self.manifest.format,
         }
 

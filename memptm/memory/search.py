@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -36,11 +37,26 @@ def find(
         keys: at the version of ``values``. queries: (n, dimension) unit vectors. where: Lance's SQL.
     """
     allowed = None if where is None else values.matching(where)
+    return _distinct(values, k, lambda depth: _ranked(values, keys, questions, queries, depth, mode, where, allowed))
+
+
+def find_words(values: Values, questions: Sequence[str], *, k: int, where: str | None) -> list[list[Hit]]:
+    """As ``find`` by words alone, without keys: no hit has a cosine."""
+
+    def ranked(depth: int) -> list[list[Ranked]]:
+        found = [values.lexical(question_terms(one), depth=depth, where=where) for one in questions]
+        return [[(one, score, math.nan) for one, score in row] for row in found]
+
+    return _distinct(values, k, ranked)
+
+
+def _distinct(values: Values, k: int, ranked: Callable[[int], list[list[Ranked]]]) -> list[list[Hit]]:
+    """The ``k`` best of each row of ``ranked(depth)``, equal texts once; ``depth`` grows until there are so many."""
     depth = k + SPARE
     while True:
-        ranked = _ranked(values, keys, questions, queries, depth, mode, where, allowed)
-        hits = _hits(values, ranked)
-        if all(len(some) >= k or len(row) < depth for some, row in zip(hits, ranked, strict=True)):
+        rows = ranked(depth)
+        hits = _hits(values, rows)
+        if all(len(some) >= k or len(row) < depth for some, row in zip(hits, rows, strict=True)):
             return [some[:k] for some in hits]
         depth *= 4
 

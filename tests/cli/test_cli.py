@@ -59,7 +59,7 @@ def test_query_that_finds_nothing_says_so(call: Call, index: Path) -> None:
 
 
 COMMANDS = {
-    "search": ("question", "hits", "ms"),
+    "search": ("question", "hits", "ms", "load_ms"),
     "query": ("question", "answer", "probability", "method", "answers", "evidence", "ms"),
     "info": ("documents", "passages", "encoder", "dimension", "bytes", "version", "keys"),
     "verify": ("ok", "checks"),

@@ -1,5 +1,6 @@
 """What a command loads: counting, looking up words and an error of the user need no models."""
 
+import json
 import subprocess
 import sys
 
@@ -48,3 +49,57 @@ assert type(made) is real and isinstance(made, deferred) and not isinstance(5, d
 assert client.TableApi.__module__.startswith("lance_namespace_urllib3_client.api")
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_info_loads_no_model_and_no_keys(index, options):
+    code, said, modules = loaded("info", "--index", index, *options)
+    assert (code, said) == (0, "")
+    assert modules <= {"lancedb", "pyarrow"}
+
+
+@pytest.mark.parametrize("more", [(), ("--where", "kind = 'fern'"), ("-k", "50", "--json")])
+def test_a_search_by_words_loads_no_model_and_no_keys(index, more):
+    code, said, modules = loaded("search", QUESTION, "--index", index, "--mode", "lexical", *more)
+    assert (code, said) == (0, "")
+    assert modules <= {"lancedb", "pyarrow"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("query", QUESTION, "--reader", "no/reader"),
+        ("query", QUESTION, "--method", "generate", "--generator", "./no-generator"),
+        ("query", QUESTION, "--method", "rag-token", "--reader", "no/reader"),
+        ("query", QUESTION, "--encoder", "./no-encoder"),
+        ("query", QUESTION, "--method", "no-method"),
+        ("query", " "),
+        ("search", QUESTION, "--encoder", "./no-encoder"),
+        ("search", QUESTION, "--where", "kind ="),
+        ("search", QUESTION, "-k", "0"),
+        ("chat", "--reader", "no/reader"),
+    ],
+)
+def test_an_error_of_the_user_is_told_before_anything_is_loaded(index, command):
+    name, *arguments = command
+    code, said, modules = loaded(name, *arguments, "--index", index)
+    assert code == 2
+    assert said.startswith("Error: ")
+    assert len(said.splitlines()) == 1
+    assert modules <= {"pyarrow"}
+
+
+def test_no_index_is_told_before_anything_is_loaded(tmp_path):
+    for command in (["info"], ["search", QUESTION], ["query", QUESTION], ["verify"], ["remove", "--id", "x"]):
+        code, said, modules = loaded(*command, "--index", tmp_path / "no-index")
+        assert (code, modules - {"pyarrow"}) == (2, set())
+        assert said.startswith("Error: No index at")
+
+
+def test_the_time_of_a_search_is_its_own_and_that_of_loading_stands_apart(index, run_memptm):
+    timed = {}
+    for mode in ("lexical", "hybrid"):
+        result = json.loads(run_memptm("search", QUESTION, "--index", index, "--mode", mode, "--json").stdout)
+        timed[mode] = result["ms"], result["load_ms"]
+        assert all(value > 0 for value in timed[mode])
+    assert timed["hybrid"][0] < timed["hybrid"][1]  # torch alone takes a second, a question some 10 ms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memptm.documents.conversations import OTHERS, Turn, document, log_weights, read
@@ -87,6 +87,7 @@ def test_what_others_said_counts_little_where_a_speaker_is_named(question, count
     assert [math.exp(one) for one in log_weights(question, passages)] == pytest.approx(counted)
 
 
+@settings(deadline=None)
 @given(st.lists(st.recursive(st.none() | st.booleans() | st.floats() | st.text(" \tAnn", max_size=4),
                              lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2)),
                 min_size=1, max_size=4))  # fmt: skip

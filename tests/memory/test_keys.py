@@ -175,6 +175,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @given(seed=seeds, share=st.floats(0.0001, 0.14), depth=st.integers(1, 60))
+@settings(max_examples=40, deadline=None)
 def test_a_narrow_filter_finds_the_nearest_that_match_wherever_they_lie(large, seed, share, depth):
     all_keys, index = large
     query, centre = random_keys(2, 8, seed=seed)[:, None]
@@ -185,7 +186,7 @@ def test_a_narrow_filter_finds_the_nearest_that_match_wherever_they_lie(large, s
 
 
 @given(seed=seeds, share=st.floats(0.01, 1.0), depth_share=st.floats(0.0, 1.2))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_any_filter_and_any_k_find_k_of_those_that_match(large, seed, share, depth_share):
     all_keys, index = large
     query, centre = random_keys(2, 8, seed=seed)[:, None]
@@ -257,7 +258,7 @@ def coloured(tmp_path_factory):
     high=st.integers(0, 399),
     k=st.sampled_from([1, 3, 10, 50, 399]),
 )
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 def test_a_search_finds_k_hits_wherever_k_passages_match_the_filter(coloured, mode, asked, low, high, k):
     where = f"n BETWEEN {low} AND {high}"
     match = [one.text for one in coloured.passages(where=where) if mode != "lexical" or asked in one.text]

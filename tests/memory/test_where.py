@@ -145,7 +145,7 @@ def test_a_filter_holds_for_a_list_where_it_holds_for_one_of_its_items(lists, wh
 items = st.text(alphabet="ab \"\\,[]{}%_.'ü\n", max_size=5)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(items, max_size=3), min_size=1, max_size=4), items)
 def test_a_list_has_an_item_exactly_where_it_contains_it(tmp_path_factory, rows, asked):
     from toy import Toy
