@@ -14,7 +14,16 @@ from memptm.cli.group import json_option
 from memptm.cli.options import MANY, whole
 from memptm.cli.progress import drawn
 from memptm.cli.safe import one_line
-from memptm.cli.train import data_argument, held_out_option, out_option, seed_option, start_option, steps_option, train
+from memptm.cli.train import (
+    data_argument,
+    held_out_option,
+    out_option,
+    report,
+    seed_option,
+    start_option,
+    steps_option,
+    train,
+)
 from memptm.errors import InputError
 from memptm.types import Answer
 
@@ -119,10 +128,9 @@ def graph(
     recipe = GraphRecipe(epochs=epochs, both=both, batch=batch, steps=steps, seed=seed)
     with drawn(hidden=as_json) as progress:
         result = train_graph(data, out, start=start, held_out=held_out, recipe=recipe, progress=progress)
-    if as_json:
-        return result
-    render.table(result.pop("telemetry"))
-    for row in result.pop("skipped_rows"):
-        render.note(f"Skipped {row}.")
-    render.info({**result, **{f"held out: {k}": v for k, v in result.pop("held_out", {}).items()}, "out": str(out)})
-    return None
+    if not as_json:
+        render.table(result.pop("telemetry"))
+        for row in result.pop("skipped_rows"):
+            render.note(f"Skipped {row}.")
+        result |= {f"held out: {k}": v for k, v in result.pop("held_out", {}).items()}
+    return report(result, out, as_json)

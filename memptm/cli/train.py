@@ -388,5 +388,6 @@ def lm(
 def report(result: dict[str, Any], out: Path, as_json: bool) -> Result:
     """What a recipe gave, for the user or as JSON."""
     if not as_json:
+        render.note(result.pop("note", ""))
         render.info({**result, "out": str(out)})
     return result

@@ -11,7 +11,7 @@ from memptm.cli import render
 from memptm.cli.group import Command, json_option
 from memptm.cli.options import whole
 from memptm.cli.progress import drawn
-from memptm.cli.train import data_argument, epochs_option, out_option, seed_option, start_option, steps_option
+from memptm.cli.train import data_argument, epochs_option, out_option, report, seed_option, start_option, steps_option
 
 Result = dict[str, Any] | None
 
@@ -59,5 +59,4 @@ def recall(
     if not as_json:
         render.table(result.pop("telemetry"))
         render.note(result.pop("warning"))
-        render.info({**result, "out": str(out)})
-    return result
+    return report(result, out, as_json)

@@ -9,7 +9,6 @@ pages' meanings.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,9 +22,9 @@ from memptm.documents.sentences import sentences
 from memptm.encoders.base import Encoder
 from memptm.encoders.load import load_encoder
 from memptm.errors import InputError
+from memptm.generation.reader import SHIPPED
 from memptm.generation.spans import FROZEN, span_loss
 from memptm.generation.windows import ReaderWindow, collate
-from memptm.memory.encode import digest
 from memptm.progress import Progress, silent
 from memptm.reasoning.system1 import PageInput
 from memptm.reasoning.system2 import GraphNetwork, save_network
@@ -39,7 +38,8 @@ from memptm.training.data.gold_graphs import GoldGraph, GoldPage, read_gold
 from memptm.training.losses.cognitive_graph import hop_loss, support_loss
 from memptm.training.recipes.reader import gold_spans
 from memptm.training.runtime.arithmetic import device, pin_precision, quick_products
-from memptm.training.runtime.loop import fit, shuffled
+from memptm.training.runtime.loop import finished, fit, shuffled
+from memptm.training.runtime.run import Run, digest_of, plain, reader_digest
 from memptm.types import Json
 from memptm.working.state_files import fingerprint
 
@@ -88,55 +88,64 @@ def train_graph(
         start: a reader's folder to start System 1 from; the shipped one if None. held_out: rows to measure on.
         encoder: finds where a search begins; the default encoder if None.
     Returns:
-        {"steps", "questions", "with_path", "skipped", "skipped_rows", "seconds", "loss", "telemetry", "held_out"?}.
+        {"steps", "new_steps" of this call, "questions", "with_path", "skipped", "skipped_rows", "seconds", "loss", "telemetry", "note" where no
+        step was left, "held_out"?}.
     Raises:
-        InputError: no usable rows, a malformed one, or a checkpoint of another recipe.
+        InputError: no usable rows, a malformed one, or another run in ``out``.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     from memptm.training.data.graph_expansions import BothSystemsTask
 
-    recipe, began = recipe or GraphRecipe(), time.monotonic()
+    recipe = recipe or GraphRecipe()
     gold = read_gold(data)
     if not gold.graphs:
         first = f" ({gold.skipped[0]})" if gold.skipped else ""
         raise InputError(
             f"None of the rows has its supporting facts in its context{first}. A graph is learned from those."
         )
+    start_reader = Path(start).expanduser() if start else SHIPPED
+    run = Run("graph", out)
+    data_digest, settings = {"data": digest_of(gold.graphs)}, plain(asdict(recipe))
+    run1 = run.phase("system1", data=data_digest, start={"reader": reader_digest(start_reader)}, settings=settings)
+    run2 = run.phase(
+        "both",
+        data=data_digest,
+        start={},
+        settings={**settings, "encoder": encoder.fingerprint if encoder else ""},
+        after=("system1",),
+    )
+    run.claim("system1", "both", "config.json", "system1.safetensors", "system2.safetensors")
+    run1.check()
+    run2.check()
     pin_precision(out)
     torch.manual_seed(recipe.seed)
-    system1 = PointerTask(gold.graphs, recipe, Path(start).expanduser() if start else None)
-    settings = {
-        **asdict(recipe), "questions": len(gold.graphs), "save_every": None,
-        "data": digest(*map(repr, gold.graphs)), "start": fingerprint(system1.net),
-    }  # fmt: skip
-    common: dict[str, Any] = {
-        "settings": settings,
-        "warm_up": recipe.warm_up,
-        "save_every": recipe.save_every,
-        "documents": 1,
-    }
-    remedy = "Lower --batch."
+    system1 = PointerTask(gold.graphs, recipe, start_reader)
+    common: dict[str, Any] = {"warm_up": recipe.warm_up, "save_every": recipe.save_every, "remedy": "Lower --batch."}
     plan = shuffled(len(gold.graphs), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed)
-    last = fit(system1, plan, out / "system1", remedy=remedy, stage="system 1", progress=progress, **common)
-    steps, telemetry = len(plan), [{"stage": "system 1", **row} for row in last.table()]
+    parts = {"system 1": fit(system1, plan, run1, stage="system 1", progress=progress, **common)}
     network = None
     if recipe.both:
+        run2 = run2.begun_with(system1=fingerprint(system1.net))
         torch.manual_seed(recipe.seed)
         both = BothSystemsTask(system1, GraphNetwork(system1.width), encoder or load_encoder(None))
         plan = shuffled(
             len(gold.graphs), batch=recipe.batch, epochs=recipe.both, steps=recipe.steps, seed=recipe.seed + 1
         )
         torch.manual_seed(recipe.seed + 1)  # whatever was loaded or resumed until here
-        last = fit(both, plan, out / "both", remedy=remedy, stage="both systems", progress=progress, **common)
-        steps, network = steps + len(plan), both.network
-        telemetry += [{"stage": "both", **row} for row in last.table()]
+        resume = run2.same_start()  # not where System 1 was given more steps
+        parts["both"] = fit(both, plan, run2, stage="both systems", resume=resume, progress=progress, **common)
+        network = both.network
     system1.net.save(out)
     if network is not None:
         save_network(network, out)
+    fitted = list(parts.values())
     result = {
-        "steps": steps, "questions": len(gold.graphs), "with_path": sum(graph.path for graph in gold.graphs),
+        "steps": sum(part.steps for part in fitted), "new_steps": sum(part.new_steps for part in fitted),
+        "questions": len(gold.graphs), "with_path": sum(graph.path for graph in gold.graphs),
         "skipped": len(gold.skipped), "skipped_rows": list(gold.skipped[:NAMED]),
-        "seconds": round(time.monotonic() - began, 1), "loss": last.mean("loss"), "telemetry": telemetry,
+        "seconds": round(sum(part.seconds for part in fitted), 1), "loss": fitted[-1].telemetry.mean("loss"),
+        "telemetry": [{"stage": name, **row} for name, part in parts.items() for row in part.telemetry.table()],
+        **finished(run, *fitted),
     }  # fmt: skip
     if held_out:
         result["held_out"] = measure(Pointers.load(out), read_gold(held_out).graphs)
@@ -146,7 +155,7 @@ def train_graph(
 class PointerTask:
     """System 1's task: pages of questions, each with what is to be seen there."""
 
-    def __init__(self, graphs: Sequence[GoldGraph], recipe: GraphRecipe, start: Path | None) -> None:
+    def __init__(self, graphs: Sequence[GoldGraph], recipe: GraphRecipe, start: Path) -> None:
         self.graphs, self.recipe = graphs, recipe
         self.net = PointerNet.start(start).to(device())
         for layer in self.net.scorer.trunk.layers:

@@ -32,9 +32,7 @@ from memptm.encoders.sentence import BertEncoder
 from memptm.encoders.two_sided import memory_left, shared_encoder
 from memptm.errors import InputError
 from memptm.memory.encode import Texts
-from memptm.memory.folder import IndexFolder
 from memptm.memory.memory import Memory
-from memptm.memory.rekey import rekey
 from memptm.progress import Progress, silent
 from memptm.training.data.examples import Example, Turns, answered_examples, read_follow_ups
 from memptm.training.data.targets import Target, find_targets
@@ -42,9 +40,9 @@ from memptm.training.losses.pairs import TELEMETRY_PASSAGES, PairTask, question_
 from memptm.training.losses.passage_memory import FollowUp, PassageMemoryTask, by_tokens, passage_spans
 from memptm.training.runtime.arithmetic import pin_precision
 from memptm.training.runtime.evaluate import compare, rows_with_answers
-from memptm.training.runtime.loop import fit, shuffled
+from memptm.training.runtime.loop import Fitted, finished, fit, shuffled
 from memptm.training.runtime.refresh import Versions
-from memptm.training.runtime.telemetry import Telemetry
+from memptm.training.runtime.run import Run, digest_of, index_digest
 from memptm.training.runtime.trainable_encoder import TrainableEncoder, load_trained
 from memptm.types import Json
 
@@ -85,8 +83,12 @@ class EncoderRecipe:
 
 
 RECENT = 4  # turns before a follow-up question that are read in training
-# What of a recipe the first phase depends on.
-ADAPTING = ("steps", "rank", "pairs", "hard", "temperature", "learning_rate", "dropout", "warm_up", "seed")
+USED: dict[Phase, frozenset[str]] = {  # what of a recipe a phase depends on
+    "adapt": frozenset({"rank", "pairs", "hard", "temperature", "learning_rate", "dropout", "warm_up", "seed"}),
+    "memory": frozenset(
+        {"memory", "before", "span", "tokens", "labels", "temperature", "memory_learning_rate", "warm_up", "seed"}
+    ),
+}
 
 
 def train_encoder(
@@ -108,11 +110,12 @@ def train_encoder(
         follow_ups: JSONL of {history: [text], question, rewrite}: the memory learns to ask what the rewrite asks.
         held_out: rows of data's kind; recall on them before and after is in the result.
     Returns:
-        {"encoder", "index": folders, "phases": {name: {"steps", "loss", "seconds", "telemetry"}}, "seconds"}; "note" where
-        the memory of the index's encoder is lost; and, with ``held_out``, {"n", "recall", "frozen"}.
+        {"encoder", "index": folders, "phases": {name: {"steps", "new_steps" of this call, "seconds", "loss", "telemetry"}},
+        "seconds"}; "note" where the memory of the index's encoder is lost or no step was left; and, with ``held_out``,
+        {"n", "recall", "frozen"}.
     Raises:
-        InputError: no usable rows, a malformed one, an encoder that cannot be trained, no document of two passages, other
-            settings than those of the run in ``out``. MemptmError: the loss is no number.
+        InputError: no usable rows, a malformed one, an encoder that cannot be trained, no document of two passages, another
+            run in ``out``. MemptmError: the loss is no number.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe, began = recipe or EncoderRecipe(), time.monotonic()
@@ -122,20 +125,15 @@ def train_encoder(
     phases = [phase for phase in PHASES if phase in recipe.phases and (examples or phase != "adapt")]
     if not phases:
         raise InputError("Adapting needs questions. Give DATA.jsonl, or choose phase memory.")
-    pin_precision(out)
-    run = _Run(memory, base, out, recipe, examples, read_follow_ups(follow_ups), progress)
-    phase_results: dict[str, Json] = {}
-    if "adapt" in phases:
-        phase_results["adapt"] = run.adapt()
-    if "memory" in phases:
-        phase_results["memory"] = run.remember()
-    encoder = run.publish()
-    found = IndexFolder(out / "index").manifest()
-    if found is not None and found.fingerprint != encoder.fingerprint:
-        shutil.rmtree(out / "index")  # of a shorter run in this folder
-    made = rekey(memory, out / "index", encoder, progress=progress)
-    result: Json = {"encoder": str(out / "encoder"), "index": str(made.path), "phases": phase_results}
+    train = _Training(memory, base, out, recipe, examples, read_follow_ups(follow_ups), progress)
+    train.begin(phases)
+    fitted = {phase: train.adapt() if phase == "adapt" else train.remember() for phase in phases}
+    encoder = train.publish()
+    made = train.run.publish_index(memory, encoder, phases=phases, progress=progress)
+    reports = {phase: {**one.numbers(), "telemetry": one.telemetry.table()} for phase, one in fitted.items()}
+    result: Json = {"encoder": str(out / "encoder"), "index": str(made.path), "phases": reports}
     result["seconds"] = round(time.monotonic() - began, 1)
+    result |= finished(train.run, *fitted.values())
     if "memory" not in phases and (note := memory_left(memory.encoder)):
         result["note"] = note
     if held_out:
@@ -144,7 +142,7 @@ def train_encoder(
     return result
 
 
-class _Run:
+class _Training:
     """The encoder as the phases so far made it."""
 
     def __init__(
@@ -157,8 +155,10 @@ class _Run:
         asked_after: Sequence[Turns],
         progress: Progress,
     ) -> None:
-        self.base, self.out, self.recipe, self.progress = base, out, recipe, progress
+        self.base, self.recipe, self.progress = base, recipe, progress
+        self.run, self.runs = Run("encoder", out), dict[Phase, Run]()
         self.examples, self.asked_after = examples, asked_after
+        self.memory = memory
         self.passages, self.first = memory.keys()
         self._stand_alone = memory.encoder is base  # the index's keys; else they know what came before
         if len(self.passages) < 2:
@@ -167,9 +167,28 @@ class _Run:
         self.encoder: BertEncoder = base
         self._remembers = False
 
-    def adapt(self) -> Json:
+    def begin(self, phases: Sequence[Phase]) -> None:
+        """Take the folder, and see that what is in it is of this run."""
+        questions = {"data": digest_of(self.examples)}
+        data = {
+            "adapt": questions,
+            "memory": {**(questions if self.recipe.labels else {}), "follow-ups": digest_of(self.asked_after)},
+        }
+        self.run.claim(*PHASES, publishes=("encoder", "index"), phases=phases, beside=self.memory)
+        for n, phase in enumerate(phases):
+            self.runs[phase] = self.run.phase(
+                phase,
+                data={**data[phase], "index": index_digest(self.passages)},
+                start={} if n else {"encoder": self.base.fingerprint},
+                settings={name: one for name, one in asdict(self.recipe).items() if name in USED[phase]},
+                after=phases[:n],
+            )
+            self.runs[phase].check()
+        pin_precision(self.run.folder)
+
+    def adapt(self) -> Fitted:
         """Low-rank updates learn from questions."""
-        recipe, folder, began = self.recipe, self.out / "adapt", time.monotonic()
+        recipe, run = self.recipe, self.runs["adapt"]
         pairs = question_pairs(self.examples, self._targets, self.texts)
         torch.manual_seed(recipe.seed)
         trainable = TrainableEncoder(self.base, dropout=recipe.dropout, rank=recipe.rank).train()
@@ -184,11 +203,10 @@ class _Run:
             seed=recipe.seed,
         )
         plan = shuffled(len(pairs), batch=recipe.pairs, epochs=1, steps=recipe.steps, seed=recipe.seed)
-        telemetry = fit(
+        fitted = fit(
             task,
             plan,
-            folder,
-            settings=self._settings(*ADAPTING),
+            run,
             warm_up=recipe.warm_up,
             save_every=recipe.save_every,
             documents=TELEMETRY_PASSAGES,
@@ -196,13 +214,14 @@ class _Run:
             stage="adapt",
             progress=self.progress,
         )
-        save_adapter(folder / "encoder", self.base, low_rank(trainable.bert))
-        self.encoder = load_trained(folder / "encoder")
-        return _report(telemetry, len(plan), began)
+        save_adapter(run.folder / "encoder", self.base, low_rank(trainable.bert))
+        self.encoder = load_trained(run.folder / "encoder")
+        fitted.telemetry.plot()
+        return fitted
 
-    def remember(self) -> Json:
+    def remember(self) -> Fitted:
         """The memory of passages learns."""
-        recipe, folder, began = self.recipe, self.out / "memory", time.monotonic()
+        recipe, run = self.recipe, self.runs["memory"].begun_with(encoder=self.encoder.fingerprint)
         rows = self.encoder.token_ids(self.texts)
         documents = Texts(self.passages, lambda: self.encoder).documents
         items = passage_spans(documents, length=recipe.span, seed=recipe.seed)
@@ -229,36 +248,35 @@ class _Run:
             learning_rate=recipe.memory_learning_rate,
             seed=recipe.seed,
         )
-        telemetry = fit(
+        fitted = fit(
             task,
             plan,
-            folder,
-            settings=self._settings(*asdict(recipe)) | {"start": self.encoder.fingerprint},
+            run,
             warm_up=recipe.warm_up,
             save_every=recipe.save_every,
             documents=TELEMETRY_PASSAGES,
             remedy="Lower --tokens.",
             stage="memory",
+            resume=run.same_start(),  # not where the phase before was given more steps
             progress=self.progress,
         )
-        save_memory(folder / "encoder", self.encoder, model.paths.state_dict(), recipe.memory)
+        save_memory(run.folder / "encoder", self.encoder, model.paths.state_dict(), recipe.memory)
         self._remembers = True
-        return _report(telemetry, len(plan), began)
+        fitted.telemetry.plot()
+        return fitted
 
     def publish(self) -> Encoder:
         """OUT/encoder: what the phases made, of the encoder that the index had."""
-        half = self.out / "encoder.part"
-        shutil.rmtree(half, ignore_errors=True)
-        half.mkdir(parents=True)
-        last = self.out / ("memory" if self._remembers else "adapt") / "encoder"
-        for path in last.iterdir():
-            shutil.copyfile(path, half / path.name)
-        if self._remembers and self.encoder is not self.base:
-            shutil.copyfile(self.out / "adapt" / "encoder" / ADAPTER, half / ADAPTER)
-            rebase(half, self.base)
-        shutil.rmtree(self.out / "encoder", ignore_errors=True)
-        half.replace(self.out / "encoder")
-        return load_encoder(str((self.out / "encoder").resolve()))
+        last = self.run.folder / ("memory" if self._remembers else "adapt") / "encoder"
+
+        def write(folder: Path) -> None:
+            for path in last.iterdir():
+                shutil.copyfile(path, folder / path.name)
+            if self._remembers and self.encoder is not self.base:
+                shutil.copyfile(self.run.folder / "adapt" / "encoder" / ADAPTER, folder / ADAPTER)
+                rebase(folder, self.base)
+
+        return load_encoder(str(self.run.publish("encoder", write).resolve()))
 
     @cached_property
     def _targets(self) -> list[Target]:
@@ -295,15 +313,3 @@ class _Run:
         targets = torch.from_numpy(self.encoder.encode_questions([one.rewrite for one in self.asked_after]))
         rows = [self.encoder.token_ids([*one.history[-RECENT:], one.question]) for one in self.asked_after]
         return [FollowUp(row, target) for row, target in zip(rows, targets, strict=True)]
-
-    def _settings(self, *names: str) -> Json:
-        chosen = {name: value for name, value in asdict(self.recipe).items() if name in names}
-        fixed = {"phases": None, "save_every": None, "start": self.base.fingerprint}
-        counts = {"questions": len(self.examples), "follow_ups": len(self.asked_after)}
-        return {**chosen, **fixed, "indexed": len(self.passages), **counts}
-
-
-def _report(telemetry: Telemetry, steps: int, began: float) -> Json:
-    telemetry.plot()
-    seconds = round(time.monotonic() - began, 1)
-    return {"steps": steps, "loss": telemetry.mean("loss"), "seconds": seconds, "telemetry": telemetry.table()}

@@ -6,9 +6,7 @@ none of them holds the answer: rows without answers, and questions beside passag
 
 from __future__ import annotations
 
-import math
 import random
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from memptm.encoders.base import Encoder
 from memptm.errors import InputError
@@ -25,13 +24,13 @@ from memptm.generation.decoding import Ids
 from memptm.generation.generator import DEFAULT, Generator
 from memptm.generation.load import load_base
 from memptm.generation.prompt import NOT_THERE, PromptWriter
-from memptm.progress import Event, Progress, silent
+from memptm.progress import Progress, silent
 from memptm.training.data.examples import Example, read_examples
 from memptm.training.data.negatives import mine_once
 from memptm.training.runtime.adapter import save_adapter, with_lora
 from memptm.training.runtime.arithmetic import pin_precision, quick_products
-from memptm.training.runtime.checkpoint import Log, interrupts, latest, restore, store
-from memptm.training.runtime.schedule import warm_cosine
+from memptm.training.runtime.loop import finished, fit
+from memptm.training.runtime.run import Run, digest_of, plain, weights_digest
 from memptm.types import Json, Passage
 
 POOL = 512  # examples sorted by length together, so that batches hold little padding
@@ -97,30 +96,51 @@ def train_generator(
         resume: False starts anew.
         progress: called after every step.
     Returns:
-        {"steps", "examples", "skipped", "seconds", "loss"} and, with ``held_out``, {"em", "f1", "n"}.
+        {"steps", "new_steps" of this call, "examples", "skipped", "seconds", "loss"}; "note" where none was left; and, with
+        ``held_out``, {"em", "f1", "n"}.
     Raises:
-        InputError: no usable rows, a malformed one, or a checkpoint of another recipe.
+        InputError: no usable rows, a malformed one, or another run in ``out``.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    recipe, base, began = recipe or GeneratorRecipe(), start or DEFAULT, time.monotonic()
+    recipe, base = recipe or GeneratorRecipe(), start or DEFAULT
     rows = list(read_examples(data))
     examples = [row for row in rows if not row.answers or len(row.answers[0].split()) <= LONGEST_ANSWER]
     if not examples:
         raise InputError(
             f"No row has an answer of at most {LONGEST_ANSWER} words, or none. Give rows with short answers."
         )
+    run = Run(
+        "generator",
+        out,
+        data={"data": digest_of(examples)},
+        start={"generator": weights_digest(base)},
+        settings=plain({**asdict(recipe), "encoder": encoder.fingerprint if encoder else ""}),
+    )
+    run.claim("adapter_config.json", "adapter_model.safetensors")
+    if resume:
+        run.check()
     pin_precision(out)
     torch.manual_seed(recipe.seed)
     model, tokenizer = load_base(base, progress=progress)
     adapted = with_lora(model, base=base, rank=recipe.rank, layers=recipe.layers)
     generator = Generator(adapted.get_base_model(), tokenizer, name=base)
     passages, nearest = mine_once(examples, encoder, out, per_question=8, progress=progress)
-    feed = Feed(examples, passages, nearest, generator.writer, recipe)
-    steps = feed.plan()
-    loss = _run(adapted, generator, steps, out, recipe, resume=resume, progress=progress)
+    steps = Feed(examples, passages, nearest, generator.writer, recipe).plan()
+    fitted = fit(
+        GeneratorTask(adapted, generator, steps, recipe),
+        [[n] for n in range(len(steps))],
+        run,
+        warm_up=recipe.warm_up,
+        save_every=recipe.save_every,
+        remedy="Lower batch_tokens of the recipe.",
+        weight_decay=0.0,
+        fused=True,
+        resume=resume,
+        progress=progress,
+    )
     save_adapter(adapted, out)
-    result: Json = {"steps": len(steps), "examples": sum(map(len, steps)), "skipped": len(rows) - len(examples)}
-    result |= {"seconds": round(time.monotonic() - began, 1), "loss": loss}
+    counts = {"examples": sum(map(len, steps)), "skipped": len(rows) - len(examples)}
+    result = fitted.numbers() | counts | finished(run, fitted)
     return result | (evaluate(generator, list(read_examples(held_out))) if held_out else {})
 
 
@@ -187,50 +207,32 @@ def evaluate(generator: Generator, rows: Sequence[Example]) -> Json:
     return {"n": len(pairs), "em": em, "f1": sum(f1(text, answers) for text, answers in pairs) / max(1, len(pairs))}
 
 
-def _run(
-    adapted: Any,
-    generator: Generator,
-    steps: Sequence[Sequence[Pair]],
-    out: Path,
-    recipe: GeneratorRecipe,
-    *,
-    resume: bool,
-    progress: Progress,
-) -> float:
-    trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=0.0, fused=True)
-    settings = {**asdict(recipe), "beside": list(recipe.beside), "planned": len(steps), "save_every": None}
-    if resume and latest(out, settings):
-        note, _ = restore(out, adapted, optimizer)
-        done, running = int(note["step"]), float(note["loss"])
-    else:
-        done, running = 0, math.nan
-    log, language_model = Log(out / "log.jsonl"), generator.language_model
-    language_model.multiple = MULTIPLE
-    with interrupts() as asked:
-        for step, batch in enumerate(steps[done:], done + 1):
-            began = time.monotonic()
-            optimizer.param_groups[0]["lr"] = rate = recipe.learning_rate * warm_cosine(
-                step, len(steps), recipe.warm_up
-            )
-            with quick_products():
-                log_p = language_model.score([pair.prompt for pair in batch], [pair.answer for pair in batch])
-            loss = -log_p.sum() / sum(len(pair.answer) for pair in batch)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
-            value = float(loss.detach())
-            running = value if math.isnan(running) else 0.97 * running + 0.03 * value
-            record = {"step": step, "loss": value, "mean": running, "learning_rate": rate, "norm": float(norm)}
-            tokens, seconds = sum(map(len, batch)), time.monotonic() - began
-            log.write({**record, "examples": len(batch), "tokens": tokens, "seconds": round(seconds, 2)})
-            progress(Event(stage="train", done=step, total=len(steps), unit="steps", detail=f"loss {running:.3f}"))
-            if step % recipe.save_every == 0 or step == len(steps) or asked:
-                store(out, step, adapted, optimizer, settings=settings, loss=running)
-            if asked:
-                raise KeyboardInterrupt
-    return running
+class GeneratorTask:
+    """A batch of pairs a step; the loss is −log p of the answers' tokens, a mean over them."""
+
+    def __init__(
+        self, adapted: Any, generator: Generator, steps: Sequence[Sequence[Pair]], recipe: GeneratorRecipe
+    ) -> None:
+        self.model: nn.Module = adapted
+        self.language_model, self.steps, self.recipe = generator.language_model, steps, recipe
+        self.language_model.multiple = MULTIPLE
+
+    def groups(self) -> list[dict[str, Any]]:
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return [{"params": trained, "lr": self.recipe.learning_rate}]
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None: ...
+
+    def training_step(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (TrainingTask's signature)
+        batch = self.steps[rows[0]]
+        with quick_products():
+            log_p = self.language_model.score([pair.prompt for pair in batch], [pair.answer for pair in batch])
+        loss = -log_p.sum() / sum(len(pair.answer) for pair in batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return {"loss": float(loss.detach()), "examples": len(batch), "tokens": sum(map(len, batch))}
 
 
 def _by_tokens(pairs: Sequence[Pair], limit: int) -> Iterator[list[Pair]]:

@@ -23,8 +23,8 @@ from memptm.memory.memory import Memory
 from memptm.progress import Event, Progress, silent
 from memptm.training.data.corpus import Kind, Streams, encoded, make_vocabulary, read_texts
 from memptm.training.runtime.arithmetic import device, pin_precision, quick_products
-from memptm.training.runtime.checkpoint import latest
-from memptm.training.runtime.loop import fit
+from memptm.training.runtime.loop import finished, fit
+from memptm.training.runtime.run import Run, digest_of, plain
 from memptm.types import Json, Passage
 from memptm.working.adaptive import IGNORED
 from memptm.working.product_keys import ProductKeyMemory
@@ -106,27 +106,28 @@ def train_language_model(
         parts: in place of the feed-forward parts of these layers. The log has how many slots of product-key memories were read
             and how evenly ("usage", "kl"), every COUNTED steps.
     Returns:
-        {"steps", "tokens" read, "parameters", "seconds", "loss", "telemetry"} and, with ``held_out``, {"held_out":
-        [{"memory", "tokens", "perplexity", "tokens_a_second"}]}.
+        {"steps", "new_steps" of this call, "tokens" read, "parameters", "seconds", "loss", "telemetry"}; "note" where no step
+        was left; and, with ``held_out``, {"held_out": [{"memory", "tokens", "perplexity", "tokens_a_second"}]}.
     Raises:
         InputError: no text or too little, memory lengths without held-out text, or a checkpoint of another recipe. MemptmError: the loss is no number.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    recipe, began = recipe or LanguageModelRecipe(), time.monotonic()
+    recipe = recipe or LanguageModelRecipe()
     texts = read_texts(data) + (_texts_of(index) if index is not None else [])
     if not texts:
         raise InputError("There is nothing to learn from. Give text files, or an index by --index.")
     if memories and not held_out:
         raise InputError("There is nothing to measure with these memory lengths. Give --held-out, too.")
-    settings = _settings(recipe, parts or {})
-    goes_on = latest(out, settings)
+    run = Run("lm", out, data={"data": digest_of(texts)}, settings=_settings(recipe, parts or {}))
+    run.check()
+    goes_on = run.has_checkpoint()
     vocabulary = _vocabulary(out) if goes_on else make_vocabulary(texts, recipe.vocabulary, recipe.size)
     streams = Streams(encoded(vocabulary, texts), rows=recipe.rows, segment=recipe.segment)
     tested = encoded(vocabulary, read_texts(held_out))
     if tested:
         Streams(tested, rows=1, segment=recipe.segment)  # refused now, and not after hours
+    run.claim("config.json", "model.safetensors", VOCABULARY)
     if not goes_on:
-        out.mkdir(parents=True, exist_ok=True)
         vocabulary.save(str(out / VOCABULARY))
     pin_precision(out)
     torch.manual_seed(recipe.seed)
@@ -136,27 +137,23 @@ def train_language_model(
     model.to(device())
     steps = min(recipe.epochs * len(streams), recipe.steps or sys.maxsize)
     task = LanguageModelTask(model, streams, recipe)
-    telemetry = fit(
+    fitted = fit(
         task,
         [[n % len(streams)] for n in range(steps)],
-        out,
-        settings={**settings, "segments": len(streams)},
+        run,
         warm_up=recipe.warm_up,
         save_every=recipe.save_every,
-        documents=1,
         remedy=REMEDY,
         clip=recipe.clip,
         progress=progress,
     )
     model.eval().save(out)
-    telemetry.plot()
-    result: Json = {
-        "steps": steps,
+    fitted.telemetry.plot()
+    result = fitted.numbers() | {
         "tokens": steps * recipe.rows * recipe.segment,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "seconds": round(time.monotonic() - began, 1),
-        "loss": telemetry.mean("loss"),
-        "telemetry": telemetry.table(),
+        "telemetry": fitted.telemetry.table(),
+        **finished(run, fitted),
     }
     if tested:
         lengths = memories or [model.mem_len]
@@ -314,6 +311,5 @@ def _joined(passages: Sequence[Passage]) -> str:
 
 
 def _settings(recipe: LanguageModelRecipe, parts: Mapping[int, nn.Module]) -> Json:
-    sizes = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(recipe.model).items()}
     replaced = {"parts": {str(n): " ".join(repr(part).split()) for n, part in parts.items()}} if parts else {}
-    return {**asdict(recipe), "model": sizes, "save_every": None, **replaced}
+    return plain({**asdict(recipe), **replaced})

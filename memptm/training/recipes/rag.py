@@ -7,7 +7,6 @@ result is an encoder for the same index: `memptm query --encoder`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,13 +15,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from memptm.encoders.base import embedding_text
 from memptm.encoders.load import load_encoder
 from memptm.encoders.two_sided import query_and_passage_encoders, save_questions
 from memptm.errors import InputError
 from memptm.generation.generator import ADAPTER, Generator
 from memptm.generation.marginal import token_log_likelihood
-from memptm.memory.encode import digest
 from memptm.memory.memory import Memory
 from memptm.progress import Progress, silent
 from memptm.training.data.examples import Example, read_examples
@@ -32,7 +29,8 @@ from memptm.training.losses.retriever import contrast, marginal, perplexity_dist
 from memptm.training.runtime.adapter import save_adapter, trainable_adapter
 from memptm.training.runtime.arithmetic import pin_precision
 from memptm.training.runtime.evaluate import compare, rows_with_answers
-from memptm.training.runtime.loop import fit, shuffled
+from memptm.training.runtime.loop import finished, fit, shuffled
+from memptm.training.runtime.run import Run, digest_of, index_digest, plain, weights_digest
 from memptm.training.runtime.telemetry import retrieval_numbers
 from memptm.training.runtime.trainable_encoder import TrainableEncoder
 from memptm.types import Json, Passage
@@ -91,13 +89,14 @@ def train_rag(
         generator: a name or a folder; the packaged one if None. Loaded only for losses that need it.
         held_out: rows of the same kind; recall on them before and after is in the result.
     Returns:
-        {"steps", "examples", "skipped", "seconds", "loss", "warning" of a collapse, "telemetry": [means]} and, with ``held_out``, {"n", "recall", "frozen"}.
+        {"steps", "new_steps" of this call, "examples", "skipped", "seconds", "loss", "warning" of a collapse, "telemetry":
+        [means]}; "note" where no step was left; and, with ``held_out``, {"n", "recall", "frozen"}.
     Raises:
         InputError: no usable rows, a malformed one, too small an index, an encoder that cannot be trained, settings that
-            no loss asks for, a checkpoint of another recipe or other data. MemptmError: the loss is no number; the last checkpoint is kept.
+            no loss asks for, or another run in ``out``. MemptmError: the loss is no number; the last checkpoint is kept.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    recipe, began = recipe or RagRecipe(), time.monotonic()
+    recipe = recipe or RagRecipe()
     if recipe.token and "marginal" not in recipe.losses:
         raise InputError("RAG-Token's marginal is a loss of its own: add --loss marginal, or leave --token out.")
     if generator is not None and recipe.losses == ("contrast",):
@@ -112,8 +111,21 @@ def train_rag(
         raise InputError(
             f"The index holds {len(passages)} passages; training with k = {recipe.k} needs more. Add documents, or lower -k."
         )
-    pin_precision(out)
     questions_encoder, _ = query_and_passage_encoders(memory.encoder)
+    start = {"encoder": questions_encoder.fingerprint}
+    if recipe.losses != ("contrast",):
+        start["generator"] = weights_digest(generator or str(ADAPTER))
+    run = Run(
+        "rag",
+        out,
+        data={"data": digest_of(answered), "index": index_digest(passages)},
+        start=start,
+        settings=plain({**asdict(recipe), "keys": memory.encoder.fingerprint}),
+    )
+    run.claim(publishes=("encoder", "generator"), beside=memory)
+    if resume:
+        run.check()
+    pin_precision(out)
     torch.manual_seed(recipe.seed)
     frozen = questions_encoder.encode_questions([row.question for row in answered])
     targets = find_targets(answered, passages, keys, frozen)
@@ -137,19 +149,10 @@ def train_rag(
         recipe=recipe,
     )
     plan = shuffled(len(examples), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed)
-    telemetry = fit(
+    fitted = fit(
         task,
         plan,
-        out,
-        settings={
-            **asdict(recipe),
-            "losses": list(recipe.losses),
-            "save_every": None,
-            "index": digest(*map(embedding_text, passages)),
-            "data": digest(*map(repr, examples)),
-            "encoder": memory.encoder.fingerprint,
-            "generator": None if judge is None else judge.name,
-        },
+        run,
         warm_up=recipe.warm_up,
         save_every=recipe.save_every,
         documents=recipe.k,
@@ -157,13 +160,12 @@ def train_rag(
         resume=resume,
         progress=progress,
     )
-    save_questions(trainable.bert, memory.encoder, out / "encoder")
+    run.publish("encoder", lambda folder: save_questions(trainable.bert, memory.encoder, folder))
     if adapted is not None:
-        save_adapter(adapted, out / "generator")
-    telemetry.plot()
-    result: Json = {"steps": len(plan), "examples": len(examples), "skipped": len(rows) - len(examples)}
-    result |= {"seconds": round(time.monotonic() - began, 1), "loss": telemetry.mean("loss")}
-    result |= {"warning": telemetry.collapse(), "telemetry": telemetry.table()}
+        run.publish("generator", lambda folder: save_adapter(adapted, folder))
+    fitted.telemetry.plot()
+    result = fitted.numbers() | {"examples": len(examples), "skipped": len(rows) - len(examples)}
+    result |= {"warning": fitted.telemetry.collapse(), "telemetry": fitted.telemetry.table()} | finished(run, fitted)
     if not held_out:
         return result
     return result | compare(

@@ -7,11 +7,10 @@ is also read beside passages that look right and are not (SEEDS.md §5; the null
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,11 +24,14 @@ from memptm.generation.config import ReaderConfig
 from memptm.generation.spans import FROZEN, SpanScorer, span_loss
 from memptm.generation.windows import ReaderWindow, Windower, collate, load_tokenizer
 from memptm.models import resolve
-from memptm.progress import Event, Progress, silent
+from memptm.progress import Progress, silent
 from memptm.training.data.examples import Example, occurrences, read_examples
 from memptm.training.data.negatives import mine_once
 from memptm.training.runtime.arithmetic import device, pin_precision, quick_products
-from memptm.training.runtime.checkpoint import Average, Log, interrupts, latest, restore, store
+from memptm.training.runtime.checkpoint import Average
+from memptm.training.runtime.loop import finished, fit
+from memptm.training.runtime.run import Run, digest_of, plain, reader_digest, weights_digest
+from memptm.training.runtime.schedule import warm_linear
 from memptm.types import Json
 
 PART_TOKENS = 1536  # that go through the model at once: 1.4 times as fast as 6,144, for their states fit the cache
@@ -77,32 +79,54 @@ def train_reader(
         start: a reader to start from instead of the bare encoder.
         encoder: finds the wrong passages that look right; the default encoder if None.
     Returns:
-        {"steps", "examples", "skipped", "seconds", "loss"}.
+        {"steps", "new_steps" of this call, "examples", "skipped", "seconds", "loss"}; "note" where none was left.
     Raises:
-        InputError: no usable rows, a malformed one, or a checkpoint of another recipe.
+        InputError: no usable rows, a malformed one, or another run in ``out``.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    recipe = recipe or ReaderRecipe()
-    began = time.monotonic()
+    recipe, config = recipe or ReaderRecipe(), config or ReaderConfig()
     examples = list(read_examples(data))
     usable = [e for e in examples if not e.answers or occurrences(e.answers, e.context)]
     if not any(e.answers for e in usable):
         raise InputError("None of the rows has an answer that stands in its context. A span reader learns from those.")
+    run = Run(
+        "reader",
+        out,
+        data={"data": digest_of(usable)},
+        start={"reader": reader_digest(Path(start).expanduser()) if start else weights_digest(config.base)},
+        settings=plain(
+            {
+                **asdict(recipe),
+                "reader": None if start else asdict(config),
+                "encoder": encoder.fingerprint if encoder else "",
+            }
+        ),
+    )
+    run.claim("config.json", "model.safetensors")
+    run.check()
     pin_precision(out)
     torch.manual_seed(recipe.seed)
-    model = _model(start, config or ReaderConfig(), recipe)
+    model = _model(start, config, recipe)
     passages, nearest = mine_once(usable, encoder, out, progress=progress)
     feed = Feed(usable, passages, nearest, model.config, recipe)
-    planned = sum(len(feed.batches(epoch)) for epoch in range(recipe.epochs))
-    total = min(planned, recipe.steps or planned)
-    loss = _run(model, feed, out, recipe, total, progress)
-    return {
-        "steps": total,
-        "examples": len(usable),
-        "skipped": len(examples) - len(usable),
-        "seconds": round(time.monotonic() - began, 1),
-        "loss": loss,
-    }
+    average = Average(model, recipe.average)
+    fitted = fit(
+        ReaderTask(model, feed),
+        feed.plan(),
+        run,
+        warm_up=recipe.warm_up,
+        save_every=recipe.save_every,
+        remedy="Lower batch_tokens of the recipe.",
+        schedule=warm_linear,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+        average=average,
+        progress=progress,
+    )
+    with average.swapped_into(model):
+        model.save(out)
+    counts = {"examples": len(usable), "skipped": len(examples) - len(usable)}
+    return fitted.numbers() | counts | finished(run, fitted)
 
 
 def _model(start: str | Path | None, config: ReaderConfig, recipe: ReaderRecipe) -> SpanScorer:
@@ -130,6 +154,11 @@ class Feed:
         folder = resolve(config.base)
         self.windower = Windower(load_tokenizer(folder), window=config.window, stride=config.stride)
         self._epoch: tuple[int, list[list[tuple[ReaderWindow, tuple[tuple[int, int], ...]]]]] | None = None
+
+    def plan(self) -> list[list[int]]:
+        """Of each step its epoch, and the number of its batch in that."""
+        every = [[epoch, n] for epoch in range(self.recipe.epochs) for n in range(len(self.batches(epoch)))]
+        return every[: self.recipe.steps]
 
     def batches(self, epoch: int) -> list[list[tuple[ReaderWindow, tuple[tuple[int, int], ...]]]]:
         """Batches of (window, character spans of the answers in its passage)."""
@@ -190,60 +219,33 @@ def gold_spans(
     return gold
 
 
-def _run(model: SpanScorer, feed: Feed, out: Path, recipe: ReaderRecipe, total: int, progress: Progress) -> float:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-    average = Average(model, recipe.average)
-    settings, done = {**asdict(recipe), "planned": total, "save_every": None}, 0
-    if latest(out, settings):
-        note, average.mean = restore(out, model, optimizer)
-        done, average.updates = int(note["step"]), int(note["updates"])
-    log, running = Log(out / "log.jsonl"), 0.0
-    every = chain.from_iterable(feed.batches(epoch) for epoch in range(recipe.epochs))
-    with interrupts() as asked:
-        for step, batch in enumerate(islice(every, done, total), done + 1):
-            optimizer.param_groups[0]["lr"] = rate = recipe.learning_rate * _schedule(step, total, recipe.warm_up)
-            loss = _step(model, batch, optimizer, trained)
-            average.update(model)
-            running = loss if not running else 0.98 * running + 0.02 * loss
-            progress(Event(stage="train", done=step, total=total, unit="steps", detail=f"loss {running:.3f}"))
-            if step % 20 == 0:
-                log.write({"step": step, "loss": running, "learning_rate": rate})
-            if step % recipe.save_every == 0 or step == total or asked:
-                numbers = {"updates": average.updates}
-                store(out, step, model, optimizer, settings=settings, more=average.mean, **numbers)
-            if asked:
-                raise KeyboardInterrupt
-    with average.swapped_into(model):
-        model.save(out)
-    return running
+class ReaderTask:
+    """A batch of windows a step; it goes through the model in parts, whose states stay in the processor's cache."""
 
+    def __init__(self, model: SpanScorer, feed: Feed) -> None:
+        self.model, self.feed = model, feed
 
-def _schedule(step: int, total: int, warm_up: float) -> float:
-    """Up in a line, then down in a line to 2 %; ``step`` counts from 1."""
-    warm = max(1, int(warm_up * total))
-    return min(step / warm, max(0.02, (total - step + 1) / max(1, total - warm)))
+    def groups(self) -> list[dict[str, Any]]:
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return [{"params": trained, "lr": self.feed.recipe.learning_rate}]
 
+    def state(self) -> dict[str, Tensor]:
+        return {}
 
-def _step(
-    model: SpanScorer,
-    batch: Sequence[tuple[ReaderWindow, tuple[tuple[int, int], ...]]],
-    optimizer: torch.optim.Optimizer,
-    trained: Sequence[torch.nn.Parameter],
-) -> float:
-    """One update; the batch goes through the model in parts, whose states stay in the processor's cache."""
-    model.train()
-    optimizer.zero_grad()
-    total = 0.0
-    for part in _by_tokens(batch, PART_TOKENS):
-        windows = [window for window, _ in part]
-        ids, mask, segments, body = collate(windows)
-        gold = gold_spans(windows, [spans for _, spans in part], ids.shape[1], model.config.span_tokens)
-        with quick_products():
-            spans, null = model(ids, mask, segments, body)
-            loss = span_loss(spans, null, gold) * (len(part) / len(batch))
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += float(loss.detach())
-    torch.nn.utils.clip_grad_norm_(trained, 1.0)
-    optimizer.step()
-    return total
+    def restore(self, state: dict[str, Tensor]) -> None: ...
+
+    def training_step(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (TrainingTask's signature)
+        epoch, number = rows
+        batch = self.feed.batches(epoch)[number]
+        self.model.train()
+        total = 0.0
+        for part in _by_tokens(batch, PART_TOKENS):
+            windows = [window for window, _ in part]
+            ids, mask, segments, body = collate(windows)
+            gold = gold_spans(windows, [spans for _, spans in part], ids.shape[1], self.model.config.span_tokens)
+            with quick_products():
+                spans, null = self.model(ids, mask, segments, body)
+                loss = span_loss(spans, null, gold) * (len(part) / len(batch))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        return {"loss": total}

@@ -29,21 +29,20 @@ from memptm.encoders.bert import Bert
 from memptm.encoders.sentence import BertEncoder
 from memptm.encoders.two_sided import memory_left, shared_encoder
 from memptm.errors import InputError
-from memptm.memory.encode import digest
-from memptm.memory.folder import IndexFolder
+from memptm.generation.reader import SHIPPED
+from memptm.memory.folder import replace
 from memptm.memory.memory import Memory
-from memptm.memory.rekey import KeyCache, rekey
+from memptm.memory.rekey import KeyCache
 from memptm.progress import Progress, silent
 from memptm.training.data.examples import Example, answered_examples
 from memptm.training.data.masks import Masks, find_blanks
 from memptm.training.data.targets import find_targets
 from memptm.training.losses.pairs import TELEMETRY_PASSAGES, Pair, PairTask, inverse_cloze, question_pairs
 from memptm.training.runtime.arithmetic import pin_precision
-from memptm.training.runtime.checkpoint import CHECKPOINT
 from memptm.training.runtime.evaluate import compare, rows_with_answers
 from memptm.training.runtime.loop import TrainingTask, fit, shuffled
 from memptm.training.runtime.refresh import Refresh, Versions
-from memptm.training.runtime.telemetry import Telemetry
+from memptm.training.runtime.run import Run, digest_of, index_digest, reader_digest
 from memptm.training.runtime.trainable_encoder import TrainableEncoder, load_trained
 from memptm.types import Json, Passage
 
@@ -107,12 +106,13 @@ def train_realm(
         start: a reader for the joint phase to start from; the packaged one if None.
         held_out: rows of the same kind; recall on them before and after is in the result.
     Returns:
-        {"encoder", "index", "reader"?: folders, "phases": {name: {"steps", "rows", "seconds", "loss", "warning",
-        "telemetry"}}, "seconds"}; "note" where the memory of the index's encoder is lost; and, with ``held_out``, {"n",
+        {"encoder", "index", "reader"?: folders, "phases": {name: {"steps", "new_steps" of this call, "rows",
+        "seconds", "loss", "warning", "telemetry", "waited"}}, "seconds"}; "note" where the memory of the index's encoder is
+        lost or no step was left; and, with ``held_out``, {"n",
         "recall", "frozen"}.
     Raises:
-        InputError: no usable rows, a malformed one, too small an index, an encoder that cannot be trained, other settings
-            than those of the run in ``out``. ExtraMissing: no tagger of names. MemptmError: the loss is no number.
+        InputError: no usable rows, a malformed one, too small an index, an encoder that cannot be trained, another run
+            in ``out``. ExtraMissing: no tagger of names. MemptmError: the loss is no number.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe, began = recipe or RealmRecipe(), time.monotonic()
@@ -122,35 +122,32 @@ def train_realm(
     phases = [phase for phase in PHASES if phase in recipe.phases and (data or phase not in ON_QUESTIONS)]
     if not phases:
         raise InputError("Training on questions needs some. Give DATA.jsonl, or choose phase ict or masked.")
-    found = IndexFolder(out / "index").manifest()
-    if found is not None and not (out / phases[-1] / DONE).is_file():
-        raise InputError(f"{out / 'index'} is there from another run. Move it away, or give another folder.")
-    pin_precision(out)
-    run = _Run(memory, encoder, out, recipe, examples, start, progress)
+    train = _Training(memory, encoder, out, recipe, examples, start, progress)
+    train.begin(phases)
     if "masked" in phases:  # asked before the phases that come first are trained
-        _enough_documents(run.passages, recipe)
+        _enough_documents(train.passages, recipe)
         if recipe.masks == "salient":
             next(entities([""]))
-    phase_results: dict[str, Json] = {}
-    for phase in phases:
-        phase_results[phase] = run.phase(phase)
-    encoder = run.encoder
-    made = rekey(memory, out / "index", encoder, cache=run.cache, progress=progress)
+    phase_results = {phase: train.phase(phase) for phase in phases}
+    encoder = train.encoder
+    made = train.run.publish_index(memory, encoder, phases=phases, cache=train.cache, progress=progress)
     result: Json = {"encoder": str(encoder.folder), "index": str(made.path)}
     if "joint" in phases:
         result["reader"] = str(out / "joint" / "reader")
     result |= {"phases": phase_results, "seconds": round(time.monotonic() - began, 1)}
+    if not any(one["new_steps"] for one in phase_results.values()):
+        result["note"] = f"The run in {out} was finished. More --steps or --epochs go on from it."
     if note := memory_left(memory.encoder):
         result["note"] = note
     if held_out:
         passages, keys = made.keys()
-        if passages != run.passages:  # the index was written to meanwhile
-            keys = encoder.encode_passages(run.texts)
-        result |= compare(tested, run.passages, before=(memory.encoder, run.first), after=(encoder, keys))
+        if passages != train.passages:  # the index was written to meanwhile
+            keys = encoder.encode_passages(train.texts)
+        result |= compare(tested, train.passages, before=(memory.encoder, train.first), after=(encoder, keys))
     return result
 
 
-class _Run:
+class _Training:
     """The encoder as it is after the phases so far, and what each phase needs."""
 
     def __init__(
@@ -164,6 +161,7 @@ class _Run:
         progress: Progress,
     ) -> None:
         self.out, self.recipe, self.examples, self.reader, self.progress = out, recipe, examples, reader, progress
+        self.memory, self.run, self.runs = memory, Run("realm", out), dict[Phase, Run]()
         self.encoder = self.original = encoder
         self.passages, self.first = memory.keys()
         if len(self.passages) <= recipe.k:
@@ -174,38 +172,49 @@ class _Run:
         self.texts = [embedding_text(passage) for passage in self.passages]
         self.cache = KeyCache(out / "keys")
 
+    def begin(self, phases: Sequence[Phase]) -> None:
+        """Take the folder, and see that what is in it is of this run."""
+        self.run.claim(*PHASES, "keys", publishes=("index",), phases=phases, beside=self.memory)
+        for n, phase in enumerate(phases):
+            data = {"index": index_digest(self.passages)}
+            start = {} if n else {"encoder": self.encoder.fingerprint}
+            if phase in ON_QUESTIONS:
+                data["data"] = digest_of(self.examples)
+            if phase == "joint":
+                start["reader"] = reader_digest(Path(self.reader).expanduser() if self.reader else SHIPPED)
+            settings = {name: getattr(self.recipe, name) for name in (*ALWAYS, *USED[phase])}
+            self.runs[phase] = self.run.phase(phase, data=data, start=start, settings=settings, after=phases[:n])
+            self.runs[phase].check()
+        pin_precision(self.out)
+
     def phase(self, phase: Phase) -> Json:
         """Run a phase to its end, and go on with its encoder; one that has ended is not run again."""
-        folder, began = self.out / phase, time.monotonic()
-        settings = {name: getattr(self.recipe, name) for name in (*ALWAYS, *USED[phase])}
-        settings |= {"index": digest(*self.texts), "start": self.encoder.fingerprint}
-        if phase in ON_QUESTIONS:
-            settings["data"] = digest(*map(repr, self.examples))
-        if phase == "joint":
-            settings["reader"] = self.reader
-        done = _done(folder, settings)
-        if done is None:
+        began = time.monotonic()
+        run = self.runs[phase].begun_with(encoder=self.encoder.fingerprint)
+        length = {name: getattr(self.recipe, name) for name in ("steps", "epochs")}
+        result = _done(run, length)
+        if result is None:
             torch.manual_seed(self.recipe.seed)
-            done = MAKE[phase](self, folder, settings)
-            done["seconds"] = round(time.monotonic() - began, 1)
-            half = folder / f"{DONE}.part"
-            half.write_text(json.dumps({"settings": settings, "result": done}), encoding="utf-8")
-            half.replace(folder / DONE)
-        self.encoder = load_trained(folder / "encoder")
-        return done
+            result = MAKE[phase](self, run)
+            result["seconds"] = round(time.monotonic() - began, 1)
+            done = {"identity": run.identity, "length": length, "result": result}
+            replace(run.folder / DONE, json.dumps(done).encode())
+        self.encoder = load_trained(run.folder / "encoder")
+        return result
 
     def trainable(self) -> TrainableEncoder:
         """The encoder, ready to learn."""
         return TrainableEncoder(self.encoder, dropout=self.recipe.dropout).train()
 
-    def versions(self, trainable: TrainableEncoder, folder: Path) -> Versions:
+    def versions(self, trainable: TrainableEncoder, run: Run) -> Versions:
         """The keys at each step, the first of them by the encoder as it is."""
         first = self.first
         if self.encoder is not self.original:
             first = self.cache.keys(self.texts, self.encoder, progress=self.progress)
-        if not (folder / CHECKPOINT).is_file():  # what is there is of a run that was given up before it saved anything
-            shutil.rmtree(folder / "refresh", ignore_errors=True)
-        refresh = Refresh(folder / "refresh", self.texts, run=self.out) if self.recipe.refresh_every else None
+        folder = run.folder / "refresh"
+        if not (run.has_checkpoint() and run.same_start()):  # what is there is of a run that is not gone on with
+            shutil.rmtree(folder, ignore_errors=True)
+        refresh = Refresh(folder, self.texts, run=self.out) if self.recipe.refresh_every else None
 
         def write(place: Path) -> None:
             trainable.encoder.write(trainable.bert, place)
@@ -213,14 +222,7 @@ class _Run:
         return Versions(torch.from_numpy(first), refresh, self.recipe.refresh_every, write=write)
 
     def fit(
-        self,
-        phase: Phase,
-        task: TrainingTask,
-        keys: Versions,
-        trainable: TrainableEncoder,
-        rows: int,
-        folder: Path,
-        settings: Json,
+        self, phase: Phase, task: TrainingTask, keys: Versions, trainable: TrainableEncoder, rows: int, run: Run
     ) -> Json:
         """Run the task and save the encoder."""
         recipe, read = self.recipe, phase in ("masked", "joint")
@@ -232,76 +234,78 @@ class _Run:
             seed=recipe.seed,
         )
         try:
-            telemetry = fit(
+            fitted = fit(
                 task,
                 plan,
-                folder,
-                settings=settings,
+                run,
                 warm_up=recipe.warm_up,
                 save_every=recipe.save_every,
                 documents=recipe.k if read else TELEMETRY_PASSAGES,
                 remedy="Lower --batch or -k." if read else "Lower --pairs.",
                 stage=phase,
+                resume=run.same_start(),  # not where the phase before was given more steps
                 saved=keys.saved,
                 progress=self.progress,
             )
         finally:
             keys.close()
-        half = folder / "encoder.part"
-        shutil.rmtree(folder / "encoder", ignore_errors=True)
+        half = run.folder / "encoder.part"
         trainable.encoder.write(trainable.bert, half)
-        half.replace(folder / "encoder")
-        keys.forget()
-        return _report(telemetry, len(plan), rows) | {"waited": round(keys.waited, 1)}
+        shutil.rmtree(run.folder / "encoder", ignore_errors=True)
+        half.replace(run.folder / "encoder")
+        telemetry = fitted.telemetry
+        telemetry.plot()
+        result = fitted.numbers() | {"rows": rows, "warning": telemetry.collapse(), "telemetry": telemetry.table()}
+        return result | {"waited": round(keys.waited, 1)}
 
 
-def _ict(run: _Run, folder: Path, settings: Json) -> Json:
-    pairs = inverse_cloze(run.passages, epochs=1, seed=run.recipe.seed)
+def _ict(training: _Training, run: Run) -> Json:
+    pairs = inverse_cloze(training.passages, epochs=1, seed=training.recipe.seed)
     if not pairs:
         raise InputError("No passage has two sentences; the inverse cloze task needs some. Choose other phases.")
-    return _pairs("ict", run, pairs, folder, settings)
+    return _pairs("ict", training, pairs, run)
 
 
-def _questions(run: _Run, folder: Path, settings: Json) -> Json:
-    queries = run.original.encode_questions([example.question for example in run.examples])
-    targets = find_targets(run.examples, run.passages, run.first, queries)
-    return _pairs("questions", run, question_pairs(run.examples, targets, run.texts), folder, settings)
+def _questions(training: _Training, run: Run) -> Json:
+    queries = training.original.encode_questions([example.question for example in training.examples])
+    targets = find_targets(training.examples, training.passages, training.first, queries)
+    return _pairs("questions", training, question_pairs(training.examples, targets, training.texts), run)
 
 
-def _pairs(phase: Phase, run: _Run, pairs: Sequence[Pair], folder: Path, settings: Json) -> Json:
-    trainable = run.trainable()
-    keys = run.versions(trainable, folder)
-    recipe = run.recipe
+def _pairs(phase: Phase, training: _Training, pairs: Sequence[Pair], run: Run) -> Json:
+    trainable = training.trainable()
+    keys = training.versions(trainable, run)
+    recipe = training.recipe
     task = PairTask(
         trainable,
         pairs,
-        run.texts,
+        training.texts,
         keys,
         hard=recipe.hard,
         temperature=recipe.temperature,
         learning_rate=recipe.learning_rate,
         seed=recipe.seed,
     )
-    return run.fit(phase, task, keys, trainable, len(pairs), folder, settings)
+    return training.fit(phase, task, keys, trainable, len(pairs), run)
 
 
-def _masked(run: _Run, folder: Path, settings: Json) -> Json:
+def _masked(training: _Training, run: Run) -> Json:
     from memptm.generation.windows import load_tokenizer
     from memptm.training.losses.masked_reader import Clozer, MaskedReader
     from memptm.training.losses.salient import MaskedSpanTask
 
-    recipe = run.recipe
-    blanks = find_blanks(run.passages, recipe.masks, seed=recipe.seed, progress=run.progress)
+    recipe = training.recipe
+    blanks = find_blanks(training.passages, recipe.masks, seed=recipe.seed, progress=training.progress)
     if not blanks:
         raise InputError("No sentence of the index holds a name or a date to hide. Try --masks random.")
-    trainable = run.trainable()
-    keys = run.versions(trainable, folder)
+    trainable = training.trainable()
+    keys = training.versions(trainable, run)
     task = MaskedSpanTask(
         trainable,
-        MaskedReader(Bert.load(run.original.folder)),
-        Clozer(load_tokenizer(run.original.folder), passage_tokens=recipe.passage_tokens),
+        MaskedReader(Bert.load(training.original.folder)),
+        Clozer(load_tokenizer(training.original.folder), passage_tokens=recipe.passage_tokens),
         blanks,
-        run.passages,
+        training.passages,
         keys,
         k=recipe.k,
         null=recipe.null,
@@ -310,44 +314,44 @@ def _masked(run: _Run, folder: Path, settings: Json) -> Json:
         learning_rates=(recipe.learning_rate, recipe.reader_learning_rate, recipe.head_learning_rate),
         seed=recipe.seed,
     )
-    return run.fit("masked", task, keys, trainable, len(task.rows), folder, settings)
+    return training.fit("masked", task, keys, trainable, len(task.rows), run)
 
 
-def _joint(run: _Run, folder: Path, settings: Json) -> Json:
+def _joint(training: _Training, run: Run) -> Json:
     from memptm.generation.reader import Reader
     from memptm.generation.spans import SpanScorer
     from memptm.training.losses.joint import JointTask
 
-    recipe, reader = run.recipe, Reader.load(run.reader)
+    recipe, reader = training.recipe, Reader.load(training.reader)
     scorer = SpanScorer.load(reader.folder)
     scorer.trunk.freeze_embeddings()
-    trainable = run.trainable()
-    keys = run.versions(trainable, folder)
+    trainable = training.trainable()
+    keys = training.versions(trainable, run)
     task = JointTask(
         trainable,
         scorer,
         reader.windower,
-        run.examples,
-        run.passages,
+        training.examples,
+        training.passages,
         keys,
         k=recipe.k,
         learning_rates=(recipe.learning_rate, recipe.reader_learning_rate),
     )
-    result = run.fit("joint", task, keys, trainable, len(run.examples), folder, settings)
-    scorer.save(folder / "reader")
+    result = training.fit("joint", task, keys, trainable, len(training.examples), run)
+    scorer.save(run.folder / "reader")
     return result
 
 
-ALWAYS = ("steps", "temperature", "learning_rate", "dropout", "warm_up", "refresh_every", "seed")
+ALWAYS = ("temperature", "learning_rate", "dropout", "warm_up", "refresh_every", "seed")
 USED: dict[Phase, tuple[str, ...]] = {
     "ict": ("pairs", "hard"),
     "masked": (
         "batch", "k", "null", "masks", "same_document", "passage_tokens", "reader_learning_rate", "head_learning_rate",
     ),
-    "questions": ("epochs", "pairs", "hard"),
+    "questions": ("pairs", "hard"),
     "joint": ("batch", "k", "reader_learning_rate"),
 }  # fmt: skip
-MAKE: dict[Phase, Callable[[_Run, Path, Json], Json]] = {
+MAKE: dict[Phase, Callable[[_Training, Run], Json]] = {
     "ict": _ict,
     "masked": _masked,
     "questions": _questions,
@@ -356,30 +360,16 @@ MAKE: dict[Phase, Callable[[_Run, Path, Json], Json]] = {
 DONE = "done.json"
 
 
-def _done(folder: Path, settings: Json) -> Json | None:
-    """What a phase that ended in ``folder`` reported; None if none has.
-
-    Raises:
-        InputError: it ended with other settings.
-    """
-    if not (folder / DONE).is_file():
+def _done(run: Run, length: Json) -> Json | None:
+    """What a phase of this length that ended reported, with no new steps; None if none has."""
+    path = run.folder / DONE
+    if not path.is_file():
         return None
-    found = json.loads((folder / DONE).read_text(encoding="utf-8"))
-    wanted = json.loads(json.dumps(settings))
-    different = [name for name in wanted if found["settings"].get(name) != wanted[name]]
-    if different:
-        raise InputError(
-            f"{folder} holds a run with another {different[0]} ({found['settings'].get(different[0])}, "
-            f"not {wanted[different[0]]}). Give another folder."
-        )
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found.get("identity") != run.identity or found.get("length") != length:
+        return None
     result: Json = found["result"]
-    return result
-
-
-def _report(telemetry: Telemetry, steps: int, rows: int) -> Json:
-    telemetry.plot()
-    numbers: Json = {"steps": steps, "rows": rows, "loss": telemetry.mean("loss")}
-    return numbers | {"warning": telemetry.collapse(), "telemetry": telemetry.table()}
+    return result | {"new_steps": 0}
 
 
 def _enough_documents(passages: Sequence[Passage], recipe: RealmRecipe) -> None:

@@ -12,7 +12,6 @@ paper in that the reasoner is not trained along: it is a reader that is there al
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,10 +47,12 @@ from memptm.training.data.examples import occurrences
 from memptm.training.data.interventions import Loss, SpanLoss, intervene
 from memptm.training.data.long_texts import LongExample, is_relevant, read_long
 from memptm.training.runtime.arithmetic import device, pin_precision
-from memptm.training.runtime.loop import fit, shuffled
+from memptm.training.runtime.loop import finished, fit, shuffled
+from memptm.training.runtime.run import Run, digest_of, plain
 from memptm.types import Json
 
 REMEDY = "Lower --batch."
+FIRST_SCORES = "first_scores.safetensors"
 SUPPOSED = 2  # blocks taken for relevant at first, where nothing is marked
 DROP_RATE = 0.2  # how often a relevant block is left out of a window, so that relevance does not show by company
 RANDOM_NEGATIVE_RATE = 0.5  # share of the windows whose other blocks are drawn from all, not from the hardest
@@ -120,21 +121,38 @@ def train_recall(
         loss: of the task, for interventions; that of the reader's spans if None.
         encoder: says what is near in meaning where nothing is marked; the default encoder if None.
     Returns:
-        {"steps", "examples", "skipped", "seconds", "loss", "warning", "telemetry": [means]}.
+        {"steps", "new_steps" of this call, "examples", "skipped", "seconds", "loss", "warning", "telemetry": [means]}; "note"
+        where no step was left.
     Raises:
-        InputError: no usable rows, a malformed one, or a checkpoint of another recipe. ModelMissing: no such reader.
+        InputError: no usable rows, a malformed one, or another run in ``out``. ModelMissing: no such reader.
         MemptmError: the loss is no number; the last checkpoint is kept.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    recipe, began = recipe or RecallRecipe(), time.monotonic()
+    recipe = recipe or RecallRecipe()
     rows = list(read_long(data))
     usable = [row for row in rows if _usable(row, recipe, loss)]
     if not usable:
         raise InputError(
             "No row says what of its text is relevant. Give supporting facts, or answers that stand in the text."
         )
-    pin_precision(out)
     reader = "" if start is None else str(start)
+    run = Run(
+        "recall",
+        out,
+        data={"data": digest_of(usable)},
+        start={"reader": reader_fingerprint(reader_folder(reader))},
+        settings=plain(
+            {
+                **asdict(recipe),
+                "loss": "" if loss is None else getattr(loss, "__qualname__", type(loss).__qualname__),
+                "encoder": encoder.fingerprint if encoder else "",
+            }
+        ),
+    )
+    run.claim("config.json", "model.safetensors", FIRST_SCORES)
+    if resume:
+        run.check()
+    pin_precision(out)
     config = ScorerConfig(reader=reader, fingerprint=reader_fingerprint(reader_folder(reader)), rank=recipe.rank)
     packer = Packer(reader_tokenizer(reader))
     blocked = cut(usable, packer, progress=progress)
@@ -157,23 +175,21 @@ def train_recall(
     )
     plan = shuffled(len(usable), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed)
     task.starts = int(recipe.supposed * len(plan))
-    telemetry = fit(
+    fitted = fit(
         task,
         plan,
-        out,
-        settings={**asdict(recipe), "fingerprint": config.fingerprint, "save_every": None},
+        run,
         warm_up=recipe.warm_up,
         save_every=recipe.save_every,
-        documents=1,
         remedy=REMEDY,
         resume=resume,
         progress=progress,
     )
     save_scoring_model(scorer, config, out)
-    telemetry.plot()
-    result: Json = {"steps": len(plan), "examples": len(usable), "skipped": len(rows) - len(usable)}
-    result |= {"seconds": round(time.monotonic() - began, 1), "loss": telemetry.mean("loss")}
-    return result | {"warning": telemetry.collapse(), "telemetry": telemetry.table()}
+    fitted.telemetry.plot()
+    result = fitted.numbers() | {"examples": len(usable), "skipped": len(rows) - len(usable)}
+    result |= {"warning": fitted.telemetry.collapse(), "telemetry": fitted.telemetry.table()}
+    return result | finished(run, fitted)
 
 
 class RecallTask:
@@ -346,7 +362,7 @@ def _first_scores(
 
     Kept in ``out``: a run that goes on must begin alike, and on another machine embeddings differ a little.
     """
-    kept = out / "first_scores.safetensors"
+    kept = out / FIRST_SCORES
     total = sum(len(one.ids) for one in blocked)
     if kept.is_file():
         scores = load_file(kept)["scores"]

@@ -19,13 +19,6 @@ from memptm.model_files import reason
 from memptm.types import Json
 
 CHECKPOINT = "checkpoint.safetensors"
-NAMES = {  # of settings
-    "planned": "number of steps",
-    "segments": "number of segments",
-    "rows": "number of rows",
-    "data": "data set",
-    "start": "model to start from",
-}
 
 
 class Average:
@@ -42,6 +35,16 @@ class Average:
         for name, parameter in model.named_parameters():
             if name in self.mean:
                 self.mean[name].lerp_(parameter, 1 - decay)
+
+    def state(self) -> dict[str, Tensor]:
+        """For a checkpoint."""
+        return {"updates": torch.tensor(self.updates), **{f"mean/{name}": mean for name, mean in self.mean.items()}}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what ``state`` gave."""
+        self.updates = int(state["updates"])
+        for name, mean in self.mean.items():
+            mean.copy_(state[f"mean/{name}"])
 
     @contextmanager
     def swapped_into(self, model: nn.Module) -> Iterator[None]:
@@ -67,51 +70,30 @@ def store(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     *,
-    settings: Json | None = None,
-    more: Mapping[str, Tensor] | None = None,
-    **numbers: float,
+    identity: Json,
+    more: Mapping[str, Tensor],
 ) -> None:
     """Write the checkpoint after ``step``, replacing the one before at once or not at all.
 
     Args:
-        settings: what a run that goes on must share; see ``latest``.
-        more: further tensors, by name. numbers: further numbers, by name.
+        identity: what the run is of; see ``Run``. more: further tensors, by name.
     """
-    tensors = {f"more/{name}": tensor.detach().contiguous() for name, tensor in (more or {}).items()}
+    tensors = {f"more/{name}": tensor.detach().contiguous() for name, tensor in more.items()}
     for name, parameter in _trained(model).items():
         tensors[f"weight/{name}"] = parameter.detach().contiguous()
         for key, value in optimizer.state[parameter].items():
             tensors[f"{key}/{name}"] = value.detach().contiguous()
     tensors |= {f"buffer/{name}": buffer.detach().clone() for name, buffer in _kept(model).items()}
     tensors["random"] = torch.get_rng_state()
-    note = json.dumps({"step": step, "settings": settings or {}, **numbers})
+    note = json.dumps({"step": step, "identity": identity})
     folder.mkdir(parents=True, exist_ok=True)
     half = folder / f"{CHECKPOINT}.part"
     save_file(tensors, half, metadata={"memptm": note})
     half.replace(folder / CHECKPOINT)
 
 
-def latest(folder: Path, settings: Json | None = None) -> bool:
-    """Whether ``folder`` has a checkpoint to go on from.
-
-    Raises:
-        InputError: it has one, made with other settings.
-    """
-    if not (folder / CHECKPOINT).is_file():
-        return False
-    found, wanted = _note(folder)["settings"], settings or {}
-    different = [name for name in wanted if found.get(name) != wanted[name]]
-    if different:
-        name = different[0]
-        raise InputError(
-            f"{folder} holds a run with another {NAMES.get(name, name)} ({found.get(name)}, not {wanted[name]}). "
-            "Give another --out, or remove the folder."
-        )
-    return True
-
-
-def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Json, dict[str, Tensor]]:
-    """Take up the folder's checkpoint: its numbers ("step" among them), and the further tensors it was given.
+def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Tensor]]:
+    """Take up the folder's checkpoint: after which step it was written, and the further tensors it was given.
 
     Raises:
         InputError: it is damaged, or of another model.
@@ -125,17 +107,26 @@ def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
             parameter.copy_(weight)
             if f"step/{name}" in tensors:  # a parameter that never had a gradient has no state
                 means = {key: tensors[f"{key}/{name}"].to(parameter.device) for key in ("exp_avg", "exp_avg_sq")}
-                optimizer.state[parameter] = {"step": tensors[f"step/{name}"], **means}
+                count = tensors[f"step/{name}"]
+                optimizer.state[parameter] = {
+                    "step": count.to(parameter.device) if optimizer.defaults.get("fused") else count,
+                    **means,
+                }
         for name, buffer in _kept(model).items():
             if f"buffer/{name}" in tensors:  # an older checkpoint has none
                 buffer.copy_(tensors[f"buffer/{name}"])
         torch.set_rng_state(tensors["random"])
     more = {name.removeprefix("more/"): tensor for name, tensor in tensors.items() if name.startswith("more/")}
-    return _note(folder), more
+    return int(read_note(folder)["step"]), more
 
 
-def _note(folder: Path) -> Json:
-    with _readable(folder), safe_open(folder / CHECKPOINT, framework="pt") as file:
+def read_note(folder: Path) -> Json:
+    """What the folder's checkpoint says of itself, its tensors left on disk: {"step", "identity"}.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with _readable(folder), safe_open(folder / CHECKPOINT, framework="np") as file:
         note: Json = json.loads(file.metadata()["memptm"])
     return note
 

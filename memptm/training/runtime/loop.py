@@ -1,11 +1,12 @@
-"""The loop that every recipe for a retriever runs: steps, checkpoints, telemetry, and going on where it stopped."""
+"""The loop that every recipe runs: steps, checkpoints, a log, and going on where it stopped."""
 
 from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 
 from memptm.errors import InputError, MemptmError
 from memptm.progress import Event, Progress, silent
-from memptm.training.runtime.checkpoint import interrupts, latest, restore, store
+from memptm.training.runtime.checkpoint import Average, interrupts, restore, store
+from memptm.training.runtime.run import Run
 from memptm.training.runtime.schedule import memory_errors, warm_cosine
 from memptm.training.runtime.telemetry import Telemetry
 from memptm.types import Json
@@ -44,72 +46,125 @@ class TrainingTask(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What a call of ``fit`` came to.
+
+    Attributes:
+        steps: of the run, earlier calls among them. new_steps: of this call. seconds: of this call.
+    """
+
+    telemetry: Telemetry
+    steps: int
+    new_steps: int
+    seconds: float
+
+    def numbers(self) -> Json:
+        """{"steps", "new_steps", "seconds", "loss": the mean of the last steps'}."""
+        loss = self.telemetry.mean("loss")
+        return {"steps": self.steps, "new_steps": self.new_steps, "seconds": round(self.seconds, 1), "loss": loss}
+
+
+def finished(run: Run, *parts: Fitted) -> Json:
+    """{"note"} for a result where there was nothing left to do; {} else."""
+    if any(part.new_steps for part in parts):
+        return {}
+    done = " and ".join(f"{part.steps:,}" for part in parts)
+    return {
+        "note": f"The run in {run.home_folder} was finished ({done} steps). More --steps or --epochs go on from it."
+    }
+
+
 def fit(
     task: TrainingTask,
     plan: Sequence[Sequence[int]],
-    out: Path,
+    run: Run,
     *,
-    settings: Json,
     warm_up: float,
     save_every: int,
-    documents: int,
     remedy: str,
+    documents: int = 0,
     stage: str = "train",
+    schedule: Callable[[int, int, float], float] = warm_cosine,
+    weight_decay: float = 0.01,
+    fused: bool | None = None,
     clip: float = 1.0,
+    average: Average | None = None,
     resume: bool = True,
     saved: Callable[[int], None] | None = None,
     progress: Progress = silent,
-) -> Telemetry:
-    """Go through ``plan``, a batch of row numbers a step, with AdamW; a second call goes on from ``out``'s checkpoint.
+) -> Fitted:
+    """Go through ``plan``, a batch of row numbers a step, with AdamW; a second call goes on from the run's checkpoint.
+
+    A longer plan goes on from a finished shorter one, at the rates that ``schedule`` has for a run of the new length.
 
     Args:
-        settings: what a run that goes on must share. clip: the norm that gradients are cut to. documents: retrieved a question.
-        remedy: the setting to lower where memory runs out. saved: called after each checkpoint, with its step.
+        remedy: the setting to lower where memory runs out.
+        documents: retrieved a question, for the alarm of a collapsed retriever; 0: nothing is retrieved.
+        schedule: (step from 1, steps of the run, warm_up) to the share of the learning rate.
+        fused: AdamW's. clip: the norm that gradients are cut to.
+        average: of the weights, kept up to date. saved: called after each checkpoint, with its step.
     Raises:
-        InputError: a checkpoint of other settings, or a part with sparse gradients. MemptmError: loss or gradients are no numbers; the last checkpoint is kept.
+        InputError: a checkpoint of another run or of more steps than planned, or a part with sparse gradients.
+        MemptmError: loss or gradients are no numbers; the last checkpoint is kept.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     if any(getattr(module, "sparse", False) for module in task.model.modules()):
         raise InputError("AdamW takes no sparse gradients. Make the model's parts with sparse=False.")
-    groups = task.groups()
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    settings = {**settings, "planned": len(plan)}
+    began = time.monotonic()
+    optimizer = torch.optim.AdamW(task.groups(), weight_decay=weight_decay, fused=fused)
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
     done = 0
-    if resume and latest(out, settings):
-        note, more = restore(out, task.model, optimizer)
-        done = int(note["step"])
-        task.restore(more)
-    telemetry = Telemetry(out, documents=documents, done=done)
-    rates = [float(group["lr"]) for group in groups]
+    if resume and run.has_checkpoint():
+        run.check()
+        done, more = restore(run.folder, task.model, optimizer)
+        if average is not None:
+            average.restore(_under("average/", more))
+        task.restore({name: one for name, one in more.items() if not name.startswith("average/")})
+    if done > len(plan):
+        raise InputError(
+            f"The run in {run.folder} has {done:,} steps behind it, and {len(plan):,} were asked for. "
+            "Ask for more (--steps, --epochs), or give another --out."
+        )
+    telemetry = Telemetry(run.folder, documents=documents, done=done)
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     with interrupts() as asked, memory_errors(remedy):
         for step, rows in enumerate(plan[done:], done + 1):
+            share = schedule(step, len(plan), warm_up)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate if group.get("constant") else rate * warm_cosine(step, len(plan), warm_up)
+                group["lr"] = rate if group.get("constant") else rate * share
             optimizer.zero_grad()
             numbers = task.training_step(step, rows)
-            if not math.isfinite(numbers["loss"]):
-                raise MemptmError(
-                    f"The loss is {numbers['loss']} at step {step}; {out} keeps the last checkpoint. "
-                    "Lower the learning rate, or look for odd rows."
-                )
-            norm = torch.nn.utils.clip_grad_norm_(trained, clip)
-            if not bool(norm.isfinite()):
-                raise MemptmError(
-                    f"The gradients' norm is {float(norm)} at step {step}; {out} keeps the last checkpoint. "
-                    "Lower the learning rate, or look for odd rows."
-                )
+            _finite("loss is", numbers["loss"], step, run)
+            norm = float(torch.nn.utils.clip_grad_norm_(trained, clip))
+            _finite("gradients' norm is", norm, step, run)
             optimizer.step()
-            telemetry.add(step, numbers)
+            if average is not None:
+                average.update(task.model)
+            telemetry.add(step, {**numbers, "learning_rate": optimizer.param_groups[0]["lr"], "norm": norm})
             detail = telemetry.collapse() or f"loss {telemetry.mean('loss'):.3f}"
             progress(Event(stage=stage, done=step, total=len(plan), unit="steps", detail=detail))
             if step % save_every == 0 or step == len(plan) or asked:
-                store(out, step, task.model, optimizer, settings=settings, more=task.state())
+                held = {f"average/{name}": one for name, one in average.state().items()} if average else {}
+                held |= task.state()
+                store(run.folder, step, task.model, optimizer, identity=run.identity, more=held)
                 if saved is not None:
                     saved(step)
             if asked:
                 raise KeyboardInterrupt
-    return telemetry
+    return Fitted(telemetry, len(plan), len(plan) - done, time.monotonic() - began)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
+
+
+def _finite(what: str, value: float, step: int, run: Run) -> None:
+    if not math.isfinite(value):
+        raise MemptmError(
+            f"The {what} {value} at step {step}; {run.folder} keeps the last checkpoint. "
+            "Lower the learning rate, or look for odd rows."
+        )
 
 
 def shuffled(count: int, *, batch: int, epochs: int, steps: int | None, seed: int) -> list[list[int]]:

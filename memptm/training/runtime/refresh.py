@@ -86,11 +86,6 @@ class Refresh:
                 for path in (self._path(step), self._errors(step)):
                     path.unlink(missing_ok=True)
 
-    def forget_all(self) -> None:
-        """Remove the folder."""
-        self.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def close(self) -> None:
         """End the process, if one is running."""
         if self._running is not None:
@@ -165,11 +160,6 @@ class Versions:
         """End the process that embeds, if one is running."""
         if self._refresh is not None:
             self._refresh.close()
-
-    def forget(self) -> None:
-        """Remove all versions from disk."""
-        if self._refresh is not None:
-            self._refresh.forget_all()
 
     def _taken(self, step: int) -> int:
         return max(0, (step - 1) // self._every - 1) * self._every

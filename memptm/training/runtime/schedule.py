@@ -19,6 +19,12 @@ def warm_cosine(step: int, total: int, warm_up: float) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
+def warm_linear(step: int, total: int, warm_up: float) -> float:
+    """From 0 up in a line over the share ``warm_up`` of the run, then down in a line to 2 %."""
+    warm = max(1, int(warm_up * total))
+    return min(step / warm, max(0.02, (total - step + 1) / max(1, total - warm)))
+
+
 @contextmanager
 def memory_errors(remedy: str) -> Iterator[None]:
     """Turn a lack of memory into one line that ends with ``remedy``.

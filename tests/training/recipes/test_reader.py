@@ -78,19 +78,17 @@ def test_it_learns_where_answers_stand_and_when_there_are_none(base, questions, 
 
 def test_stopping_and_going_on_gives_the_same_weights(base, questions, tmp_path, monkeypatch):
     train(base, questions, tmp_path / "whole", epochs=4)
-    step = training._step
-    calls = []
+    step = training.ReaderTask.training_step
 
-    def stop_after_seven(*arguments):
-        calls.append(1)
-        if len(calls) == 8:
+    def stop_after_seven(task, number, rows):
+        if number == 8:
             raise KeyboardInterrupt
-        return step(*arguments)
+        return step(task, number, rows)
 
-    monkeypatch.setattr(training, "_step", stop_after_seven)
+    monkeypatch.setattr(training.ReaderTask, "training_step", stop_after_seven)
     with pytest.raises(KeyboardInterrupt):
         train(base, questions, tmp_path / "halves", epochs=4)
-    monkeypatch.setattr(training, "_step", step)
+    monkeypatch.setattr(training.ReaderTask, "training_step", step)
     train(base, questions, tmp_path / "halves", epochs=4)
     whole, halves = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "halves"))
     assert_near(whole, halves)

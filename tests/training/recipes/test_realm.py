@@ -26,6 +26,7 @@ from memptm.training.losses.salient import NULL, MaskedSpanTask
 from memptm.training.recipes.realm import RealmRecipe, train_realm
 from memptm.training.runtime.loop import fit, shuffled
 from memptm.training.runtime.refresh import Versions
+from memptm.training.runtime.run import Run
 from memptm.training.runtime.trainable_encoder import TrainableEncoder
 from tests.encoders.tiny import encoder as tiny
 from tests.encoders.tiny_recurrent import recurrent
@@ -270,6 +271,11 @@ def logs(folder, phase):
     return [json.loads(line) for line in (folder / phase / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+def finished(result):
+    """The phases of a run that has nothing left to do."""
+    return {phase: {**one, "new_steps": 0} for phase, one in result["phases"].items()}
+
+
 def test_all_phases_make_an_encoder_an_index_and_a_reader_that_query_uses(memory, data, tmp_path):
     told = train_realm([data], memory, tmp_path, recipe=RECIPE, held_out=[data])
     assert list(told["phases"]) == ["ict", "masked", "questions", "joint"]
@@ -285,7 +291,8 @@ def test_all_phases_make_an_encoder_an_index_and_a_reader_that_query_uses(memory
     assert len(memory) == len(made)
     assert memory.manifest.fingerprint == Memory.open(memory.path).manifest.fingerprint
     again = train_realm([data], memory, tmp_path, recipe=RECIPE, held_out=[data])  # nothing is left to do
-    assert again["phases"] == told["phases"]
+    assert again["phases"] == finished(told)
+    assert again["note"] == f"The run in {tmp_path} was finished. More --steps or --epochs go on from it."
     assert again["recall"] == told["recall"]
 
 
@@ -312,8 +319,14 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(memory, data, tmp_path, phase)
 def test_keys_of_a_run_that_was_given_up_before_it_saved_anything_are_not_used(memory, data, tmp_path):
     recipe = RealmRecipe(**{**vars(RECIPE), "phases": ("masked",)})
     train_realm([], memory, tmp_path / "clean", recipe=recipe)
+
+    def stop(event):
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):  # before its first checkpoint
+        train_realm([], memory, tmp_path / "out", recipe=recipe, progress=stop)
     stale = tmp_path / "out" / "masked" / "refresh"
-    stale.mkdir(parents=True)
+    stale.mkdir(parents=True, exist_ok=True)
     np.save(stale / "keys-2.npy", np.zeros_like(memory.keys()[1]))
     train_realm([], memory, tmp_path / "out", recipe=recipe)
     assert_near(logs(tmp_path / "out", "masked"), logs(tmp_path / "clean", "masked"))
@@ -323,7 +336,7 @@ def test_a_phase_that_is_done_stays_done_where_another_ones_setting_changes(memo
     recipe = RealmRecipe(**{**vars(RECIPE), "phases": ("ict",), "steps": 1})
     done = train_realm([], memory, tmp_path / "out", recipe=recipe)
     again = train_realm([], memory, tmp_path / "out", recipe=replace(recipe, same_document=True, k=2))
-    assert again["phases"] == done["phases"]
+    assert again["phases"] == finished(done)
 
 
 def test_what_a_later_phase_lacks_is_said_before_the_first_is_trained(encoder, tmp_path):
@@ -340,7 +353,7 @@ def test_without_questions_it_learns_from_the_index_alone(memory, tmp_path):
     assert list(told["phases"]) == ["ict", "masked"]
     assert "reader" not in told
     assert "null" not in logs(tmp_path, "masked")[0]
-    assert train_realm([], memory, tmp_path, recipe=recipe)["phases"] == told["phases"]  # nothing is left to do
+    assert train_realm([], memory, tmp_path, recipe=recipe)["phases"] == finished(told)  # nothing is left to do
 
 
 def test_the_inverse_cloze_task_teaches_a_random_encoder_to_find_passages(encoder, memory, tmp_path):
@@ -348,7 +361,7 @@ def test_the_inverse_cloze_task_teaches_a_random_encoder_to_find_passages(encode
     pairs = inverse_cloze(memory.keys()[0], epochs=40, seed=0)
     task = pair_task(encoder, memory, pairs, learning_rate=3e-3)
     plan = shuffled(len(pairs), batch=11, epochs=1, steps=None, seed=0)
-    fit(task, plan, tmp_path, settings={}, warm_up=0.1, save_every=99, documents=10, remedy="")
+    fit(task, plan, Run("realm", tmp_path), warm_up=0.1, save_every=99, documents=10, remedy="")
     losses = [json.loads(line)["loss"] for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
 

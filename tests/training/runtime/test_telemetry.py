@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from memptm.training.runtime.loop import fit
+from memptm.training.runtime.run import Run
 from memptm.training.runtime.telemetry import WINDOW, Telemetry, retrieval_numbers
 
 
@@ -66,7 +67,7 @@ class Collapsed:
 def test_a_collapse_is_called_out_while_training_goes_on(tmp_path):  # F93
     told = []
     fit(
-        Collapsed(), [[0]] * (WINDOW + 9), tmp_path, settings={}, warm_up=0.1, save_every=99, documents=5, remedy="",
+        Collapsed(), [[0]] * (WINDOW + 9), Run("rag", tmp_path), warm_up=0.1, save_every=99, documents=5, remedy="",
         progress=told.append,
     )  # fmt: skip
     assert ["collapsed" in event.detail for event in told] == [False] * (WINDOW - 1) + [True] * 10
