@@ -38,6 +38,31 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_every_path_and_name_of_code_that_a_page_names_is_there() -> None:
+    cards = (ROOT / "memptm" / "weights").glob("*/README.md")
+    text = "\n".join(page.read_text(encoding="utf-8") for page in [*PAGES, *cards])
+    named = set(re.findall(r"`((?:memptm|scripts|tests)[./][\w/.]+)`", text)) - {"scripts/results/NAME.jsonl"}
+    paths = {name for name in named if "/" in name}
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
+    assert {name for name in named - paths if not name.endswith(".json") and not _is_there(name)} == set()
+
+
+def _is_there(name: str) -> bool:
+    """Whether a module, or what stands in one, has this dotted name."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found = import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[length:]:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
+
+
 def test_every_page_is_reached_from_the_first() -> None:
     reached, ahead = set[Path](), {ROOT / "docs" / "README.md"}
     while ahead:
