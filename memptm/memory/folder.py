@@ -15,6 +15,7 @@ from memptm.errors import BadIndex, IndexLocked, IndexMissing, InputError, Mempt
 FORMAT = 1
 MANIFEST, LOCK, COUNTER, FILES, KEYS = "memptm.json", "writer.lock", "next-id", "files.json", "keys.faiss"
 TEMPORARY = ".tmp"
+LOCK_SECONDS = 0.2  # tried to become the writer: a reader's look at the lock (is_being_written) takes no longer
 LONGEST_NAME = 240  # bytes; file systems take 255, and scratch files have longer names
 
 
@@ -95,7 +96,7 @@ class IndexFolder:
         """
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self / LOCK, timeout=0)
+        lock = FileLock(self / LOCK, timeout=LOCK_SECONDS)
         try:
             lock.acquire()
         except Timeout:
@@ -109,6 +110,19 @@ class IndexFolder:
             yield
         finally:
             lock.release()
+
+    def is_being_written(self) -> bool:
+        """Whether a writer is at work now, in any process. Nothing is written to find out."""
+        import fcntl
+
+        try:
+            with (self / LOCK).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # goes when the file is closed
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def _sweep(self) -> None:
         """Remove what killed processes left half written."""

@@ -7,7 +7,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,18 @@ from memptm.documents.split import split
 from memptm.encoders.base import Encoder, Keys, embedding_text
 from memptm.errors import InputError
 from memptm.memory import folder
+from memptm.memory.catalogue import GIVEN, Catalogue, FileRecord
 from memptm.memory.encode import Texts, digest
 from memptm.memory.folder import IndexFolder
+from memptm.memory.sources import absolute
+from memptm.memory.unfinished import unfinished
 from memptm.memory.values import Ids, Row, Values
 from memptm.progress import Event, Progress
 from memptm.types import Document, Json, Passage
 
-BATCH = 512  # passages a commit, at least; a document is always committed whole
+BATCH = 512  # passages a commit, at most but for one long document, which is always committed whole
+FIRST_BATCH = 64  # the first, before it is known how long encoding takes
+SECONDS = 5.0  # after which what was read and encoded is committed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +96,19 @@ class Ingest:
     refused: list[Refusal] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     _contents: dict[str, str] = field(default_factory=dict)  # owner → content hash, of what is stored
-    _owners: dict[str, set[str]] = field(default_factory=dict)  # file → owners
+    _catalogue: Catalogue = field(init=False)
+    _loaded_from: dict[str, str] = field(default_factory=dict)  # owner → file, as the rows say
     _seen: set[str] = field(default_factory=set)
-    _waiting: list[_Waiting] = field(default_factory=list)
+    _given: set[str] = field(default_factory=set)  # owners of Documents
+    _waiting: dict[str, _Waiting] = field(default_factory=dict)  # by owner
     _waiting_passages: int = 0
-    _finished: dict[str, Json] = field(default_factory=dict)  # files read to their end since the last commit
-    _files: dict[str, Json] = field(default_factory=dict)
-    _written: dict[str, Json] = field(default_factory=dict)
-    _dropped: set[str] = field(default_factory=set)
+    _finished: dict[str, FileRecord] = field(default_factory=dict)  # files read to their end since the last commit
+    _unreadable: set[str] = field(default_factory=set)
+    _released: set[str] = field(default_factory=set)  # owners that a file held before and does not now
+    _batch: int = FIRST_BATCH
+    _kept_at: float = 0.0  # when the last commit ended
+    _noted_at: float = 0.0  # when the catalogue was last written
+    _noting: float = 0.0  # seconds that took
 
     def run(self, items: Any, *, prune: bool) -> Added:
         """Store ``items`` (paths or documents).
@@ -107,7 +116,7 @@ class Ingest:
         Raises:
             InputError: a path that is not there, or something that is neither path nor document.
         """
-        began = time.monotonic()
+        began = self._kept_at = self._noted_at = time.monotonic()
         self._read_state()
         try:
             if isinstance(items, Document):
@@ -115,10 +124,8 @@ class Ingest:
             if isinstance(items, str | Path):
                 items = [items]
             self._take(items, prune=prune)
-            self._flush()
-            self._drop()
         finally:
-            self._write_files()
+            self._catalogue.write()
         return Added(
             added=self.added,
             updated=self.updated,
@@ -140,110 +147,127 @@ class Ingest:
     def _read_state(self) -> None:
         stored = self.values.scan("owner", "content", "file", where="ordinal = 0")
         for owner, content, file in zip(*(stored[name].to_pylist() for name in stored.column_names), strict=True):
-            self._contents[owner] = content
-            self._owners.setdefault(file, set()).add(owner)
-        with suppress(OSError, ValueError):  # only saves reading unchanged files
-            found = json.loads((self.folder / folder.FILES).read_bytes())
-            self._files = found if isinstance(found, dict) else {}
-        self._written = dict(self._files)
+            self._contents[owner], self._loaded_from[owner] = content, file
+        self._catalogue = Catalogue(self.folder / folder.FILES, self._loaded_from)
 
     def _take(self, items: Iterable[Any], *, prune: bool) -> None:
         paths: list[Path] = []
         total = len(items) if isinstance(items, Sequence) else None
         for done, item in enumerate(items):
             if isinstance(item, Document):
-                self._document(item, file="")
+                self._document(item, file=GIVEN)
                 self.progress(Event(stage="read", done=done + 1, total=total, unit="documents"))
             elif isinstance(item, str | Path):
-                paths.append(Path(os.path.abspath(Path(item).expanduser())))  # noqa: PTH100 (links stay as named)
+                paths.append(Path(absolute(item)))
             else:
                 raise InputError(f"A memory takes paths and Documents, not {type(item).__name__}.")
         if paths:
             self._paths(paths, prune=prune)
+        self._flush()
+        self._catalogue.give(self._given)
+        self._drop()
 
     def _paths(self, paths: list[Path], *, prune: bool) -> None:
-        known = {path for path in paths if not os.path.lexists(path) and self._under([path])}
+        known = {path for path in paths if not os.path.lexists(path) and self._catalogue.under([path])}
         for path in filter(folder.is_index, paths):
             self.refused.append(Refusal(path=str(path), reason="an index, not documents"))
         there = [path for path in paths if not (prune and path in known)]
         files = list(find(there, refuse=self.refused.append, passed_over=folder.is_index))
-        for done, path in enumerate(files):
-            self.progress(Event(stage="read", done=done, total=len(files), unit="files", detail=path.name))
-            self._file(path)
-        self.progress(Event(stage="read", done=len(files), total=len(files), unit="files"))
-        if not (files or known or self.refused):
-            self.warnings.append(f"No file was found in {', '.join(map(str, paths[:3]))}. Hidden ones are passed over.")
-        gone = [file for file in self._under(paths) if not os.path.lexists(file)]
-        if prune:
-            for file in gone:
-                self._dropped |= self._owners[file]
-                self._files.pop(file, None)
-        elif gone:
-            shown = ", ".join(gone[:3]) + (" and others" if len(gone) > 3 else "")
-            count = "1 file is" if len(gone) == 1 else f"{len(gone)} files are"
+        with unfinished(self.folder, paths, files=len(files)) as build:
+            for done, path in enumerate(files):
+                self.progress(Event(stage="read", done=done, total=len(files), unit="files", detail=path.name))
+                self._file(path)
+                build.read(done + 1)
+            self.progress(Event(stage="read", done=len(files), total=len(files), unit="files"))
+            if not (files or known or self.refused):
+                self.warnings.append(
+                    f"No file was found in {', '.join(map(str, paths[:3]))}. Hidden ones are passed over."
+                )
+            self._flush()
+            self._settle_absent(paths, {str(path) for path in files}, prune=prune)
+            self._drop()
+
+    def _settle_absent(self, paths: Sequence[Path], found: set[str], *, prune: bool) -> None:
+        """Files under ``paths`` that are gone: what others hold, too, is theirs; the rest stays until pruning."""
+        under = [file for file in self._catalogue.under(paths) if file not in found]
+        gone = [file for file in under if _is_gone(file) or any(map(folder.is_index, Path(file).parents))]
+        lost = self._unreadable | set(gone)
+        for file in sorted(lost):
+            held = self._catalogue.record(file).documents
+            others = {owner for owner in held if self._catalogue.holders(owner) - lost}
+            self._released |= self._catalogue.release(file, held if prune and file in gone else others)
+            if not self._catalogue.record(file).documents:
+                self._catalogue.forget(file)
+        left = [file for file in gone if self._catalogue.record(file).documents]
+        if left:
+            shown = ", ".join(left[:3]) + (" and others" if len(left) > 3 else "")
+            count = "1 file is" if len(left) == 1 else f"{len(left)} files are"
             self.warnings.append(
                 f"{count} gone, and the index still holds their passages: {shown}. --prune drops them."
             )
 
-    def _under(self, paths: Sequence[Path]) -> list[str]:
-        """Files of the index that are one of ``paths`` or stand below one."""
-        return sorted(file for file in self._owners if file and any(Path(file).is_relative_to(path) for path in paths))
-
     def _file(self, path: Path) -> None:
         file = str(path)
-        owners = self._owners.get(file, set())
-        record = {"hash": _file_hash(path), "settings": self._settings}
-        known = self._files.get(file, {})
-        if owners and record["hash"] and known == {**record, "documents": len(owners)}:
-            self.unchanged += len(owners)
-            self._seen |= owners
+        known = self._catalogue.record(file)
+        hashed = _file_hash(path)
+        if known.documents and hashed and (known.hash, known.settings) == (hashed, self._settings):
+            self.unchanged += len(known.documents - self._seen)
+            self._seen |= known.documents
             return
         seen: set[str] = set()
         try:
             for document in load(path, warn=self.warnings.append):
                 name = document.id or digest(document.source or file, str(len(seen)))[:16]
                 named = replace(document, id=name, source=document.source or file)
-                seen.add(self._document(named, file=file))
+                owner, kept = self._document(named, file=file)
+                if not kept and owner not in seen:
+                    hashed = ""  # another file has another text of it: read again, in case that file goes
+                seen.add(owner)
         except Refused as error:
             self.refused.append(Refusal(path=error.path, reason=error.reason))
+            self._unreadable.add(file)
             return
         except OSError as error:
             self.refused.append(Refusal(path=file, reason=(error.strerror or str(error)).lower()))
+            self._unreadable.add(file)
             return
-        self._dropped |= owners - seen  # only now that the whole file is read
-        self._finished[file] = {**record, "documents": len(seen & self._stored_or_waiting())}
+        held = frozenset(seen & self._seen)  # without those that hold no text
+        self._finished[file] = FileRecord(hash=hashed, settings=self._settings, documents=held)
 
-    def _stored_or_waiting(self) -> set[str]:
-        return self._contents.keys() | {one.owner for one in self._waiting}
-
-    def _document(self, document: Document, *, file: str) -> str:
-        """Take in one document; returns its owner hash."""
+    def _document(self, document: Document, *, file: str) -> tuple[str, bool]:
+        """Take in one document; returns its owner hash, and False where another text of it was taken in before."""
         content = _content_hash(document)
         if not document.id:
             document = replace(document, id=digest(document.source, content)[:16])
         content = digest(content, self._settings)
         owner = digest(document.source, document.id)
         if owner in self._seen:
-            if self._contents.get(owner) != content and not any(w.content == content for w in self._waiting):
+            waiting = self._waiting.get(owner)
+            kept = content == (self._contents.get(owner) if waiting is None else waiting.content)
+            if not kept:
                 self.warnings.append(
                     f"{document.source or 'A document'}: id {document.id} appears twice; the first is kept."
                 )
-            return owner
-        self._seen.add(owner)
-        if self._contents.get(owner) == content:
+        elif self._contents.get(owner) == content:
             self.unchanged += 1
-            return owner
-        passages = split(document, words=self.words, overlap=self.overlap, fits=self._fits)
-        if not passages:
-            self.refused.append(Refusal(path=document.source or document.id, reason="it holds no text"))
-            if owner in self._contents:
-                self._dropped.add(owner)
-            return owner
-        self._waiting.append(_Waiting(passages=passages, owner=owner, content=content, file=file))
-        self._waiting_passages += len(passages)
-        if self._waiting_passages >= BATCH:
+            kept = True
+        else:
+            passages = split(document, words=self.words, overlap=self.overlap, fits=self._fits)
+            if not passages:
+                self.refused.append(Refusal(path=document.source or document.id, reason="it holds no text"))
+                if file == GIVEN:
+                    self._released |= self._catalogue.release(GIVEN, {owner})
+                return owner, True
+            self._waiting[owner] = _Waiting(passages=passages, owner=owner, content=content, file=file)
+            self._waiting_passages += len(passages)
+            self._catalogue.changed(owner, file=file)
+            kept = True
+        self._seen.add(owner)
+        if file == GIVEN:
+            self._given.add(owner)
+        if self._waiting_passages >= min(self._batch, BATCH) or time.monotonic() - self._kept_at >= SECONDS:
             self._flush()
-        return owner
+        return owner, kept
 
     def _fits(self, passage: Passage) -> bool:
         encoder = self.encoder()
@@ -252,29 +276,43 @@ class Ingest:
     def _flush(self) -> None:
         """Encode and store what waits, in one commit."""
         if self._waiting:
-            passages = [passage for one in self._waiting for passage in one.passages]
+            began, encoded = time.monotonic(), self.encoded
+            waiting = list(self._waiting.values())
+            passages = [passage for one in waiting for passage in one.passages]
             hashes, keys = self._keys(passages)
-            replaced = self._ids_of({one.owner for one in self._waiting} & self._contents.keys())
+            self._adapt_batch(self.encoded - encoded, time.monotonic() - began)
+            replaced = self._ids_of(self._waiting.keys() & self._contents.keys())
             snapshot = self.values.snapshot().ids
             start = int(snapshot[-1]) + 1 if len(snapshot) else 0
             with folder.writing(self.folder.path):
                 first = self.folder.reserve(start=start, count=len(passages))
             rows = [
                 Row(passage=passage, owner=one.owner, ordinal=n, file=one.file, content=one.content, id=0, key_hash="")
-                for one in self._waiting
+                for one in waiting
                 for n, passage in enumerate(one.passages)
             ]
             rows = [replace(row, id=first + n, key_hash=hashes[n]) for n, row in enumerate(rows)]
             self.values.commit(rows, keys, replaced=replaced)
             self.committed += len(rows)
-            for one in self._waiting:
+            for one in waiting:
                 self.updated += one.owner in self._contents
                 self.added += one.owner not in self._contents
-                self._contents[one.owner] = one.content
+                self._contents[one.owner], self._loaded_from[one.owner] = one.content, one.file
             self._waiting.clear()
             self._waiting_passages = 0
-        self._files |= self._finished
+        for file, record in self._finished.items():
+            self._released |= self._catalogue.put(file, record)
         self._finished.clear()
+        self._kept_at = time.monotonic()
+        if self._kept_at - self._noted_at >= max(SECONDS, 20 * self._noting):  # it is written whole each time
+            self._catalogue.write()
+            self._noted_at = time.monotonic()
+            self._noting = self._noted_at - self._kept_at
+
+    def _adapt_batch(self, encoded: int, seconds: float) -> None:
+        """The next batch takes about ``SECONDS`` to encode."""
+        if encoded:
+            self._batch = max(FIRST_BATCH // 4, min(2 * self._batch, int(encoded * SECONDS / max(seconds, 1e-3))))
 
     def _keys(self, passages: Sequence[Passage]) -> tuple[list[str], Keys]:
         """Digests of what the encoder reads, and (n, dimension) unit keys; known ones are not encoded again."""
@@ -300,21 +338,37 @@ class Ingest:
         return self.values.matching("owner IN (" + ",".join(f"'{one}'" for one in sorted(owners)) + ")")
 
     def _drop(self) -> None:
-        """Remove documents that their files no longer hold."""
-        dropped = self._dropped & self._contents.keys()
+        """Remove documents that no file holds any more; of those that another holds, name that one."""
+        released = self._released & self._contents.keys()
+        holders = {owner: self._catalogue.holders(owner) for owner in released}
+        dropped = {owner for owner in released if not holders[owner]}
         ids = self._ids_of(dropped)
         if len(ids):
             self.values.commit([], np.empty((0, self.values.dimension), np.float32), replaced=ids)
             self.committed += 1
         for owner in dropped:
-            del self._contents[owner]
+            del self._contents[owner], self._loaded_from[owner]
         self.removed += len(dropped)
+        moved: dict[str, list[str]] = {}
+        for owner in released - dropped:
+            if self._loaded_from[owner] not in holders[owner]:
+                self._loaded_from[owner] = min(holders[owner])
+                moved.setdefault(self._loaded_from[owner], []).append(owner)
+        for file, owners in moved.items():
+            self.values.move(self._ids_of(set(owners)), file=file)
+            self.committed += len(owners)
+        self._released.clear()
 
-    def _write_files(self) -> None:
-        if self._files == self._written:
-            return
-        with suppress(OSError):
-            folder.replace(self.folder / folder.FILES, json.dumps(self._files).encode())
+
+def _is_gone(file: str) -> bool:
+    """Whether it is certain that there is no such file: a folder that may not be read hides its files."""
+    try:
+        os.lstat(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _content_hash(document: Document) -> str:

@@ -25,6 +25,7 @@ from memptm.memory.ingest import Added, Ingest
 from memptm.memory.keys import Damaged, KeyIndex, kind_of
 from memptm.memory.search import MODES, Mode, find, find_words
 from memptm.memory.titles import Titles
+from memptm.memory.unfinished import notice
 from memptm.memory.values import MOST_VERSIONS, SHOWN, Ids, Snapshot, Values, to_passage
 from memptm.memory.where import to_sql
 from memptm.progress import Progress, silent
@@ -393,8 +394,13 @@ class Memory:
                 passages=counts[row["owner"]],
             )  # fmt: skip
 
+    @property
+    def notice(self) -> str:
+        """What a user should know of a build that was interrupted, or is at work; "" if there is none."""
+        return notice(self._folder)
+
     def info(self) -> Json:
-        """Counts, encoder, size on disk in bytes, versions kept, and the kind of key index."""
+        """Counts, encoder, size on disk in bytes, versions kept, the kind of key index; a ``note`` of unfinished builds."""
         ids = self._reading().ids
         with self._guard:
             documents, blank = self._values.reading(self._values.count_documents)
@@ -411,6 +417,7 @@ class Memory:
             "versions": self._values.versions(),
             "keys": keys,
             "format": self.manifest.format,
+            **({"note": self.notice} if self.notice else {}),
         }
 
     def verify(self, *, repair: bool = False) -> list[Check]:

@@ -264,6 +264,12 @@ class Values:
                 merge.when_not_matched_by_source_delete(_among("id", replaced)).execute(data)
             self._wrote()
 
+    def move(self, ids: Ids, *, file: str) -> None:
+        """The rows ``ids`` are of another file now."""
+        with writing(self.path):
+            self._table.update(where=_among("id", ids), values={"file": file})
+            self._wrote()
+
     def rows(self) -> pa.Table:
         """All rows in the order of their ids, of one version, whole."""
         return self.scan(*self.schema.names).sort_by("id")

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from memptm.errors import MemptmError
 from memptm.memory import folder
 from memptm.memory.keys import Damaged, KeyIndex
+from memptm.memory.unfinished import notice
 from memptm.memory.values import RESTORE, TABLE, matrix
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Verification:
             self._check("full text", self._full_text, REPAIR),
             self._check("ids", self._counter, "Run memptm build again: it gives ids beyond all that are stored."),
             self._check("left over files", self._left_over, "Run memptm build again: it clears them away."),
+            self._check("builds", self._builds, "Run the build it names again."),
             self._check("sources", self._sources, "Run memptm build with --prune to drop them."),
         ]
 
@@ -147,6 +149,10 @@ class Verification:
         """Harmless: a killed build leaves them."""
         names = [path.name for path in self.folder.path.glob(f"*{folder.TEMPORARY}")]
         return True, f"{len(names)} left by a build that was killed" + _some(names)
+
+    def _builds(self) -> tuple[bool, str]:
+        """A notice only: what a build has stored is whole, whether or not it came to its end."""
+        return True, notice(self.folder) or "none was interrupted"
 
     def _sources(self) -> tuple[bool, str]:
         """A notice only: passages of gone files are good passages."""
