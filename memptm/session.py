@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from memptm.answering.asked import Asked
 from memptm.documents.decode import clean
 from memptm.encoders.base import Encoder, Keys, Recurrent, StreamState
 from memptm.errors import InputError
@@ -20,7 +21,7 @@ from memptm.memory.conversation import TALK
 from memptm.memory.encode import unit
 from memptm.memory.folder import MANIFEST, check_place, expanded, writing
 from memptm.memory.folder import replace as replace_file
-from memptm.types import Answer
+from memptm.types import Answer, Query
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,8 +35,8 @@ TURN_WORDS = 60  # of a turn that are written before the next question
 DAMAGED = ".damaged"
 _HEADER = "memptm.session"
 _MARK = b'{"__metadata__":{"memptm.session":'  # in every session's file, after 8 bytes
-_TOLD = _MARK[:15]  # of which so much tells one that was cut from other files
-_STAND_IN = re.compile(
+_BEGINS = _MARK[:15]  # of which so much tells one that was cut from other files
+_ANAPHORA = re.compile(
     r"\b(?:he|him|his|she|hers?|it|its|they|them|theirs?|this|that|these|those|there|then|ones?|else|same)\b",
     re.IGNORECASE,
 )
@@ -53,22 +54,6 @@ class Exchange:
     def turns(self) -> list[str]:
         """What was said, in order."""
         return [self.question, *([] if self.answer is None else [self.answer])]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FollowUp:
-    """A question as its session makes it.
-
-    Attributes:
-        queries: (1, dimension), what is searched by meaning. words: what is searched by words.
-        reading: what the span reader is asked: the last answer goes before it, not the last question, which the reader
-            would answer once more. said: questions and answers before it, for a generator's chat history.
-    """
-
-    queries: Keys
-    words: str
-    reading: str
-    said: tuple[tuple[str, str], ...]
 
 
 class Session:
@@ -114,17 +99,20 @@ class Session:
         session._load(file)
         return session
 
-    def follow_up(self, question: str) -> FollowUp:
-        """``question`` after what was said before."""
-        said = [turn for exchange in self.exchanges for turn in exchange.turns]
-        leans = bool(self.exchanges) and leans_on_what_was_said(question)
-        last = [_shortened(turn) for turn in self.exchanges[-1].turns] if leans else []
-        answer = f"{last[1].rstrip('.')}. " if len(last) > 1 else ""
-        return FollowUp(
-            queries=self._query(question, said),
+    def follow_up(self, question: str) -> Asked:
+        """``question`` after what was said before.
+
+        The span reader reads the last answer before it, not the last question, which it would answer once more.
+        """
+        turns = [turn for exchange in self.exchanges for turn in exchange.turns]
+        last = [_shortened(turn) for turn in self.exchanges[-1].turns] if turns and has_anaphora(question) else []
+        return Asked(
+            query=Query(question, lead=f"{last[1].rstrip('.')}. " if len(last) > 1 else ""),
             words=" ".join([question, *last]),
-            reading=answer + question,
-            said=tuple((one.question, one.answer) for one in self.exchanges[-TURNS // 2 :] if one.answer is not None),
+            vectors=self._vectors(question, turns),
+            history=tuple(
+                (one.question, one.answer) for one in self.exchanges[-TURNS // 2 :] if one.answer is not None
+            ),
         )
 
     def evidence(self, where: str | None) -> str | None:
@@ -173,16 +161,16 @@ class Session:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self.path, data)
 
-    def _query(self, question: str, said: Sequence[str]) -> Keys:
+    def _vectors(self, question: str, turns: Sequence[str]) -> Keys:
         encoder = self.memory.encoder
         if isinstance(encoder, Recurrent):
             own = encoder.ask(question, self._past)
-            said = said if leans_on_what_was_said(question) else ()
+            turns = turns if has_anaphora(question) else ()
         else:
             own = encoder.encode_questions([question])
-        if not said:
+        if not turns:
             return unit(own)
-        return unit(unit(own) + unit(encoder.encode_questions([with_turns(question, said, encoder)])))
+        return unit(unit(own) + unit(encoder.encode_questions([with_turns(question, turns, encoder)])))
 
     def _load(self, path: Path) -> None:
         try:
@@ -232,17 +220,17 @@ class Session:
         )
 
 
-def with_turns(question: str, said: Sequence[str], encoder: Encoder) -> str:
+def with_turns(question: str, turns: Sequence[str], encoder: Encoder) -> str:
     """``question`` with the last ``TURNS`` turns before it, a line each; older ones are left out until the window holds it."""
-    turns = [_shortened(turn) for turn in said[-TURNS:]]
+    turns = [_shortened(turn) for turn in turns[-TURNS:]]
     while turns and encoder.count_tokens(["\n".join([*turns, question])])[0] > encoder.max_tokens:
         turns.pop(0)
     return "\n".join([*turns, question])
 
 
-def leans_on_what_was_said(question: str) -> bool:
+def has_anaphora(question: str) -> bool:
     """Whether a question has a word that stands for something named before, such as "she" or "there" (English alone)."""
-    return _STAND_IN.search(question) is not None
+    return _ANAPHORA.search(question) is not None
 
 
 def now() -> str:
@@ -305,7 +293,7 @@ def _read(path: Path) -> tuple[_Header, dict[str, Tensor]]:
         begun = opened.read(8 + len(_MARK))
     if not begun:
         raise FileNotFoundError(path)  # made by touch or mktemp: a new session's
-    if len(begun) < 8 + len(_TOLD) or not _MARK.startswith(begun[8:]):
+    if len(begun) < 8 + len(_BEGINS) or not _MARK.startswith(begun[8:]):
         raise InputError(f"{path} is no session, and is left as it is. Give --session another file.")
     try:
         with safe_open(path, framework="pt") as file:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     from memptm.reasoning.graph import CognitiveGraph
 
 Json = dict[str, Any]
+Mode = Literal["dense", "lexical", "hybrid"]  # how passages are searched: by meaning, by words, by both
+MODES: tuple[Mode, ...] = get_args(Mode)
 DocumentKey = tuple[str, str]  # source, id
 PassageKey = tuple[str, str, str, int]  # source, the document's id, the passage's id, start
 

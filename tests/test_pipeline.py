@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from memptm import QA, Answer, Document, Evidence, Memory, Passage, Session
+from memptm.answering.asked import MAX_QUESTION
 from memptm.answering.citations import find_answer, from_marginal
+from memptm.answering.dates import resolve_relative_date
 from memptm.errors import InputError
 from memptm.generation.generator import ADAPTER, Generator
 from memptm.generation.rag import Marginal
-from memptm.pipeline import MAX_QUESTION, dated
 from tests.generation.tiny import TEMPLATE, causal, loaded
 
 WHO = "Who built the lighthouse at Cape Morrow?"
@@ -345,7 +346,7 @@ def test_other_answers_are_left_as_they_are(text: str | None, metadata: dict[str
     passage = Passage(id="p", document="p", text="It was yesterday.", start=0, end=17, metadata=metadata)
     evidence = (Evidence(passage=passage, prior=1.0, posterior=1.0),)
     answer = Answer(question="When?", text=text, probability=0.5, method="reader", evidence=evidence)
-    assert dated(answer) is answer
+    assert resolve_relative_date(answer) is answer
     assert "when" not in answer.to_json()
 
 

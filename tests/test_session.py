@@ -15,9 +15,9 @@ import torch
 from memptm import QA, Answer, Document, Memory
 from memptm.encoders.base import Recurrent
 from memptm.errors import InputError
-from memptm.memory.conversation import Conversation, Said
+from memptm.memory.conversation import Conversation, NewTurn
 from memptm.memory.encode import unit
-from memptm.session import KEPT, TURN_WORDS, Exchange, Session, leans_on_what_was_said, with_turns
+from memptm.session import KEPT, TURN_WORDS, Exchange, Session, has_anaphora, with_turns
 from tests.encoders.tiny_recurrent import recurrent
 from tests.memory.toy import Toy
 from tests.naive import assert_near, resident_kib
@@ -74,8 +74,8 @@ def file(tmp_path):
 def test_the_first_question_is_asked_as_if_there_were_no_session(memory):
     question = "Who built it there?"
     asked = Session(memory).follow_up(question)
-    assert_near(asked.queries, unit(memory.encoder.encode_questions([question])))
-    assert (asked.words, asked.reading, asked.said) == (question, question, ())
+    assert_near(asked.vectors, unit(memory.encoder.encode_questions([question])))
+    assert (asked.words, asked.query.whole, asked.history) == (question, question, ())
 
 
 def test_a_follow_ups_query_is_the_mean_of_its_own_and_that_of_the_turns_before_it(memory):
@@ -86,7 +86,7 @@ def test_a_follow_ups_query_is_the_mean_of_its_own_and_that_of_the_turns_before_
         ["How tall is it?", "Who built the lighthouse?\nAda Trent\nWhat is a fern?\nHow tall is it?"]
     )
     expected = (alone + after) / np.linalg.norm(alone + after)
-    np.testing.assert_allclose(session.follow_up("How tall is it?").queries[0], expected, atol=1e-6)
+    np.testing.assert_allclose(session.follow_up("How tall is it?").vectors[0], expected, atol=1e-6)
 
 
 def test_words_and_reading_take_the_last_exchange_where_the_question_leans_on_it(memory):
@@ -95,18 +95,18 @@ def test_words_and_reading_take_the_last_exchange_where_the_question_leans_on_it
     session.add("Who built the lighthouse?", said("", "Ada Trent"))
     leaning = session.follow_up("How tall is it?")
     assert leaning.words == "How tall is it? Who built the lighthouse? Ada Trent"
-    assert leaning.reading == "Ada Trent. How tall is it?"
-    assert leaning.said == (("Who keeps ferns?", "Bo"), ("Who built the lighthouse?", "Ada Trent"))
+    assert leaning.query.whole == "Ada Trent. How tall is it?"
+    assert leaning.history == (("Who keeps ferns?", "Bo"), ("Who built the lighthouse?", "Ada Trent"))
     alone = session.follow_up("Where does the fern grow?")
-    assert alone.words == alone.reading == "Where does the fern grow?"
+    assert alone.words == alone.query.whole == "Where does the fern grow?"
 
 
 @pytest.mark.parametrize(
     ("question", "leans"),
     [("When did she leave?", True), ("What else?", True), ("Is THAT so?", True), ("Who built Sheffield?", False)],
 )
-def test_a_question_leans_on_what_was_said_if_a_word_stands_for_it(question, leans):
-    assert leans_on_what_was_said(question) is leans
+def test_a_question_has_anaphora_if_a_word_stands_for_it(question, leans):
+    assert has_anaphora(question) is leans
 
 
 def test_a_long_turn_is_cut_and_old_turns_go_before_the_question_does():
@@ -123,7 +123,7 @@ def test_a_long_turn_is_cut_and_old_turns_go_before_the_question_does():
 def test_a_follow_up_finds_what_the_question_alone_does_not(memory):
     def first(session):
         asked = session.follow_up("How tall is it?")
-        return memory.search(asked.words, k=1, queries=asked.queries)[0].passage.text
+        return memory.search(asked.words, k=1, queries=asked.vectors)[0].passage.text
 
     session = Session(memory)
     session.add("Who wrote of the royal fern in bogs?", said("", None))
@@ -142,7 +142,7 @@ def test_a_session_survives_its_process(memory, file):
         question="Who built the lighthouse?", answer="Ada Trent", time=again.exchanges[0].time
     )
     assert again.asked == 1
-    assert_near(again.follow_up("How tall is it?").queries, session.follow_up("How tall is it?").queries)
+    assert_near(again.follow_up("How tall is it?").vectors, session.follow_up("How tall is it?").vectors)
 
 
 def test_a_recurrent_encoder_reads_what_is_said_and_its_state_survives(tmp_path, file):
@@ -157,13 +157,13 @@ def test_a_recurrent_encoder_reads_what_is_said_and_its_state_survives(tmp_path,
     for turn in ("Who built the lighthouse?", "Ada Trent", "And the fern?"):
         _, past = encoder.read(turn, past)
     expected = unit(encoder.ask("Who built the mill?", past))
-    np.testing.assert_allclose(again.follow_up("Who built the mill?").queries, expected, atol=1e-6)
+    np.testing.assert_allclose(again.follow_up("Who built the mill?").vectors, expected, atol=1e-6)
     turns = ["Who built the lighthouse?", "Ada Trent", "And the fern?"]
     written = unit(encoder.encode_questions([with_turns("Where is it?", turns, encoder)]))
     both = unit(unit(encoder.ask("Where is it?", past)) + written)
-    np.testing.assert_allclose(again.follow_up("Where is it?").queries, both, atol=1e-6)
+    np.testing.assert_allclose(again.follow_up("Where is it?").vectors, both, atol=1e-6)
     again.clear()
-    assert_near(Session.open(memory, file).follow_up("Where?").queries, unit(encoder.ask("Where?", None)))
+    assert_near(Session.open(memory, file).follow_up("Where?").vectors, unit(encoder.ask("Where?", None)))
 
 
 @pytest.mark.parametrize("damage", ["cut", "length", "zeros", "header"])
@@ -260,7 +260,7 @@ def test_an_encoder_without_a_state_costs_none(tmp_path, file):
     for turn in ("Who built the lighthouse?", "Ada Trent", "And the fern?"):
         _, past = memory.encoder.read(turn, past)
     expected = unit(memory.encoder.ask("Who built the mill?", past))
-    found = Session.open(memory, file).follow_up("Who built the mill?").queries
+    found = Session.open(memory, file).follow_up("Who built the mill?").vectors
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -408,7 +408,7 @@ def test_past_questions_and_answers_are_no_evidence(memory):
     assert session.evidence(None) is None
     question = "Who tends the garden?"
     Conversation(memory).remember_all(
-        [Said(text=question, kind="question"), Said(text="Bo tends the garden.", kind="answer")]
+        [NewTurn(text=question, kind="question"), NewTurn(text="Bo tends the garden.", kind="answer")]
     )
     Conversation(memory).remember("Ann tends the garden.")
     assert len(memory.search(question, where="said_as IS NOT NULL")) == 3

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from memptm.answering.asked import check_question
+from memptm.answering.options import STREAMED
 from memptm.cli import render
 from memptm.cli.commands import qa_of
 from memptm.cli.group import Command, index_option
@@ -31,14 +33,13 @@ from memptm.cli.options import (
 )
 from memptm.cli.safe import one_line
 from memptm.errors import InputError, MemptmError
-from memptm.pipeline import QA, STREAMED, check_question
+from memptm.pipeline import QA
 
 if TYPE_CHECKING:
     from memptm.memory.conversation import Conversation
     from memptm.memory.memory import Memory
-    from memptm.memory.search import Mode
     from memptm.session import Session
-    from memptm.types import Answer
+    from memptm.types import Answer, Mode
 
 PROMPT = "> "
 YOU, US = "You", "memptm"
@@ -174,11 +175,11 @@ class Chat:
         self.answer = self.qa(question, k=self.k, where=self.where, stream=told, session=self.session)
         render.answer(self.answer, streamed=streamed, most=1)
         if self.remembers:
-            from memptm.memory.conversation import Said
+            from memptm.memory.conversation import NewTurn
 
-            turns = [Said(text=question, speaker=YOU, kind="question")]
+            turns = [NewTurn(text=question, speaker=YOU, kind="question")]
             if self.answer.text is not None:
-                turns.append(Said(text=self.answer.text, speaker=US, kind="answer"))
+                turns.append(NewTurn(text=self.answer.text, speaker=US, kind="answer"))
             self.said += self.talk.remember_all(turns)
             self.session.holds_talk = True
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from memptm import __version__
+from memptm.answering.asked import check_question
+from memptm.answering.options import SPANS, STREAMED
 from memptm.cli import graph as graphs
 from memptm.cli import render
 from memptm.cli.group import OneLineErrors, index_option, json_option
@@ -39,11 +41,11 @@ from memptm.cli.train import train
 from memptm.cli.train_encoder import encoder as train_encoder
 from memptm.cli.train_recall import recall as train_recall
 from memptm.errors import InputError
-from memptm.pipeline import QA, SPANS, STREAMED, check_question
+from memptm.pipeline import QA
 
 if TYPE_CHECKING:
     from memptm.memory.memory import Memory
-    from memptm.memory.search import Mode
+    from memptm.types import Mode
 
 Result = dict[str, Any] | None
 

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from memptm.answering.options import METHODS, SPANS
 from memptm.errors import InputError
 from memptm.memory.folder import check_place, expanded
-from memptm.pipeline import METHODS, SPANS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

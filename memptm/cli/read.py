@@ -9,13 +9,15 @@ from typing import Any
 
 import click
 
+from memptm.answering.asked import check_question
+from memptm.answering.options import METHODS
 from memptm.cli import render
 from memptm.cli.graph import METHODS as GRAPH
 from memptm.cli.group import Command, json_option
 from memptm.cli.options import check_models, generator_option, name_option, reader_option
 from memptm.cli.progress import drawn
 from memptm.errors import InputError
-from memptm.pipeline import METHODS, QA, check_question
+from memptm.pipeline import QA
 from memptm.types import Document
 
 Result = dict[str, Any] | None

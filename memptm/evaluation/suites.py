@@ -109,7 +109,7 @@ def evaluate(qa: QA, questions: Sequence[Question], *, k: int = 5, progress: Pro
         em.append(exact_match(said, question.answers))
         overlap.append(f1(said, question.answers))
         if question.answers or question.supporting:
-            hits = qa.memory.search(question.text, k=depth)
+            hits = qa.memory.search(question.text, k=depth, mode=qa.mode, where=qa.options.where)
             ranks.append(first_relevant([is_relevant(hit, question) for hit in hits]))
         progress(Event(stage="questions", done=done, total=len(questions), unit="questions"))
     return {

@@ -15,13 +15,13 @@ from memptm.memory.memory import Memory
 from memptm.types import Document, Hit, Passage
 
 PART = 50  # turns a document; a new turn writes its own document anew, so this bounds what it costs
-SAID = "metadata.conversation IS NOT NULL"
+OF_CONVERSATIONS = "metadata.conversation IS NOT NULL"
 TALK = "said_as IN ('question', 'answer')"  # no evidence: what was asked tells nothing, nor may an answer prove itself
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """Something to remember. ``time``: when it was said; None is now. ``kind``: "statement", "question" or "answer"."""
+class NewTurn:
+    """A turn to remember. ``time``: when it was said; None is now. ``kind``: "statement", "question" or "answer"."""
 
     text: str
     speaker: str = ""
@@ -59,9 +59,9 @@ class Conversation:
         Raises:
             InputError: the text is empty. IndexLocked: another process is writing.
         """
-        return self.remember_all([Said(text=text, speaker=speaker, time=time)])[0]
+        return self.remember_all([NewTurn(text=text, speaker=speaker, time=time)])[0]
 
-    def remember_all(self, turns: Sequence[Said]) -> list[str]:
+    def remember_all(self, turns: Sequence[NewTurn]) -> list[str]:
         """Keep several turns, oldest first, in one write where they share a part; returns their ids.
 
         Raises:
@@ -91,7 +91,9 @@ class Conversation:
         Raises:
             InputError: as for ``Memory.search``.
         """
-        return self.memory.search(question, k=k, where=SAID if where is None else f"{SAID} AND ({where})")
+        return self.memory.search(
+            question, k=k, where=OF_CONVERSATIONS if where is None else f"{OF_CONVERSATIONS} AND ({where})"
+        )
 
     def turns(self) -> Iterator[Turn]:
         """All turns of this conversation, oldest first."""
@@ -125,14 +127,14 @@ class Conversation:
         made = document(turns, name=self.name, id=f"{self.name}/{part}", source=self.source)
         return replace(made, metadata={**made.metadata, "part": part})
 
-    def _turn(self, said: Said, name: str, number: int) -> Turn:
-        time = datetime.now() if said.time is None else said.time
+    def _turn(self, new: NewTurn, name: str, number: int) -> Turn:
+        time = datetime.now() if new.time is None else new.time
         return Turn(
             id=name,
-            text=clean(said.text),
-            speaker=clean(said.speaker).strip(),
+            text=clean(new.text),
+            speaker=clean(new.speaker).strip(),
             time=spoken(time) if isinstance(time, datetime) else clean(time),
-            metadata={"said_as": said.kind, "turn": number},
+            metadata={"said_as": new.kind, "turn": number},
         )
 
     def _parts(self, condition: str = "") -> dict[int, list[Turn]]:

@@ -10,9 +10,8 @@ from typing import overload
 from memptm.encoders.base import Encoder, Keys, embedding_text
 from memptm.memory.encode import unit
 from memptm.memory.lexical import bm25, fuse, terms
-from memptm.memory.search import Mode
 from memptm.memory.titles import Titles
-from memptm.types import Hit, Passage
+from memptm.types import Hit, Mode, Passage
 
 
 class InMemoryIndex:

@@ -23,13 +23,13 @@ from memptm.memory.encode import unit
 from memptm.memory.folder import IndexFolder, Manifest
 from memptm.memory.ingest import Added, Ingest
 from memptm.memory.keys import Damaged, KeyIndex, kind_of
-from memptm.memory.search import MODES, Mode, find, find_words
+from memptm.memory.search import find, find_words
 from memptm.memory.titles import Titles
 from memptm.memory.unfinished import notice
 from memptm.memory.values import MOST_VERSIONS, SHOWN, Ids, Snapshot, Values, to_passage
 from memptm.memory.where import to_sql
 from memptm.progress import Progress, silent
-from memptm.types import Document, Hit, Json, Passage
+from memptm.types import MODES, Document, Hit, Json, Mode, Passage
 
 if TYPE_CHECKING:
     from memptm.memory.verify import Check

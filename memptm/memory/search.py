@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -12,10 +11,8 @@ from memptm.encoders.base import Keys
 from memptm.memory.keys import KeyIndex
 from memptm.memory.lexical import fuse, question_terms
 from memptm.memory.values import Ids, Values
-from memptm.types import Hit
+from memptm.types import Hit, Mode
 
-Mode = Literal["dense", "lexical", "hybrid"]
-MODES = ("dense", "lexical", "hybrid")
 Ranked = tuple[int, float, float]  # id, score, cosine
 FUSED = 50  # hits of each list that hybrid search fuses, at least
 SPARE = 10  # hits fetched beyond k, for equal texts

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 from memptm.generation.reader import Reader
 from memptm.memory.in_memory import InMemoryIndex
 from memptm.memory.memory import Memory
-from memptm.memory.search import Mode
 from memptm.reasoning.answer import Verdict, conclude
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import PAGES, Frontier
 from memptm.reasoning.linker import Linker
 from memptm.reasoning.system1 import System1
 from memptm.reasoning.untrained_system1 import Untrained
-from memptm.types import Answer
+from memptm.types import Answer, Mode, Query
 
 if TYPE_CHECKING:
     from memptm.reasoning.system2 import System2
@@ -65,22 +64,20 @@ class CogQA:
         pointers = Pointers.load(self.weights)
         return pointers, System2.load(self.weights, width=pointers.width)
 
-    def expand(self, question: str, *, k: int = 5, where: str | None = None, lead: str = "") -> Findings:
+    def expand(self, query: Query | str, *, k: int = 5, where: str | None = None) -> Findings:
         """What the question leads to, begun at what it names and at the ``k`` nearest passages."""
-        linker = Linker(self.memory, question, mode=self.mode, where=where, lead=lead)
+        linker = Linker(self.memory, query, mode=self.mode, where=where)
         system1 = self.systems[0] or Untrained(self.reader, self.memory.encoder, linker.titles)
         result = Frontier(linker, system1, pages=self.pages, seconds=self.seconds).expand(k)
         return Findings(result)
 
-    def answer(self, question: str, *, k: int = 5, where: str | None = None, lead: str = "") -> Answer:
+    def answer(self, query: Query | str, *, k: int = 5, where: str | None = None) -> Answer:
         """The answer; ``Answer.graph`` explains it.
 
-        Args:
-            lead: what is read before the question, the last answer of a conversation.
         Raises:
             InputError: less than one page to read, or a filter that cannot be read.
         """
-        findings = self.expand(question, k=k, where=where, lead=lead)
+        findings = self.expand(query, k=k, where=where)
         return conclude(findings, self.verdict(findings), trained=self.systems[0] is not None)
 
     def verdict(self, findings: Findings) -> Verdict | None:

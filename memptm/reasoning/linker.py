@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from memptm.memory.in_memory import InMemoryIndex
 from memptm.memory.lexical import terms
 from memptm.memory.memory import Memory
-from memptm.memory.search import Mode
 from memptm.memory.titles import bare_key, name_key
 from memptm.memory.where import LONGEST
 from memptm.reasoning.names import names
-from memptm.types import Hit, Passage, PassageKey
+from memptm.types import Hit, Mode, Passage, PassageKey, Query
 
 OF_A_TITLE = 3  # passages of a long document that stand for its title
 LOADED = 64  # passages under one name, at most; of more, search finds those that matter
@@ -58,10 +57,9 @@ class Linker:
 
     Args:
         memory: where names are looked up.
-        question: the text asked.
+        query: the question, and what is read before it.
         mode: how passages are searched.
         where: a filter on passages; what it leaves out is never linked to.
-        lead: what is read before the question: the last answer of a conversation.
     Attributes:
         question: as it is read, with its lead.
         begins: the character of it at which the question itself begins.
@@ -71,14 +69,14 @@ class Linker:
     def __init__(
         self,
         memory: Memory | InMemoryIndex,
-        question: str,
+        query: Query | str,
         *,
         mode: Mode = "hybrid",
         where: str | None = None,
-        lead: str = "",
     ) -> None:
-        self.memory, self.question, self.mode, self.where = memory, lead + question, mode, where
-        self.begins = len(lead)
+        query = Query(query) if isinstance(query, str) else query
+        self.memory, self.question, self.mode, self.where = memory, query.whole, mode, where
+        self.begins = len(query.lead)
         self.titles = memory.titles(where=where)
         self._known: dict[Key, Page | None] = {}
         self._called: dict[str, list[Passage]] = {}

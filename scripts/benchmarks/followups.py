@@ -15,10 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import click
 import numpy as np
 
+from memptm.answering.asked import Asked
 from memptm.encoders.base import Encoder, Keys, Recurrent, StreamState
 from memptm.encoders.load import DEFAULT
 from memptm.evaluation.metrics import bootstrap, f1
@@ -26,14 +28,13 @@ from memptm.generation.generator import Generator
 from memptm.generation.reader import Reader
 from memptm.memory.encode import unit
 from memptm.memory.memory import Memory
-from memptm.memory.search import Mode
-from memptm.session import TURNS, FollowUp, Session
-from memptm.types import Json, Passage
+from memptm.session import TURNS, Session
+from memptm.types import Json, Mode, Passage
 from scripts.data.followups import Canard, FollowUpQuestion, PersonalTurn, personal_turns
 from scripts.runs import RESULTS, Runs
 
 ALL = 1000
-Asked = FollowUpQuestion | PersonalTurn
+Case = FollowUpQuestion | PersonalTurn
 
 
 def share(values: Sequence[float], groups: Sequence[str]) -> str:
@@ -49,7 +50,7 @@ def before(encoder: Encoder, said: Sequence[str], question: str, *, turns: int) 
     return "\n".join([*kept, question])
 
 
-def follow_up(memory: Memory, asked: Asked, question: str) -> FollowUp:
+def follow_up(memory: Memory, asked: Case, question: str) -> Asked:
     """What a session makes of the question after what was said."""
     session = Session(memory)
     for one, answer in asked.exchanges:
@@ -57,14 +58,14 @@ def follow_up(memory: Memory, asked: Asked, question: str) -> FollowUp:
     return session.follow_up(question)
 
 
-def ways(memory: Memory) -> dict[str, Callable[[Asked, str], Keys]]:
+def ways(memory: Memory) -> dict[str, Callable[[Case, str], Keys]]:
     """Name → the (1, dimension) query of a question after what was said."""
     encoder = memory.encoder
 
-    def written(turns: int) -> Callable[[Asked, str], Keys]:
+    def written(turns: int) -> Callable[[Case, str], Keys]:
         return lambda asked, question: encoder.encode_questions([before(encoder, asked.turns, question, turns=turns)])
 
-    def mean(turns: int) -> Callable[[Asked, str], Keys]:
+    def mean(turns: int) -> Callable[[Case, str], Keys]:
         return lambda asked, question: unit(written(0)(asked, question)) + unit(written(turns)(asked, question))
 
     found = {"question alone": written(0)}
@@ -73,7 +74,7 @@ def ways(memory: Memory) -> dict[str, Callable[[Asked, str], Keys]]:
         found[f"mean of alone and {name}"] = mean(turns)
     if isinstance(encoder, Recurrent):
         found["the encoder's state"] = lambda asked, question: unit(encoder.ask(question, state(encoder, asked.turns)))
-    found["session"] = lambda asked, question: follow_up(memory, asked, question).queries
+    found["session"] = lambda asked, question: cast("Keys", follow_up(memory, asked, question).vectors)
     return found
 
 
@@ -128,7 +129,7 @@ def measure_asking(runs: Runs, memory: Memory, canard: Canard, name: str, *, lim
     ):
         made = [follow_up(memory, one, text) for one, text in zip(asked, texts, strict=True)]
         alone = unit(memory.encoder.encode_questions(texts))
-        session = np.concatenate([one.queries for one in made])
+        session = np.concatenate([cast("Keys", one.vectors) for one in made])
         last = [" ".join([text, *one.said[-2:]]) for one, text in zip(asked, texts, strict=True)]
         by_words = [one.words for one in made]
         lists: tuple[tuple[str, list[str], Keys], ...] = (
@@ -148,7 +149,7 @@ def measure_asking(runs: Runs, memory: Memory, canard: Canard, name: str, *, lim
         read = {
             "alone": texts,
             "last exchange before": [" ".join([*one.said[-2:], t]) for one, t in zip(asked, texts, strict=True)],
-            "session": [one.reading for one in made],
+            "session": [one.query.whole for one in made],
         }
         for way, forms in read.items():
             settings = {"encoder": "", "case": case, "asked": way, "figure": "reader"}
@@ -173,8 +174,8 @@ def measure_writing(runs: Runs, memory: Memory, canard: Canard, *, limit: int) -
             continue
         answers = []
         for one, session in zip(questions, made, strict=True):
-            following = generator.after(session.said) if way == "chat history" else generator
-            text = session.reading if way == "last answer before" else one.question
+            following = generator.after(session.history) if way == "chat history" else generator
+            text = session.query.whole if way == "last answer before" else one.question
             answers.append(following.generate(text, [whole(canard, one)]).text)
         runs.append(settings, 0, answer_f1(answers, questions))
 

@@ -33,7 +33,6 @@ from memptm.generation.reader import SHIPPED as SHIPPED_READER
 from memptm.generation.reader import Reader, Reading, marginalise, scored
 from memptm.memory.in_memory import InMemoryIndex
 from memptm.memory.memory import Memory
-from memptm.memory.search import Mode
 from memptm.pipeline import QA
 from memptm.reasoning.answer import Verdict, conclude
 from memptm.reasoning.cogqa import CogQA
@@ -41,7 +40,7 @@ from memptm.reasoning.findings import Findings
 from memptm.reasoning.router import SHIPPED as ROUTER
 from memptm.reasoning.system1 import PageInput, System1
 from memptm.training.data.splits import held_out_passage
-from memptm.types import Answer, Document, Json, Passage
+from memptm.types import Answer, Document, Json, Mode, Passage
 from scripts.data.graph import answers, fact, gold_facts, index_of, kind, limited, paragraphs, test_sets
 from scripts.data.held_out import rows
 from scripts.runs import RESULTS, Runs

@@ -19,9 +19,8 @@ import click
 from memptm.documents import times
 from memptm.encoders.load import DEFAULT
 from memptm.memory.memory import Memory
-from memptm.memory.search import Mode
 from memptm.pipeline import QA
-from memptm.types import Answer, Json, Passage
+from memptm.types import Answer, Json, Mode, Passage
 from scripts.data import locomo
 from scripts.runs import RESULTS, Runs
 

@@ -14,8 +14,8 @@ import click
 
 from memptm.encoders.load import DEFAULT
 from memptm.memory.memory import Memory
-from memptm.memory.search import Mode
 from memptm.pipeline import QA
+from memptm.types import Mode
 from scripts.data.held_out import is_right, open_index, reading_sets, recalls, rows, scores
 from scripts.runs import RESULTS, Runs
 

@@ -28,8 +28,8 @@ import click
 import numpy as np
 
 from memptm.encoders.base import Encoder, Keys
-from memptm.memory.search import Mode
 from memptm.progress import Progress, silent
+from memptm.types import Mode
 from scripts.runs import RESULTS, Runs
 
 REAL, QUESTIONS = 2_000, 100

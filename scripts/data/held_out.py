@@ -9,11 +9,10 @@ from pathlib import Path
 from memptm.encoders.load import load_encoder
 from memptm.evaluation.metrics import bootstrap, contains_answer, exact_match, f1
 from memptm.memory.memory import Memory
-from memptm.memory.search import Mode
 from memptm.training.data.examples import Example
 from memptm.training.data.negatives import mine
 from memptm.training.data.splits import by_article, by_passage
-from memptm.types import Document, Hit, Json, Passage
+from memptm.types import Document, Hit, Json, Mode, Passage
 
 # Of fairytale_train, in the index that fairytale_val is tested in; nothing of them is trained on.
 STORIES_BESIDE = 60

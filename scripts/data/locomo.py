@@ -11,8 +11,7 @@ from typing import Any
 from memptm.documents.conversations import Turn, document
 from memptm.evaluation.metrics import bootstrap, normalise
 from memptm.memory.memory import Memory
-from memptm.memory.search import Mode
-from memptm.types import Document, Json
+from memptm.types import Document, Json, Mode
 from scripts.data.held_out import rows
 
 CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 5: "adversarial"}

@@ -16,11 +16,10 @@ import click
 from memptm.encoders.load import BASE, load_encoder
 from memptm.memory.memory import Memory
 from memptm.memory.rekey import rekey
-from memptm.memory.search import Mode
 from memptm.training.data.splits import held_out_passage
 from memptm.training.recipes.rag import RagRecipe, train_rag
 from memptm.training.recipes.realm import RealmRecipe, train_realm
-from memptm.types import Document, Hit, Json
+from memptm.types import Document, Hit, Json, Mode
 from scripts.data.held_out import STORIES_BESIDE, is_right, open_index, reading_sets, recalls, rows
 from scripts.runs import RESULTS, Runs
 

@@ -10,7 +10,7 @@ from toy import Toy
 from memptm import Memory
 from memptm.errors import InputError
 from memptm.memory import conversation as module
-from memptm.memory.conversation import Conversation, Said
+from memptm.memory.conversation import Conversation, NewTurn
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_it_grows_without_encoding_old_turns_anew_in_parts_of_bounded_size(talk,
 def test_several_turns_are_one_write(talk):
     talk.remember("First.")
     versions = [talk.memory.info()["version"]]
-    for turns in ([Said(text="Who?", kind="question")], [Said(text="Ada.", kind="answer", speaker="memptm")] * 3):
+    for turns in ([NewTurn(text="Who?", kind="question")], [NewTurn(text="Ada.", kind="answer", speaker="memptm")] * 3):
         talk.remember_all(turns)
         versions.append(talk.memory.info()["version"])
     assert versions[2] - versions[1] == versions[1] - versions[0]
@@ -94,7 +94,7 @@ def test_a_whole_conversation_is_forgotten_and_no_other(talk, monkeypatch):
 @pytest.mark.parametrize("empty", ["", "  \n"])
 def test_an_empty_turn_is_an_error_and_nothing_is_kept(talk, empty):
     with pytest.raises(InputError, match="empty"):
-        talk.remember_all([Said(text="Good."), Said(text=empty)])
+        talk.remember_all([NewTurn(text="Good."), NewTurn(text=empty)])
     assert list(talk.turns()) == []
     with pytest.raises(InputError, match="name"):
         Conversation(talk.memory, " ")

@@ -10,6 +10,7 @@ from memptm.errors import InputError
 from memptm.reasoning.answer import NO_EDGE, NO_NAME
 from memptm.reasoning.cogqa import CogQA
 from memptm.session import Session
+from memptm.types import Query
 
 PAGES = [
     ("Cape Morrow Lighthouse", "The Cape Morrow Lighthouse was built in 1871. It was built by the engineer Ada Trent."),
@@ -93,7 +94,7 @@ def test_auto_says_which_method_answered_and_has_no_graph_where_one_passage_was_
 
 
 def test_a_follow_up_is_asked_as_it_stands_and_read_after_the_last_answer(memory, qa):
-    findings = CogQA(memory, qa.reader).expand("Was she born in Leeds?", lead="Ada Trent. ")
+    findings = CogQA(memory, qa.reader).expand(Query("Was she born in Leeds?", lead="Ada Trent. "))
     assert findings.result.form == "yes-no"
     assert findings.result.question == "Ada Trent. Was she born in Leeds?"
     assert "Ada Trent" in [node.page.name for node in findings.pages if node.named]
@@ -113,10 +114,8 @@ def test_the_answers_of_other_methods_have_no_graph(memory, qa):
 
 @pytest.mark.parametrize("method", ["graph", "auto"])
 def test_recall_is_refused_where_it_would_be_ignored(memory, qa, method):
-    asked = QA(memory, method=method, reader=qa.reader, recall=True)
-    for ask in (lambda: asked("Who?"), lambda: asked.batch(["Who?"])):
-        with pytest.raises(InputError, match="recall"):
-            ask()
+    with pytest.raises(InputError, match="recall"):
+        QA(memory, method=method, reader=qa.reader, recall=True)
 
 
 def test_a_budget_and_a_mode_that_are_changed_later_hold(memory, qa):
