@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import gc
 import json
 import os
 import signal
@@ -197,6 +198,9 @@ def _prepare_process() -> None:
         ("LANCE_LOG", "error"),
     ):
         os.environ.setdefault(name, value)
+    gc.set_threshold(
+        100_000, 20, 100
+    )  # importing makes objects that stay: looking for garbage among them takes a tenth
     if not sys.warnoptions:  # of ours a line each, of other libraries none
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", category=UserWarning, module=r"memptm\.")

@@ -1,10 +1,11 @@
-"""A question from a cold start: how long `memptm query` takes, and what it is spent on.
+"""Commands from a cold start: how long each takes, and what imports alone take. For an idle machine.
 
-Each stage is a fresh process that does the stages before it too; its share is the difference of medians.
+Each stage is a fresh process. Where others want the processor too, the seconds of processor time still say something.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -16,23 +17,32 @@ import click
 from scripts.runs import RESULTS, Runs
 
 QUESTION = "What does segment-level recurrence reuse?"
-STAGES = {
+IMPORTS = {
     "Python itself": "pass",
-    "memptm --help": "import sys; sys.argv = ['memptm', '--help']; from memptm.cli import main; main()",
     "import torch": "import torch",
-    "import torch, lancedb, faiss": "import torch, lancedb, faiss",
-    "open the index": "import torch, lancedb, faiss; from memptm import Memory; len(Memory.open({index!r}))",
-    "search": "from memptm import Memory; Memory.open({index!r}).search({question!r})",
-    "query, reader": "import sys; sys.argv = ['memptm', 'query', {question!r}, '--index', {index!r}]; from memptm.cli import main; main()",
-    "query, generate": "import sys; sys.argv = ['memptm', 'query', {question!r}, '--index', {index!r}, '--method', 'generate']; "
-    "from memptm.cli import main; main()",
+    "import faiss": "import faiss",
+    "import lancedb": "import lancedb",
+    "LanceDB as memptm imports it": "from memptm.memory.lance import lancedb_module; lancedb_module()",
+}
+COMMANDS = {
+    "--help": ["--help"],
+    "info": ["info", "--index", "{index}"],
+    "search by words": ["search", QUESTION, "--index", "{index}", "--mode", "lexical"],
+    "no such reader": ["query", QUESTION, "--index", "{index}", "--reader", "no/reader"],
+    "no such index": ["query", QUESTION, "--index", "{index}/none"],
+    "search": ["search", QUESTION, "--index", "{index}"],
+    "query, reader": ["query", QUESTION, "--index", "{index}"],
+    "query, generate": ["query", QUESTION, "--index", "{index}", "--method", "generate"],
 }
 
 
-def seconds(code: str) -> float:
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    return time.perf_counter() - began
+def spent(command: list[str]) -> tuple[float, float]:
+    """Seconds by the clock and of processor time that a process takes, whatever its exit code."""
+    began, before = time.perf_counter(), os.times()
+    subprocess.run([sys.executable, *command], capture_output=True, check=False)
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return time.perf_counter() - began, used
 
 
 @click.command()
@@ -42,11 +52,17 @@ def seconds(code: str) -> float:
 def main(index: str, rounds: int, out: Path) -> None:
     """Append a run a stage to OUT/cold_start.jsonl."""
     runs = Runs(out / "cold_start.jsonl")
-    for stage, code in STAGES.items():
-        code = code.format(index=index, question=QUESTION)
-        seconds(code)
-        spent = [seconds(code) for _ in range(rounds)]
-        metrics = {"median s": round(statistics.median(spent), 2), "slowest s": round(max(spent), 2)}
+    stages = {stage: ["-c", code] for stage, code in IMPORTS.items()}
+    for stage, command in COMMANDS.items():
+        stages[f"memptm {stage}"] = ["-m", "memptm", *(part.format(index=index) for part in command)]
+    for stage, line in stages.items():
+        spent(line)
+        times, used = zip(*(spent(line) for _ in range(rounds)), strict=True)
+        metrics = {
+            "median s": round(statistics.median(times), 2),
+            "slowest s": round(max(times), 2),
+            "processor s": round(min(used), 2),
+        }
         click.echo(f"{stage}: {metrics}")
         runs.append({"stage": stage}, 0, metrics)
 
