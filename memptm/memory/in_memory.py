@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import overload
 
 from memptm.encoders.base import Encoder, Keys, embedding_text
 from memptm.memory.encode import unit
-from memptm.memory.lexical import bm25, fuse, terms
+from memptm.memory.lexical import BM25, fuse, terms
 from memptm.memory.titles import Titles
 from memptm.types import Hit, Mode, Passage
 
@@ -57,9 +56,12 @@ class InMemoryIndex:
             nothing: list[list[Hit]] = [[] for _ in question]
             return nothing
         cosines = unit(self.encoder.encode_questions(list(question))) @ self._keys.T
+        asked = [dict.fromkeys(terms(one), 1.0) for one in question]
+        self._bm25.count(term for one in asked for term in one)
         found = []
-        for text, row in zip(question, cosines.tolist(), strict=True):
-            near, said = dict(enumerate(row)), self._bm25(text)
+        for words, row in zip(asked, cosines.tolist(), strict=True):
+            near = dict(enumerate(row))
+            said = {n: score for n in near if (score := self._bm25.score(n, words))}
             if mode == "dense":
                 ranked = sorted(near.items(), key=lambda pair: (-pair[1], pair[0]))
             elif mode == "lexical":
@@ -74,18 +76,5 @@ class InMemoryIndex:
         return unit(self.encoder.encode_passages([embedding_text(one) for one in self.passages]))
 
     @cached_property
-    def _counts(self) -> list[Counter[str]]:
-        return [Counter(terms(embedding_text(one))) for one in self.passages]
-
-    def _bm25(self, question: str) -> dict[int, float]:
-        """Number → score, of the passages that share a term with the question."""
-        count = len(self._counts)
-        mean = sum(sum(one.values()) for one in self._counts) / count or 1.0
-        scores: dict[int, float] = {}
-        for term in dict.fromkeys(terms(question)):
-            holders = [n for n, one in enumerate(self._counts) if term in one]
-            for n in holders:
-                held = self._counts[n]
-                added = bm25(held[term], sum(held.values()), mean=mean, holders=len(holders), texts=count)
-                scores[n] = scores.get(n, 0.0) + added
-        return scores
+    def _bm25(self) -> BM25:
+        return BM25([embedding_text(one) for one in self.passages])

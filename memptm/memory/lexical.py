@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import regex
 
@@ -54,14 +57,50 @@ def question_terms(question: str) -> str:
     return " ".join(list(dict.fromkeys(terms(question)))[:MOST_TERMS])
 
 
-def bm25(times: int, length: int, *, mean: float, holders: int, texts: int) -> float:
-    """What a term adds to the score of a text that holds it (Robertson and Zaragoza 2009), for texts in hand.
+class BM25:
+    """Scores of texts in hand (Robertson and Zaragoza 2009).
+
+    Only terms that were asked for are counted: a text may have very many parts.
 
     Args:
-        times: that the text holds it. length: of the text, in terms; mean: of all. holders: of ``texts`` texts hold it.
+        texts: read again whenever new terms are asked for.
     """
-    rarity = math.log(1 + (texts - holders + 0.5) / (holders + 0.5))
-    return rarity * times * (SATURATION + 1) / (times + SATURATION * (1 - LENGTH + LENGTH * length / mean))
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+        self._sizes = array("L", bytes(array("L").itemsize * len(texts)))
+        self._counts: list[Counter[str]] = [Counter() for _ in texts]
+        self._holders: Counter[str] = Counter()
+        self._counted: set[str] = set()
+
+    def count(self, wanted: Iterable[str]) -> None:
+        """Count these terms, in one reading of the texts."""
+        new = set(wanted) - self._counted
+        if not new:
+            return
+        for n, text in enumerate(self._texts):
+            found = terms(text)
+            self._sizes[n] = len(found)
+            held = Counter(term for term in found if term in new)
+            self._counts[n].update(held)
+            self._holders.update(held.keys())
+        self._counted |= new
+
+    def score(self, n: int, asked: Mapping[str, float]) -> float:
+        """Of text ``n``, by terms that were counted, each with its weight; 0 where it holds none of them."""
+        counts, total = self._counts[n], 0.0
+        for term, weight in asked.items():
+            if times := counts.get(term, 0):
+                holders = self._holders[term]
+                rarity = math.log(1 + (len(self._texts) - holders + 0.5) / (holders + 0.5))
+                length = SATURATION * (1 - LENGTH + LENGTH * self._sizes[n] / self._mean)
+                total += weight * (rarity * times * (SATURATION + 1) / (times + length))
+        return total
+
+    @cached_property
+    def _mean(self) -> float:
+        """Terms of a text, once they are counted."""
+        return sum(self._sizes) / len(self._sizes)
 
 
 def fuse(cosines: Mapping[int, float], bm25: Mapping[int, float]) -> list[tuple[int, float]]:

@@ -6,10 +6,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from memptm.documents.function_words import FUNCTION_WORDS
+
 _WORD = re.compile(r"\S+")
 _QUALIFIER = re.compile(r"\s*\([^()]*\)$")  # "Tennis (magazine)"
 _POSSESSIVE = re.compile(r"['’]s$")
 _EDGES = " \t\"'“”‘’«».,;:!?()[]{}*_-–—"
+UNNAMED = FUNCTION_WORDS | {"me", "my", "them", "up", "us"}  # no name in running text, though one be called so
 LONGEST = 10  # words of a name that is looked for in running text
 
 
@@ -83,7 +86,7 @@ class Titles:
         return found
 
     def _is_name(self, words: str) -> bool:
-        if not (begins_name(words) or words[0].isdigit()) or words.isdigit() or words.lower() in _FUNCTION_WORDS:
+        if not (begins_name(words) or words[0].isdigit()) or words.isdigit() or words.lower() in UNNAMED:
             return False
         return any(name_key(words) in names for names in (self._titles, self._bare, self._headings))
 
@@ -98,64 +101,3 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
     if _POSSESSIVE.search(text[start:end]):
         end -= 2
     return (start, end) if start < end else None
-
-
-_FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "for",
-        "from",
-        "he",
-        "her",
-        "his",
-        "how",
-        "i",
-        "if",
-        "in",
-        "is",
-        "it",
-        "its",
-        "me",
-        "my",
-        "no",
-        "not",
-        "of",
-        "on",
-        "or",
-        "our",
-        "she",
-        "so",
-        "that",
-        "the",
-        "their",
-        "them",
-        "there",
-        "they",
-        "this",
-        "to",
-        "up",
-        "us",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "why",
-        "with",
-        "you",
-        "your",
-    ]
-)

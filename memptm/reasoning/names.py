@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from memptm.documents.entities import entities
+from memptm.documents.function_words import FUNCTION_WORDS
 from memptm.errors import ExtraMissing
 from memptm.memory.titles import Titles, begins_name
 
@@ -18,106 +19,12 @@ _CAPITALS = re.compile(  # of ``_outline``; "iPhone" and "3D" begin in their own
     r"(?:(?:(?<!\w{4}\.)|(?<=\b(?:Prof|Capt|Brig|Univ)\.))\s+(?:(?:of|the|de|du|la|le|von|van|der|&)\s+){0,2}[A-Z0-9][\w'’&.-]*)*"
 )
 SHOUTED = 3  # words without a small letter, from which capitals say nothing
-_OPENERS = frozenset(  # words that begin sentences in capitals and name nothing
-    [
-        "a",
-        "about",
-        "after",
-        "all",
-        "also",
-        "although",
-        "an",
-        "and",
-        "another",
-        "are",
-        "as",
-        "at",
-        "be",
-        "because",
-        "before",
-        "between",
-        "both",
-        "but",
-        "by",
-        "can",
-        "could",
-        "did",
-        "do",
-        "does",
-        "during",
-        "each",
-        "even",
-        "every",
-        "few",
-        "first",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "his",
-        "how",
-        "however",
-        "i",
-        "if",
-        "in",
-        "is",
-        "it",
-        "its",
-        "later",
-        "many",
-        "more",
-        "most",
-        "no",
-        "not",
-        "of",
-        "on",
-        "one",
-        "or",
-        "other",
-        "our",
-        "out",
-        "she",
-        "since",
-        "so",
-        "some",
-        "such",
-        "that",
-        "the",
-        "their",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "through",
-        "to",
-        "two",
-        "under",
-        "until",
-        "upon",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "while",
-        "who",
-        "whom",
-        "whose",
-        "why",
-        "will",
-        "with",
-        "within",
-        "would",
-        "you",
-        "your",
-    ]
+_OPENERS = FUNCTION_WORDS | frozenset(  # words that begin sentences in capitals and name nothing
+    """
+    about after all also although another because before between both can could did do does during each even every
+    few first had has have however later many more most one other out since some such then these those through two
+    under until upon while will within would
+    """.split()  # noqa: SIM905 (else a line a word)
 )
 _QUOTED = re.compile(r"[\"“«]([^\"“”«»]{2,80})[\"”»]")
 Spans = list[tuple[int, int]]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
 from collections.abc import Sequence
 
 from memptm.encoders.base import Encoder, Keys
-from memptm.memory.lexical import MOST_TERMS, bm25, terms
+from memptm.memory.lexical import BM25, MOST_TERMS, terms
 from memptm.progress import Event, Progress, silent
 
 NO_WORD = 0.01  # score of a block that holds none of the question's words
@@ -23,24 +21,17 @@ class LexicalScorer:
 
 
 class LexicalScores:
-    """Term counts of one text's blocks; a kept block adds its own terms to the question's, at half their weight.
-
-    Only terms that were asked for are counted: a text may have very many blocks.
-    """
+    """One text's blocks; a kept block adds its own terms to the question's, at half their weight."""
 
     def __init__(self, question: str, texts: Sequence[str]) -> None:
-        self._texts = texts
+        self._texts, self._bm25 = texts, BM25(texts)
         self._asked = dict.fromkeys(list(dict.fromkeys(terms(question)))[:MOST_TERMS], 1.0)
-        self._sizes = array("L", bytes(array("L").itemsize * len(texts)))
-        self._counts: list[Counter[str]] = [Counter() for _ in texts]
-        self._holders: Counter[str] = Counter()
-        self._count(frozenset(self._asked))
-        self._mean = sum(self._sizes) / max(len(texts), 1) or 1.0
+        self._bm25.count(self._asked)
 
     def coarse(self, blocks: Sequence[int], kept: Sequence[int] = (), *, progress: Progress = silent) -> list[float]:
         """BM25 of each."""
         asked = self._with(kept)
-        scores = [_squashed(self._bm25(n, asked)) for n in blocks]
+        scores = [_squashed(self._bm25.score(n, asked)) for n in blocks]
         progress(Event(stage="judge", done=len(blocks), total=len(blocks), unit="blocks"))
         return scores
 
@@ -49,29 +40,10 @@ class LexicalScores:
         self._with(blocks)  # counts their terms at once
         return [self.coarse([n], [m for m in blocks if m != n])[0] for n in blocks]
 
-    def _count(self, wanted: frozenset[str]) -> None:
-        for n, text in enumerate(self._texts):
-            found = terms(text)
-            self._sizes[n] = len(found)
-            held = Counter(term for term in found if term in wanted)
-            self._counts[n].update(held)
-            self._holders.update(held.keys())
-
     def _with(self, kept: Sequence[int]) -> dict[str, float]:
         added = dict.fromkeys((term for n in kept for term in terms(self._texts[n])), 0.5 / max(len(kept), 1))
-        new = frozenset(added) - self._asked.keys() - self._holders.keys()
-        if new:
-            self._count(new)
+        self._bm25.count(added)
         return {**added, **self._asked}
-
-    def _bm25(self, n: int, asked: dict[str, float]) -> float:
-        counts, total = self._counts[n], 0.0
-        for term, weight in asked.items():
-            if count := counts.get(term, 0):
-                total += weight * bm25(
-                    count, self._sizes[n], mean=self._mean, holders=self._holders[term], texts=len(self._texts)
-                )
-        return total
 
 
 class EmbeddingScorer:

@@ -1,10 +1,12 @@
-"""What BM25 sees, and how ranks are fused."""
+"""What BM25 sees, how it scores texts in hand, and how ranks are fused."""
+
+import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memptm.memory.lexical import DENSE_SHARE, MOST_TERMS, fuse, question_terms, terms
+from memptm.memory.lexical import BM25, DENSE_SHARE, LENGTH, MOST_TERMS, SATURATION, fuse, question_terms, terms
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,28 @@ def test_terms_hold_nothing_that_a_query_language_could_read(text):
 
 def test_a_question_of_any_length_looks_up_few_terms():
     assert len(question_terms(" ".join(f"w{n}" for n in range(10_000))).split()) == MOST_TERMS
+
+
+few = st.lists(st.sampled_from(["mill", "Hove", "tower", "the", "1871"]), max_size=8).map(" ".join)
+
+
+@given(st.lists(few, min_size=1, max_size=5), st.lists(few, min_size=1, max_size=3))
+@settings(deadline=None)
+def test_texts_in_hand_are_scored_by_the_formula_whatever_was_asked_before(texts, questions):
+    held, index = [terms(text) for text in texts], BM25(texts)
+    mean = sum(map(len, held)) / len(held)
+    for question in questions:
+        asked = dict.fromkeys(terms(question), 0.5)
+        index.count(asked)
+        for n, words in enumerate(held):
+            expected = 0.0
+            for term in asked:
+                holders, times = sum(term in one for one in held), words.count(term)
+                if times:
+                    rarity = math.log(1 + (len(held) - holders + 0.5) / (holders + 0.5))
+                    damping = SATURATION * (1 - LENGTH + LENGTH * len(words) / mean)
+                    expected += 0.5 * rarity * times * (SATURATION + 1) / (times + damping)
+            assert index.score(n, asked) == pytest.approx(expected)
 
 
 cosines = st.dictionaries(st.integers(0, 30), st.floats(-1, 1), max_size=20)
