@@ -32,6 +32,7 @@ from memptm.cli.options import (
     where_option,
 )
 from memptm.cli.safe import one_line
+from memptm.documents.decode import Undecodable, decode
 from memptm.errors import InputError, MemptmError
 from memptm.pipeline import QA
 
@@ -273,25 +274,41 @@ COMMANDS = {
 
 def _lines(session: Session) -> Iterator[str]:
     """Lines to take: typed at a prompt, with the session's questions in reach of the arrow keys, or piped."""
+    encoding = sys.stdin.encoding or ""
     with contextlib.suppress(AttributeError):  # a caller's buffer holds text
-        sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     if not _on_a_terminal():
-        return iter(sys.stdin)
+        return (_decoded(line, encoding) for line in sys.stdin)
     with contextlib.suppress(ImportError):  # not on every platform
         import readline
 
         for exchange in session.exchanges:
             readline.add_history(one_line(exchange.question))
     render.line("Ask something. /help lists what else can be typed; Ctrl-D leaves.")
-    return _Typed()
+    return _Typed(encoding)
+
+
+def _decoded(line: str, encoding: str) -> str:
+    """A line whose bytes were read as UTF-8, escaped where they are not: those are in the locale's ``encoding``.
+
+    The locale is asked second: its encoding takes UTF-8 for other letters without an error, and they would be stored.
+    """
+    data = line.encode("utf-8", "surrogateescape")
+    try:
+        return decode(data, declared=encoding)
+    except Undecodable:
+        return data.decode("utf-8", "replace")
 
 
 class _Typed(Iterator[str]):
     """Lines typed at the prompt. No generator: one would be over after the first Ctrl-C."""
 
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+
     def __next__(self) -> str:
         try:
-            return input(PROMPT)
+            return _decoded(input(PROMPT), self._encoding)
         except EOFError:
             render.line("")
             raise StopIteration from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import re
 
+import regex
+
 _MARKS = (  # longest first: the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -13,6 +15,7 @@ _MARKS = (  # longest first: the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _CONTROL = re.compile(r"[\x01-\x06\x0e-\x1a\x1c-\x1f\x7f]")  # what no text uses; NUL is counted apart
+_SAYS = regex.compile(r"[\p{L}\p{M}\p{N}\p{So}\p{Sc}]")  # letters, digits, emoji, signs of currency
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SAMPLE = 1 << 16
 _MOST_CONTROL = 0.02
@@ -33,7 +36,7 @@ def encoding_of_mark(data: bytes) -> tuple[str, int] | None:
 
 
 def decode(data: bytes, *, declared: str = "") -> str:
-    """The text of a file, line ends as they stand, NUL removed.
+    """The text of a file, line ends as they stand, without NUL and without byte-order marks at its beginning.
 
     Args:
         declared: an encoding that the file names itself (HTML's charset), tried after the mark and UTF-8.
@@ -49,13 +52,18 @@ def decode(data: bytes, *, declared: str = "") -> str:
         text = _guessed(data, declared)
     if text.count("\0") > _MOST_NUL * len(text):
         raise Undecodable("binary, or UTF-16 without a byte-order mark; save it as UTF-8")
-    return clean(_checked(text))
+    return clean(_checked(text.lstrip("\ufeff")))  # programs that add a mark add a second one
 
 
 def clean(text: str) -> str:
     """``text`` without NUL, and U+FFFD for lone surrogates; offsets are counted in what this returns."""
     text = text.replace("\0", "") if "\0" in text else text
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def says_something(text: str) -> bool:
+    """Whether there is anything to find in ``text``: not in blanks, punctuation and characters of no width alone."""
+    return _SAYS.search(text) is not None
 
 
 def _checked(text: str) -> str:

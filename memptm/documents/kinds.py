@@ -103,7 +103,7 @@ def kind_of(path: str, head: bytes, *, members: Callable[[], Sequence[str]]) -> 
         return "vtt"
     if _MBOX.match(head):
         return "mbox"
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:14].lower()
+    start = head.lstrip(b"\xef\xbb\xbf").lstrip()[:14].lower()
     if start.startswith(b"<svg") or (ending == ".svg" and b"<svg" in head.lower()):
         raise Refused(path, "a picture: SVG")
     if start.startswith((b"<!doctype html", b"<html")):

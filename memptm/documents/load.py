@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path, PurePath
 
-from memptm.documents.decode import Undecodable
+from memptm.documents.decode import Undecodable, says_something
 from memptm.documents.draft import LONGEST_TITLE, Extracted, one_line
 from memptm.documents.file import File, Warn
 from memptm.documents.kinds import kind_of
@@ -197,7 +197,7 @@ def _members(source: Path | io.BytesIO) -> list[str]:
 
 def _named(file: File, extracted: Extracted) -> Document:
     path = extracted.path or file.path
-    if not extracted.text.strip():
+    if not says_something(extracted.text):
         raise Refused(path, "no text in it")
     return Document(
         id=f"{path}#{extracted.part}" if extracted.part else path,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
+from memptm.documents.decode import says_something
 from memptm.documents.units import (
     CLAUSE,
     INSIDE,
@@ -50,8 +51,8 @@ def split(document: Document, *, words: int = 120, overlap: int = 20, fits: Fits
     letters and never inside a character as the reader sees it. Scripts without blanks count two characters a word.
     A heading opens a section; sections do not share passages, but a heading without text of its own goes with the
     next. Rows and fences stay whole where they fit; rows have their table's header as ``context``. A block with an id
-    (a turn) is a passage of its own. Starts and ends rise strictly; only blanks lie outside all passages, except that
-    rows, fences and turns do not overlap with what is before them unless it is short.
+    (a turn) is a passage of its own. Starts and ends rise strictly; what lies outside all passages is blanks, or
+    punctuation without a word, except that rows, fences and turns do not overlap with what is before them unless it is short.
 
     Args:
         fits: says whether a passage fits the encoder's window; one that does not is split further, and where title,
@@ -96,7 +97,9 @@ class _Splitter:
             self.keep(section, units.start[first], units.end[last - 1])
 
     def keep(self, section: _Section, start: int, end: int) -> None:
-        """Adds the passage, or the smaller ones that fit the window."""
+        """Adds the passage, or the smaller ones that fit the window; nothing where nothing is said."""
+        if not says_something(self.document.text[start:end]):
+            return
         passage = self._passage(section, start, end)
         if self.fits is None or self.fits(passage):
             self.passages.append(passage)

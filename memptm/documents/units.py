@@ -25,7 +25,8 @@ _WORD = regex.compile(
 _NAME = re.compile(r"\w+")
 _GRAPHEME = regex.compile(r"\X")
 _LINE = re.compile(r"[^\r\n]+")
-_PARAGRAPH_END = re.compile(r"(?:\r\n|\r|\n)[ \t]*(?:\r\n|\r|\n)|(?:\r\n|\r|\n)(?=[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t])")
+_END = r"(?>\r\n?|\n)"  # CR and LF end one line, not two
+_PARAGRAPH_END = re.compile(rf"{_END}[ \t]*{_END}|{_END}(?=[ \t]*(?:[-*+•]|\d{{1,3}}[.)])[ \t])")
 _CLAUSE_END = re.compile(r"[,;:—–…；：，、]+[\"'”’」』)]*$")
 
 CHARACTERS_A_WORD = 2  # where a script has no blanks

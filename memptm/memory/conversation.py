@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import groupby
 
 from memptm.documents.conversations import Turn, document
-from memptm.documents.decode import clean
+from memptm.documents.decode import clean, says_something
 from memptm.documents.times import WRITTEN, spoken
 from memptm.errors import InputError
 from memptm.memory.memory import Memory
@@ -67,8 +67,8 @@ class Conversation:
         Raises:
             InputError: one of them is empty; nothing is kept then.
         """
-        if any(not clean(one.text).strip() for one in turns):
-            raise InputError("The turn is empty. Nothing was remembered.")
+        if any(not says_something(clean(one.text)) for one in turns):
+            raise InputError("The turn is empty, or of punctuation alone. Nothing was remembered.")
         parts = self._parts(f"part >= {self._part}")
         self._part = max(parts, default=1)
         number = max((_number(turn) for part in parts.values() for turn in part), default=0)

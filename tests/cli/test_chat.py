@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -12,6 +13,8 @@ import sys
 import time
 
 import pytest
+
+from memptm.cli.chat import _lines
 
 WHO = "Who built the lighthouse at Cape Morrow?"
 
@@ -85,7 +88,7 @@ def test_unrelated_chats_are_conversations_of_their_own(run_memptm, own_index, t
 def test_what_is_no_utf8_ends_nothing(index):
     done = subprocess.run(
         [sys.executable, "-m", "memptm", "chat", "--index", str(index)],
-        input=f"Where is the caf\udce9?\n{WHO}\n/history\n".encode(errors="surrogateescape"),
+        input=f"Where is the caf\udc81?\n{WHO}\n/history\n".encode(errors="surrogateescape"),
         capture_output=True,
         check=False,
         timeout=600,
@@ -177,3 +180,12 @@ def test_on_a_terminal_ctrl_c_stops_an_answer_and_ctrl_d_leaves(index):
         process.kill()
         process.wait()
         os.close(leader)
+
+
+@pytest.mark.parametrize("locale", ["utf-8", "ascii", "cp1252", "latin-1"])
+@pytest.mark.parametrize("piped", ["utf-8", "utf-8-sig", "cp1252"])
+def test_what_is_piped_is_utf_8_whatever_the_locale_says_and_else_in_its_encoding(monkeypatch, locale, piped):
+    text = "Das Rad ist größer als fünf Fuß – für Ann.\nÄpfel\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode(piped)), encoding=locale))
+    lines = "".join(_lines(None))
+    assert lines == text or (locale, piped, lines) == ("latin-1", "cp1252", text.replace("–", "\x96"))

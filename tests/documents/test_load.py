@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import time
 import zipfile
 
 import pytest
 
 from memptm.documents import load as module
 from memptm.documents.load import Refused, load
+from memptm.documents.split import split
 
 
 def one(path, warn=pytest.fail):
@@ -37,6 +39,42 @@ def test_a_text_file_stays_as_it_stands(tmp_path):
 def test_a_byte_order_mark_decides(tmp_path, encoding, text):  # F01
     (tmp_path / "a.txt").write_bytes(text.encode(encoding))
     assert one(tmp_path / "a.txt").text == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.txt", "Twelve crates."), ("a.md", "# Crates\n\nTwelve."), ("a.html", "<!doctype html><h1>Twelve</h1>")],
+)
+def test_a_second_mark_is_no_text(tmp_path, name, text):
+    texts = []
+    for marks in ("", "\ufeff\ufeff", "\ufeff" * 3):
+        (tmp_path / name).write_text(marks + text, "utf-8")
+        texts.append((one(tmp_path / name).text, one(tmp_path / name).title))
+    assert texts[0] == texts[1] == texts[2]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("name", "lines", "text"),
+    [
+        ("a.md", ["---", "title: Crates", "---", "# Twelve", "of them"], "# Twelve{end}of them"),
+        ("a.csv", ["ware,count", "crates,12"], "ware: crates; count: 12"),
+        ("a.txt", ["Twelve crates.", "And ropes."], "Twelve crates.{end}And ropes."),
+    ],
+)
+def test_line_ends_of_any_system_part_lines(tmp_path, end, name, lines, text):
+    (tmp_path / name).write_text(end.join(lines), "utf-8", newline="")
+    (passage,) = split(one(tmp_path / name))
+    assert passage.text == text.format(end=end)
+    assert passage.title == ("Crates" if name == "a.md" else passage.title)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_dashes_that_begin_no_front_matter_cost_no_time(tmp_path, end):
+    (tmp_path / "a.md").write_text("---" + end + f"word{end}" * 2_000, "utf-8", newline="")
+    began = time.process_time()
+    assert one(tmp_path / "a.md").text.count("word") == 2_000
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
@@ -69,6 +107,8 @@ def test_nul_is_removed_before_offsets_are_counted(tmp_path):  # F04
     [
         (b"", "empty"),
         (b" \n\t ", "no text"),
+        ("\u200b\u2060\n\ufeff".encode(), "no text"),
+        (b"* * *\n-----\n", "no text"),
         (bytes(range(256)) * 40, "binary"),
         (bytes(range(32)) * 40, "binary"),
         ("Привет, мир".encode("cp1251"), "encoding that cannot be told"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from memptm.documents.decode import clean
 from memptm.documents.load import Refused, load
 from memptm.documents.split import split
 
@@ -150,3 +154,30 @@ def test_fields_of_other_names_are_metadata(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "One.", "topic": "boats", "year": 1964, "metadata": {"year": 1965}}\n')
     (document,) = load(tmp_path / "a.jsonl", warn=pytest.fail)
     assert document.metadata == {"topic": "boats", "year": 1965}
+
+
+BREAKS = ["\n", "\r\n", "\r"]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.text(min_size=1), st.sampled_from(BREAKS), st.integers(0, 2)), min_size=1, max_size=5),
+    st.sampled_from(["utf-8", "utf-16-le", "utf-32-be"]),
+    st.booleans(),
+)
+def test_records_put_together_from_files_of_any_system_are_all_read(path, records, encoding, raw):
+    """Each may begin with byte-order marks and hold what JSON wants escaped but a line end."""
+    lines = []
+    for text, end, marks in records:
+        line = json.dumps({"text": f"a{text}"}, ensure_ascii=not raw or not text.isprintable())
+        lines.append("\ufeff" * marks + (line.replace("\\t", "\t").replace("\\f", "\f") if raw else line) + end)
+    mark = {"utf-8": b"", "utf-16-le": codecs.BOM_UTF16_LE, "utf-32-be": codecs.BOM_UTF32_BE}[encoding]
+    path.write_bytes(mark + "".join(lines).encode(encoding))
+    assert [one.text for one in load(path, warn=pytest.fail)] == [f"a{clean(text)}" for text, _, _ in records]
+
+
+@pytest.mark.parametrize("text", ["\u200b\u2060\ufeff", ",,,\n,,,", " … ", "-- ?!"])
+def test_a_record_without_a_letter_or_a_digit_is_no_document(path, text):
+    documents, warnings = loaded(path, json.dumps({"text": "🙂"}) + "\n" + json.dumps({"text": text}))
+    assert [one.text for one in documents] == ["🙂"]
+    assert "line 2" in warnings[0]

@@ -11,6 +11,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memptm.documents.decode import says_something
 from memptm.documents.split import split
 from memptm.documents.units import count_words
 from memptm.errors import InputError
@@ -22,12 +23,13 @@ LONGEST_UNIT = 13  # words that a word of 130 letters weighs
 
 
 def covered(document: Document, passages: list[Passage]) -> str:
-    """What no passage holds, without blanks."""
+    """What no passage holds, without blanks; "" where it is punctuation alone."""
     left, at = "", 0
     for passage in passages:
         left += document.text[at : passage.start] if passage.start > at else ""
         at = max(at, passage.end)
-    return "".join((left + document.text[at:]).split())
+    left = "".join((left + document.text[at:]).split())
+    return left if says_something(left) else ""
 
 
 @given(plain | documents(), sizes())
@@ -41,6 +43,11 @@ def test_passages_are_exact_slices_that_leave_out_nothing_but_blanks(document, s
 def test_starts_and_ends_rise_strictly(document, size):
     passages = split(document, **size)
     assert all(a.start < b.start and a.end < b.end for a, b in itertools.pairwise(passages))
+
+
+@given(plain | documents(), sizes())
+def test_every_passage_says_something(document, size):
+    assert all(says_something(passage.text) for passage in split(document, **size))
 
 
 @given(plain, sizes())
@@ -92,6 +99,13 @@ def test_line_ends_count_as_they_stand():  # F03
     passages = split(Document(id="d", text=text), words=2, overlap=0)
     assert [passage.text for passage in passages] == ["One.\r\nTwo.", "Three.\rFour."]
     assert all(text[passage.start : passage.end] == passage.text for passage in passages)
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_a_line_end_is_no_paragraphs_end_on_any_system(end):
+    wrapped = "It was built by Ada and her\nbrother, who came from the\nnorth in that year. " * 20
+    cut = [split(Document(id="d", text=wrapped.replace("\n", one)), words=20, overlap=5) for one in ("\n", end)]
+    assert [one.text.replace(end, "\n") for one in cut[1]] == [one.text for one in cut[0]]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,8 @@ from typing import Any
 
 import yaml
 
-_FRONT_MATTER = re.compile(
-    r"---[ \t]*(?:\r\n|\r|\n)(?P<yaml>(?:.*(?:\r\n|\r|\n))*?)(?:---|\.\.\.)[ \t]*(?:\r\n|\r|\n|$)"
-)
+_END = r"(?>\r\n?|\n)"  # one way to read a line's end: with two, time doubles with each line
+_FRONT_MATTER = re.compile(rf"---[ \t]*{_END}(?P<yaml>(?:[^\r\n]*{_END})*?)(?:---|\.\.\.)[ \t]*(?:{_END}|$)")
 _LONGEST = 20_000  # characters
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from memptm.documents.conversations import Turn, without_time
 from memptm.documents.conversations import document as conversation
-from memptm.documents.decode import Undecodable, clean, encoding_of_mark
+from memptm.documents.decode import Undecodable, clean, encoding_of_mark, says_something
 from memptm.documents.draft import LONGEST_TITLE, one_line
 from memptm.types import Document
 
@@ -49,7 +49,7 @@ def read_lines(path: Path, *, warn: Warn) -> Iterator[Document]:
 def read_list(text: str, *, source: str, warn: Warn) -> Iterator[Document] | None:
     """Documents of a JSON file that is a record or a list of records; None if it is something else."""
     try:
-        parsed = json.loads(text)
+        parsed = json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return None
     records = parsed if isinstance(parsed, list) else [parsed]
@@ -109,28 +109,33 @@ class _Conversations:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str | UnicodeDecodeError]]:
-    """(number from 1, line or why it does not decode)."""
+    """(number from 1, line or why it does not decode); lines end as on any system, and may begin with marks.
+
+    Files that were put together hold the byte-order mark of each.
+    """
     with path.open("rb") as file:
-        encoding, skip = encoding_of_mark(file.read(4)) or ("utf-8", 0)
-        file.seek(skip)
-        if encoding == "utf-8":
-            for number, line in enumerate(file, start=1):
-                try:
-                    yield number, line.decode()
-                except UnicodeDecodeError as error:
-                    yield number, error
-            return
-    with path.open(encoding=encoding, newline="\n") as lines:
-        lines.read(1)  # the mark
+        encoding, _ = encoding_of_mark(file.read(4)) or ("utf-8", 0)
+    errors = "surrogateescape" if encoding == "utf-8" else "strict"
+    with path.open(encoding=encoding, errors=errors) as lines:
         try:
-            yield from enumerate(lines, start=1)
+            for number, line in enumerate(lines, start=1):
+                yield number, _undecoded(line) or line.lstrip("\ufeff")
         except UnicodeDecodeError as error:
             raise Undecodable(f"begins with the mark of {encoding} but does not decode: {error.reason}") from None
 
 
+def _undecoded(line: str) -> UnicodeDecodeError | None:
+    """Why a line's bytes, escaped where they do not fit, are not UTF-8."""
+    try:
+        line.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error
+    return None
+
+
 def _parsed(line: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = json.loads(line, strict=False)  # tabs and form feeds within strings are taken as they are
     except RecursionError:
         raise BadRecord("nested too deeply") from None
     except ValueError as error:
@@ -157,8 +162,8 @@ def _text(record: dict[str, Any]) -> str:
     if not isinstance(text, str):
         raise BadRecord('"text" is not a string' if "text" in record else 'no "text"')
     text = clean(text)
-    if not text.strip():
-        raise BadRecord('"text" is empty')
+    if not says_something(text):
+        raise BadRecord('"text" holds no letters or digits' if text.strip() else '"text" is empty')
     return text
 
 
