@@ -60,15 +60,15 @@ class InMemoryIndex:
         self._bm25.count(term for one in asked for term in one)
         found = []
         for words, row in zip(asked, cosines.tolist(), strict=True):
-            near = dict(enumerate(row))
-            said = {n: score for n in near if (score := self._bm25.score(n, words))}
+            by_meaning = dict(enumerate(row))
+            by_words = {n: score for n in by_meaning if (score := self._bm25.score(n, words))}
             if mode == "dense":
-                ranked = sorted(near.items(), key=lambda pair: (-pair[1], pair[0]))
+                ranked = sorted(by_meaning.items(), key=lambda pair: (-pair[1], pair[0]))
             elif mode == "lexical":
-                ranked = sorted(said.items(), key=lambda pair: (-pair[1], pair[0]))
+                ranked = sorted(by_words.items(), key=lambda pair: (-pair[1], pair[0]))
             else:
-                ranked = fuse(near, said)
-            found.append([Hit(passage=self.passages[n], score=s, similarity=near[n]) for n, s in ranked[:k]])
+                ranked = fuse(by_meaning, by_words)
+            found.append([Hit(passage=self.passages[n], score=s, similarity=by_meaning[n]) for n, s in ranked[:k]])
         return found
 
     @cached_property

@@ -165,7 +165,7 @@ class Memory:
             )  # fmt: skip
             added = run.run(items, prune=prune)
             if run.committed:
-                self._settle(rows=run.committed)
+                self._finish_write(rows=run.committed)
         return added
 
     def take_over(self, other: Memory, encode: Callable[[Sequence[Passage]], Keys]) -> None:
@@ -183,7 +183,7 @@ class Memory:
             rows = other._values.reading(other._values.rows)
             if len(rows):
                 self._values.copy(rows, encode([to_passage(row) for row in rows.select(SHOWN).to_pylist()]))
-                self._settle(rows=len(rows))
+                self._finish_write(rows=len(rows))
 
     def remove(self, *, ids: Sequence[str] = (), source: str | Path | None = None, where: str | None = None) -> int:
         """Forget documents, from Lance, FAISS and full text at once. Conditions that are given must all hold.
@@ -204,7 +204,7 @@ class Memory:
         with self._guard, self._writer():
             owners, gone = owners_to_remove(self._values, ids=ids, source=source, where=where and to_sql(where))
             self._values.commit([], np.empty((0, self.manifest.dimension), np.float32), replaced=gone)
-            self._settle(rows=len(gone))
+            self._finish_write(rows=len(gone))
         return len(owners)
 
     def compact(self) -> None:
@@ -213,7 +213,7 @@ class Memory:
             self._values.optimise()
             self._synced(save=True)
 
-    def _settle(self, *, rows: int) -> None:
+    def _finish_write(self, *, rows: int) -> None:
         """After a write: optimise when that pays, and bring the keys up to date."""
         if rows >= OPTIMISE_ROWS or self._values.versions() > MOST_VERSIONS:
             self._values.optimise()

@@ -78,9 +78,9 @@ def _ranked(
     vectors = index.vectors(wanted) if index.kind == "flat" else values.keys(wanted)
     keys = dict(zip(wanted.tolist(), vectors, strict=True))
     ranked = []
-    for query, near, said in zip(queries, dense, lexical, strict=True):
-        cosines = {one: float(keys[one] @ query) for one, _ in said} | dict(near)
-        scored = fuse(cosines, dict(said)) if mode == "hybrid" else said
+    for query, by_meaning, by_words in zip(queries, dense, lexical, strict=True):
+        cosines = {one: float(keys[one] @ query) for one, _ in by_words} | dict(by_meaning)
+        scored = fuse(cosines, dict(by_words)) if mode == "hybrid" else by_words
         ranked.append([(one, score, cosines[one]) for one, score in scored[:depth]])
     return ranked
 

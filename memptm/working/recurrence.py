@@ -21,10 +21,16 @@ from memptm.errors import InputError
 from memptm.working.memorizing import ExternalMemory
 from memptm.working.nearest import Nearest
 from memptm.working.rotary_window import RotaryWindow, rotated
-from memptm.working.state_files import check_signature, read_tensors, signature, signed, write_tensors
+from memptm.working.state_files import (
+    MASKED_DOCUMENT,
+    check_signature,
+    read_tensors,
+    signature,
+    signed,
+    write_tensors,
+)
 
 FAMILY = ("llama", "mistral", "qwen2")  # the same layers under the same names
-FORGOTTEN = -1  # in place of a document's number: no query sees it
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class DecoderState:
     def reset(self, rows: Sequence[int]) -> DecoderState:
         """With the memory of these streams forgotten, and each in a new document; the others keep theirs."""
         documents, current = self.documents.clone(), self.document()[:, 0].clone()
-        documents[list(rows)] = FORGOTTEN
+        documents[list(rows)] = MASKED_DOCUMENT
         current[list(rows)] += 1
         return replace(self, documents=documents, current=current)
 
@@ -65,7 +71,7 @@ class DecoderState:
         if not len(self):
             return self.documents.new_zeros(len(self.documents), 1)
         last = self.documents[:, -1:]
-        return last + (last == FORGOTTEN) * 2  # a file of before does not tell how often it was reset
+        return last + (last == MASKED_DOCUMENT) * 2  # a file of before does not tell how often it was reset
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""

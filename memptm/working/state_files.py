@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from memptm.errors import InputError
 
+MASKED_DOCUMENT = -1  # in place of a document's number: no query sees it
 SOME = 64  # numbers at either end of a weight that its fingerprint sees
 
 

@@ -12,9 +12,14 @@ from torch import Tensor, nn
 
 from memptm.errors import InputError
 from memptm.working.relative import KeysValues
-from memptm.working.state_files import check_signature, read_tensors, signature, signed, write_tensors
-
-FORGOTTEN = -1  # in place of a document's number: no query sees it
+from memptm.working.state_files import (
+    MASKED_DOCUMENT,
+    check_signature,
+    read_tensors,
+    signature,
+    signed,
+    write_tensors,
+)
 
 
 class Cache(NamedTuple):
@@ -86,7 +91,7 @@ class TransformerXLState:
     def reset(self, rows: Sequence[int]) -> TransformerXLState:
         """With the memory of these streams forgotten, and each in a new document; the others keep theirs."""
         documents, current = self.documents.clone(), self.document()[:, 0].clone()
-        documents[list(rows)] = FORGOTTEN
+        documents[list(rows)] = MASKED_DOCUMENT
         current[list(rows)] += 1
         return replace(self, documents=documents, current=current)
 
