@@ -93,7 +93,19 @@ class _Splitter:
         units = Units()
         for block in section.blocks:
             _add_block(units, self.document.text, block, self.words)
-        for first, last in _pack(units, self.words, self.overlap):
+        self.keep_all(section, units, _pack(units, self.words, self.overlap))
+
+    def keep_all(self, section: _Section, units: Units, runs: Iterator[tuple[int, int]]) -> None:
+        """Adds a passage a run of units, none within another.
+
+        Where the passage before had to be split, its last part can be shorter than what is to be repeated of it.
+        """
+        for first, last in runs:
+            if self.passages:
+                before = self.passages[-1]
+                if units.end[last - 1] <= before.end:
+                    continue
+                first = max(first, bisect_right(units.start, before.start))
             self.keep(section, units.start[first], units.end[last - 1])
 
     def keep(self, section: _Section, start: int, end: int) -> None:
@@ -116,8 +128,7 @@ class _Splitter:
             return
         weight = sum(units.weight)
         overlap = min(self.overlap, weight / 8)
-        for first, last in _pack(units, weight / 2, overlap, tolerance=1.0):
-            self.keep(section, units.start[first], units.end[last - 1])
+        self.keep_all(section, units, _pack(units, weight / 2, overlap, tolerance=1.0))
 
     def _finer(self, section: _Section, start: int, end: int) -> Units:
         """``text[start:end]`` in the largest units that are more than one."""

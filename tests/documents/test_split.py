@@ -39,9 +39,30 @@ def test_passages_are_exact_slices_that_leave_out_nothing_but_blanks(document, s
     assert covered(document, passages) == ""
 
 
-@given(plain | documents(), sizes())
-def test_starts_and_ends_rise_strictly(document, size):
-    passages = split(document, **size)
+def dense(text: str) -> int:
+    """Tokens as a tokenizer counts them that knows few of the text's words: codes, long compounds."""
+    return sum(1 + len(word) // 3 if len(word) > 12 or not word.isalpha() else 1 for word in text.split())
+
+
+dense_words = st.sampled_from(["the", "cable", "Q7-4431/X", "0x5f3a", "Donaudampfschiffahrtskapitän", "a.", "ja,", "…"])
+codes = st.lists(dense_words, min_size=1, max_size=150).map(lambda words: Document(id="d", text=" ".join(words)))
+windows = st.tuples(st.sampled_from([len, dense]), st.integers(8, 120))
+
+
+@given(plain | documents() | codes, sizes(), st.none() | windows)
+def test_no_passage_lies_within_another_and_they_come_in_order(document, size, window):
+    measure, most = window or (len, len(document.text))
+    passages = split(document, **size, fits=lambda passage: measure(passage.text) <= most)
+    assert all(a.start < b.start and a.end < b.end for a, b in itertools.pairwise(passages))
+    assert all(measure(passage.text) <= most for passage in passages)
+    assert covered(document, passages) == ""
+
+
+def test_a_passage_that_had_to_be_split_leaves_no_part_within_the_next():
+    """A sentence of codes fills the window several times over, and the words that the next passage repeats are all codes."""
+    text = " ".join(["Plain words stand here."] * 24 + [f"C{n}-{n * 7919 % 1009:04d}/{n % 7}." for n in range(60)] * 2)
+    passages = split(Document(id="d", text=text), fits=lambda passage: dense(passage.text) <= 90)
+    assert len(passages) > 3
     assert all(a.start < b.start and a.end < b.end for a, b in itertools.pairwise(passages))
 
 
