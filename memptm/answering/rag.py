@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from memptm.answering.answerer import Context
 from memptm.answering.asked import Asked, Stream
 from memptm.answering.citations import from_marginal
 from memptm.answering.models import Models
-from memptm.generation.rag import Kind, Rag
 from memptm.types import Answer, ScoredPassage
+
+if TYPE_CHECKING:
+    from memptm.generation.rag import Kind
 
 BEAMS: dict[Kind, int] = {"rag-sequence": 3, "rag-token": 1}  # greedy, so that it can be streamed
 KINDS: dict[str, Kind] = {kind: kind for kind in BEAMS}
@@ -51,6 +54,8 @@ def write(
             made for pair in zip(asked, passages, strict=True) for made in write(models, kind, [pair[0]], [pair[1]])
         ]
     generator = models.generator.after(asked[0].history) if asked[0].history else models.generator
+    from memptm.generation.rag import Rag  # here: the other methods do without transformers
+
     rag = Rag(generator, kind, beams=BEAMS[kind])
     questions = [one.query.text for one in asked]
     odds = models.reader.null_log_odds([one.query.whole for one in asked], passages)
