@@ -20,6 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from memptm.errors import ModelMissing
 from memptm.generation.config import REMEDY, ReaderConfig
 from memptm.model_files import CONFIG, WEIGHTS, check_weights
@@ -297,5 +299,4 @@ def _batches(windows: Sequence[ReaderWindow]) -> list[list[ReaderWindow]]:
 
 def log_sum(logits: Sequence[float]) -> float:
     """Log Σ exp; −∞ of none."""
-    highest = max(logits, default=-math.inf)
-    return highest if math.isinf(highest) else highest + math.log(math.fsum(math.exp(x - highest) for x in logits))
+    return float(np.logaddexp.reduce(np.asarray(logits, np.float64)))

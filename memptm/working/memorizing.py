@@ -26,11 +26,17 @@ EARLIER = -1  # a document's number before anything was stored
 
 
 class ExternalMemory:
-    """Keys and values of a layer's past, for each stream and head. It belongs to the streams: adding changes it.
+    """Keys and values of a layer's past, for each stream and head.
+
+    It belongs to its streams, row by row: adding changes it, and other streams need one of their own, or a ``reset``.
 
     Args:
-        rows, heads, width: b, h, d. limit: tokens a stream keeps, the oldest go; 0: no limit. exact: compare with every key;
-            else through a graph (HNSW), whose search hardly grows with the memory. reader: the model, and which of its layers.
+        rows: b, streams.
+        heads: h.
+        width: d.
+        limit: tokens a stream keeps, the oldest go; 0: no limit.
+        exact: compare with every key; else through a graph (HNSW), whose search hardly grows with the memory.
+        reader: the model, and which of its layers; None: any.
     """
 
     def __init__(
@@ -51,12 +57,41 @@ class ExternalMemory:
     def _empty(self) -> KeyValueStore:
         return KeyValueStore(self.heads, self.width, limit=self.limit, exact=self.exact)
 
+    def check(self, reader: tuple[nn.Module, int], batch: int, begun: Tensor | None) -> None:
+        """That it is this layer's, and these streams'.
+
+        Args:
+            reader: the model, and which of its layers.
+            batch: streams that are read.
+            begun: where the streams are new, (b, 1) the number of the document that each begins; else None.
+        Raises:
+            InputError: it is another layer's or model's, of another number of streams, or holds what new streams have not
+                read.
+        """
+        if self.reader is not None and (self.reader[0] is not reader[0] or self.reader[1] != reader[1]):
+            raise InputError(
+                f"This external memory is another model's, or layer {self.reader[1]}'s, and layer {reader[1]} reads it. "
+                "Take the memories from the model's external(), and give them in that order."
+            )
+        self._check_rows(batch)
+        for row, number in enumerate([] if begun is None else begun[:, 0].tolist()):
+            if self.size(row) and self.documents[row] == number:
+                raise InputError(
+                    f"The external memory holds {self.size(row)} tokens of stream {row}, of which the state has read none. "
+                    "Go on with the state that was read with it, or reset() the memory."
+                )
+
     def size(self, row: int) -> int:
         """Tokens that a stream has stored."""
         return len(self._stores[row])
 
     def add(self, keys: Tensor, values: Tensor, documents: Tensor) -> None:
-        """Store a segment's keys and values (b h i d); documents (b i) as they stand in: a new one drops the old."""
+        """Store a segment's keys and values (b h i d); documents (b i) as they stand in: a new one drops the old.
+
+        Raises:
+            InputError: of another number of streams.
+        """
+        self._check_rows(len(keys))
         for row in range(self.rows):
             numbers = documents[row].tolist()
             last = numbers[-1]
@@ -67,7 +102,12 @@ class ExternalMemory:
             self._stores[row].add(_numpy(keys[row, :, begin:]), _numpy(values[row, :, begin:]))
 
     def search(self, queries: Tensor, *, top: int) -> tuple[Tensor, Tensor, Tensor]:
-        """For queries (b h i d): keys and values (b h i k d) of the nearest, and booleans (b h i k) where there is one."""
+        """For queries (b h i d): keys and values (b h i k d) of the nearest, and booleans (b h i k) where there is one.
+
+        Raises:
+            InputError: of another number of streams.
+        """
+        self._check_rows(len(queries))
         shape = (*queries.shape[:3], top)
         keys, values = (np.zeros((*shape, self.width), np.float32) for _ in range(2))
         there = np.zeros(shape, bool)
@@ -90,6 +130,13 @@ class ExternalMemory:
         """Forget what these streams stored."""
         for row in rows:
             self._stores[row], self.documents[row] = self._empty(), EARLIER
+
+    def _check_rows(self, batch: int) -> None:
+        if batch != self.rows:
+            raise InputError(
+                f"The external memory belongs to {self.rows} streams, and {batch} are read. "
+                f"Take one of {batch} from the model's external(), or read the streams that it belongs to."
+            )
 
     def tensors(self) -> dict[str, Tensor]:
         """All that it holds, for a file."""

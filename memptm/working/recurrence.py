@@ -265,15 +265,25 @@ class RecurrentDecoder:
         return RotaryWindow(keys, turned_keys, values, documents, document, cos, sin, kept, state.read)
 
     def advance(self, window: RotaryWindow, ids: Tensor, external: Sequence[ExternalMemory] = ()) -> Tensor:
-        """Read ids (b i) into the window's room; (b i c) states of the last layer, normalised."""
+        """Read ids (b i) into the window's room; (b i c) states of the last layer, normalised.
+
+        Raises:
+            InputError: the window, or an external memory, is of other streams, or a memory of another layer.
+        """
         count = ids.shape[1]
         if len(window.documents) != len(ids):
-            raise InputError(f"The state is of {len(window.documents)} streams, the ids of {len(ids)}.")
+            raise InputError(
+                f"The state is of {len(window.documents)} streams, the ids of {len(ids)}. "
+                f"Give as many rows, or begin anew with start({len(ids)})."
+            )
         if external and len(external) != len(self.nearest):
             raise InputError(
                 f"There are {len(external)} external memories, and {len(self.nearest)} layers read one. "
                 "Take them from the decoder's external()."
             )
+        begun = None if window.read else window.document
+        for one, layer in zip(external, self.nearest, strict=bool(external)):
+            one.check((self.model, layer), len(ids), begun)
         documents = window.begin(count)
         hidden = self.decoder.embed_tokens(ids)
         seen = self._seen(documents, count)

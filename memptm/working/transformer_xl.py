@@ -187,13 +187,15 @@ class TransformerXL(nn.Module):
         """Read a segment.
 
         Args:
-            ids: (b i). state: after the segment before; None: nothing was read.
+            ids: (b i).
+            state: after the segment before; None: nothing was read.
             documents: (b i) number of the document each token stands in, not negative; None: the one that was read last.
             external: read and added to by the layers that have one; () leaves it out.
         Returns:
             (b i c) states of the last layer, and the state after this segment.
         Raises:
-            InputError: a state, or external memories, of another model or of other streams.
+            InputError: a state, or external memories, of another model or of other streams; a number of documents that is
+                not that of the words.
         """
         state = (self.start(len(ids)) if state is None else state).fitted(
             self, layers=self.config.layers, batch=len(ids), width=self.config.width, like=self.u
@@ -203,7 +205,15 @@ class TransformerXL(nn.Module):
                 f"There are {len(external)} external memories, and {len(self.config.memorizing)} layers read one. "
                 "Take them from the model's external()."
             )
+        begun = state.document() if documents is None and state.unread else None
+        for one, at in zip(external, self.config.memorizing, strict=bool(external)):
+            one.check((self, at), len(ids), begun)
         documents = state.document().expand(-1, ids.shape[1]) if documents is None else documents
+        if documents.shape != ids.shape:
+            raise InputError(
+                f"There are document numbers of shape {tuple(documents.shape)}, and words of {tuple(ids.shape)}. "
+                "Give one number a word."
+            )
         hide = self._hidden(documents, state)
         keep = not self.training and not torch.is_grad_enabled()
         needed = len(state) + ids.shape[1] + 1

@@ -64,6 +64,11 @@ class TransformerXLState:
         """States kept of a layer."""
         return self.layers.shape[2]
 
+    @property
+    def unread(self) -> bool:
+        """Whether nothing was read."""
+        return self.current is None and not len(self)
+
     def document(self) -> Tensor:
         """(b, 1) number of the document each stream is in; 0 where nothing was read."""
         if self.current is not None:
@@ -102,7 +107,10 @@ class TransformerXLState:
             InputError: it is of another model, or of other streams.
         """
         if self.batch != batch:
-            raise InputError(f"The state is of {self.batch} streams, the segment of {batch}.")
+            raise InputError(
+                f"The state is of {self.batch} streams, the segment of {batch}. "
+                f"Give as many rows, or begin anew with start({batch})."
+            )
         found, wanted = (len(self.layers), self.layers.shape[3]), (layers, width)
         if found != wanted or self.documents.shape != (batch, len(self)):
             raise InputError(

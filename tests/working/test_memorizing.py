@@ -202,6 +202,59 @@ def test_after_a_reset_the_document_before_is_not_read_though_the_memory_holds_i
     assert not torch.allclose(mixed[0], fresh[0], atol=1e-5)
 
 
+@pytest.mark.parametrize(("held", "read"), [(1, 3), (2, 4), (4, 2), (3, 1)])
+def test_an_external_memory_and_a_state_belong_to_their_streams(held, read):
+    made = model(memorizing=(1,), retrieved=4)
+    ids = torch.randint(0, 30, (4, 8), generator=torch.Generator().manual_seed(1))
+    external = made.external(held)
+    _, state = made(ids[:held], made.start(held), None, external)
+    before = external[0].tensors()
+    for state_of in (None, made.start(read)):
+        with pytest.raises(InputError, match=f"belongs to {held} streams, and {read} are read"):
+            made(ids[:read], state_of, None, external)
+    with pytest.raises(InputError, match=f"state is of {held} streams"):
+        made(ids[:read], state, None, made.external(read))
+    with pytest.raises(InputError, match="shape"):
+        made(ids[:held], state, torch.zeros(read, 8).long(), external)
+    for name, tensor in external[0].tensors().items():
+        assert torch.equal(tensor, before[name])
+    for kind in (
+        external[0].search,
+        lambda queries, top: external[0].add(queries, queries, torch.zeros(read, 3).long()),
+    ):
+        with pytest.raises(InputError, match=f"belongs to {held} streams"):
+            kind(units(read, 2, 3, 6), top=2)
+
+
+def test_new_streams_do_not_read_what_others_left_unless_it_is_reset():
+    made = model(memorizing=(1,), retrieved=4)
+    with torch.no_grad():
+        made.memorizing["1"].gate.fill_(2.0)
+        ids = torch.randint(0, 30, (4, 8), generator=torch.Generator().manual_seed(1))
+        external = made.external(2)
+        made(ids[:2], None, None, external)
+        for state in (None, made.start(2)):
+            with pytest.raises(InputError, match=r"8 tokens of stream 0.*reset"):
+                made(ids[2:], state, None, external)
+        external[0].reset([0])
+        with pytest.raises(InputError, match="8 tokens of stream 1"):
+            made(ids[2:], None, None, external)
+        external[0].reset([1])
+        assert_near(made(ids[2:], None, None, external)[0], made(ids[2:], None, None, made.external(2))[0])
+        # a document of another number is none of theirs: what is held of the one before is dropped
+        other = torch.full((2, 8), 7)
+        assert_near(made(ids[:2], None, other, external)[0], made(ids[:2], None, other, made.external(2))[0])
+
+
+def test_memories_are_given_in_the_layers_order():
+    made = model(memorizing=(0, 1), retrieved=4)
+    ids = torch.randint(0, 30, (2, 8), generator=torch.Generator().manual_seed(1))
+    with pytest.raises(InputError, match="layer 1's, and layer 0 reads it"):
+        made(ids, None, None, made.external(2)[::-1])
+    with pytest.raises(InputError, match="another model's"):
+        made(ids, None, None, model(memorizing=(0, 1)).external(2))
+
+
 def test_a_memory_of_another_model_or_layer_is_refused(tmp_path):
     made, file = model(memorizing=(0, 1)), tmp_path / "memory.safetensors"
     ids = torch.randint(0, 30, (2, 8), generator=torch.Generator().manual_seed(1))

@@ -254,10 +254,30 @@ def with_nearest(model, share, **sizes):
     return RecurrentDecoder(model, nearest={1: part}, **sizes)
 
 
-def test_a_shut_gate_changes_nothing(model):
+def test_a_zero_gate_changes_nothing(model):
     plain, decoder = (with_nearest(model, 0.0, memory=10, sinks=2, segment=5) for _ in range(2))
     ids = words(length=60)
     assert_near(decoder.read(ids, None, decoder.external(2))[0], plain.read(ids)[0])
+
+
+@pytest.mark.parametrize(("held", "read"), [(1, 3), (2, 4), (4, 2), (3, 1)])
+def test_an_external_memory_and_a_state_belong_to_their_streams(model, held, read):
+    decoder = with_nearest(model, 0.5, memory=10, sinks=2, segment=5)
+    external = decoder.external(held)
+    _, state = decoder.read(words(batch=held, length=20), None, external)
+    before = external[0].tensors()
+    for state_of in (None, decoder.start(read)):
+        with pytest.raises(InputError, match=f"belongs to {held} streams, and {read} are read"):
+            decoder.read(words(batch=read), state_of, external)
+    with pytest.raises(InputError, match=f"state is of {held} streams"):
+        decoder.read(words(batch=read), state, decoder.external(read))
+    with pytest.raises(InputError, match=r"holds 10 tokens of stream 0.*reset"):
+        decoder.read(words(batch=held), None, external)
+    for name, tensor in external[0].tensors().items():
+        assert torch.equal(tensor, before[name])
+    external[0].reset(range(held))
+    fresh = decoder.read(words(batch=held, length=20), None, decoder.external(held))[0]
+    assert_near(decoder.read(words(batch=held, length=20), None, external)[0], fresh)
 
 
 def test_what_leaves_the_window_is_stored_in_its_order_and_nothing_else(model):
