@@ -33,9 +33,12 @@ REMEDY = "Copy the whole folder again, or train the encoder again."
 
 @dataclass(frozen=True, kw_only=True)
 class MemorySizes:
-    """Attributes:
-    layers: the topmost ones, that have a memory. passages: that each reads back; 0: a passage reads itself again instead (the
-        control of what memory is worth). rank: of the updates.
+    """Sizes of an encoder's memory of passages.
+
+    Attributes:
+        layers: how many have a memory, the topmost ones.
+        passages: how many each reads back; 0: a passage reads itself again instead (the control of what memory is worth).
+        rank: of the low-rank maps in it.
     """
 
     layers: int = 2

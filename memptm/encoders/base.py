@@ -22,7 +22,9 @@ class Encoder(Protocol):
     """Makes keys of passages and queries of questions; their inner product says how near they are.
 
     Attributes:
-        name: what the user called it. dimension: width of a key. max_tokens: its window, special tokens included.
+        name: what the user called it.
+        dimension: width of a key.
+        max_tokens: its window, special tokens included.
         fingerprint: changes with the weights and with the prefixes it puts before texts; an index records it.
     """
 
@@ -49,8 +51,8 @@ class ReadsDocuments(Protocol):
     """An encoder whose key of a passage depends on the passages before it in its document.
 
     Attributes:
-        reach: how many passages back a key can depend on any. only_conversations: whether it reads documents of other
-            kinds a passage at a time.
+        reach: how many passages back a key can depend on any.
+        only_conversations: whether it reads documents of other kinds a passage at a time.
     """
 
     reach: int

@@ -98,7 +98,8 @@ class Bert(nn.Module):
     """Token ids to states of the last layer.
 
     Args:
-        config: sizes. dropout: on the residual branches, in training mode only.
+        config: sizes.
+        dropout: on the residual branches, in training mode only.
     """
 
     def __init__(self, config: BertConfig, *, dropout: float = 0.0) -> None:
@@ -115,8 +116,8 @@ class Bert(nn.Module):
         """From a transformers checkpoint in safetensors, float32, evaluation mode.
 
         Raises:
-            ModelMissing: not a BERT, no model.safetensors (pickled weights are never read), or one that is damaged or does
-                not fit config.json.
+            ModelMissing: not a BERT, no model.safetensors (pickled weights are never read), or one that is damaged or
+                does not fit config.json.
         """
         config, path = BertConfig.read(folder), folder / WEIGHTS
         found = read_weights(path, remedy=REMEDY)
@@ -182,8 +183,11 @@ class Bert(nn.Module):
         return model
 
     def forward(self, ids: Tensor, mask: Tensor | None = None, segments: Tensor | None = None) -> Tensor:
-        """Args:
-            ids: (batch, tokens) integers. mask: (batch, tokens) booleans, False is padding; None: no padding.
+        """The states of the last layer.
+
+        Args:
+            ids: (batch, tokens) integers.
+            mask: (batch, tokens) booleans, False is padding; None: no padding.
             segments: (batch, tokens), 0 or 1; None: all 0.
         Returns:
             (batch, tokens, width), float32.

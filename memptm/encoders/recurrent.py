@@ -38,9 +38,11 @@ class RecurrentEncoder:
     short passages, too, in that of many (SHORT in sentence.py).
 
     Attributes:
-        alone: the encoder without its memory. reach: how many passages back a key can depend on any.
-        only_conversations: whether documents of other kinds have the keys of passages that stand alone. The one memptm ships
-            is so: its memory finds more turns of conversations, and no more sections of stories (scripts/benchmarks/encoder.py).
+        alone: the encoder without its memory.
+        reach: how many passages back a key can depend on any.
+        only_conversations: whether documents of other kinds have the keys of passages that stand alone. The one memptm
+            ships is so: its memory finds more turns of conversations, and no more sections of stories
+            (scripts/benchmarks/encoder.py).
     Args:
         name: what the user called it.
         folder: with SETTINGS, MEMORY, and, where the encoder was adapted, too, ADAPTER.

@@ -34,7 +34,8 @@ class PassageState:
     """What a stream's next passage reads of the ones before, nearest last.
 
     Attributes:
-        states: (layers, 2, m, heads, d_head): keys and values of m slots. lengths: (passages,), slots of each; they sum to m.
+        states: (layers, 2, m, heads, d_head): keys and values of m slots.
+        lengths: (passages,), slots of each; they sum to m.
     """
 
     states: Tensor
@@ -58,7 +59,8 @@ class RecurrentBert(nn.Module):
     """A BERT with a PassageMemory beside the attention of its topmost layers.
 
     Args:
-        bert: of which nothing is changed. sizes: of the memory; its paths are new, gates zero-initialised.
+        bert: of which nothing is changed.
+        sizes: of the memory; its paths are new, gates zero-initialised.
     """
 
     def __init__(self, bert: Bert, sizes: MemorySizes, *, pooling: str) -> None:

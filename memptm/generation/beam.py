@@ -42,9 +42,11 @@ def beam_search(
     Args:
         state: after the prompts, rows (question, document). It must not be used again.
         log_prior: (n, k) log p(z | x); each token's distribution is the marginal log Σ_z exp(log p(z|x) + log p(·|z)).
-        stops: ids that end a hypothesis. longest: tokens at most; what is not ended by then counts as it stands.
+        stops: ids that end a hypothesis.
+        longest: tokens at most; what is not ended by then counts as it stands.
         first: changes the (n, v) log p of the first token.
-        ended: whether ids end a hypothesis though their last is no stop. tell: given question 0's best ids after every step.
+        ended: whether ids end a hypothesis though their last is no stop.
+        tell: given question 0's best ids after every step.
     Returns:
         For each question at most ``beams`` hypotheses, best first.
     """

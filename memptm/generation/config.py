@@ -17,8 +17,10 @@ class ReaderConfig:
 
     Attributes:
         base: name of the BERT whose embeddings and vocabulary are used.
-        span_tokens: longest span. span_width: width of the MLP.
-        window: tokens read at once. stride: tokens that neighbouring windows share.
+        span_tokens: longest span.
+        span_width: width of the MLP.
+        window: tokens read at once.
+        stride: tokens that neighbouring windows share.
         prior_temperature: p(z | x) = softmax(cosine / temperature).
         read_bias, open_bias, temperature: calibration, fitted on held-out questions (see Reader).
         null_prior_bias: as open_bias, where a generator answers, which knows more than it read: so it is stricter.

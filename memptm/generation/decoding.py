@@ -27,7 +27,8 @@ class DecodingState:
         mask: (b, t) bool, False on padding; of the prompt for an encoder–decoder.
         positions: (b,), of the next token.
         prompt: columns of the mask that the prompt took.
-        cache: the model's keys and values. encoded: the encoder's output, None for a causal model.
+        cache: the model's keys and values.
+        encoded: the encoder's output, None for a causal model.
     """
 
     log_p: Tensor
@@ -78,8 +79,10 @@ class LanguageModel:
     """A transformers model behind three calls: start on prompts, go on by tokens, score whole answers.
 
     Attributes:
-        pad: any id; padding is masked. multiple: widths are padded to it, for oneDNN keeps a kernel for each shape.
-        window: tokens that the model was made for; None if it does not say. ends: ids that end a text.
+        pad: any id; padding is masked.
+        multiple: widths are padded to it, for oneDNN keeps a kernel for each shape.
+        window: tokens that the model was made for; None if it does not say.
+        ends: ids that end a text.
         mix: makes log p of hidden states and the model's log p (knn.py), if set.
     """
 

@@ -38,8 +38,10 @@ class Generation:
         text: None where the passages do not hold the answer.
         probability: p(y | x, z) of ``text`` and its end under the model, in (0, 1]: the product over its tokens, not
             normalised by length. Where ``text`` is None, ``null_probability``.
-        null_probability: p of the not-there phrase under the model, or, with ``null_log_odds``, of both (see ``generate``).
-        read: the passages that entered the window, in order; the last may be shortened, and says so in its text and end.
+        null_probability: p of the not-there phrase under the model, or, with ``null_log_odds``, of both (see
+            ``generate``).
+        read: the passages that entered the window, in order; the last may be shortened, and says so in its text and
+            end.
         tokens: generated.
         state: after question and answer, to go on from, if that was asked for.
     """
@@ -72,7 +74,8 @@ class Generator:
 
     Attributes:
         null_threshold: from this p of the not-there phrase on, the answer is None. Lower says None more often.
-        streams: prompts longer than the window are read in segments, whole; False: passages are left out until they fit.
+        streams: prompts longer than the window are read in segments, whole; False: passages are left out until they
+            fit.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, name: str = "", null_threshold: float = 0.5) -> None:
@@ -102,9 +105,11 @@ class Generator:
         None is the default, SmolLM2-135M-Instruct with the shipped adapter.
 
         Args:
-            backend: "llama.cpp" computes with llama.cpp, on a GGUF file alone, and without an adapter (the default's, too).
+            backend: "llama.cpp" computes with llama.cpp, on a GGUF file alone, and without an adapter (the default's,
+                too).
         Raises:
-            ModelMissing: nothing can be loaded under that name. ExtraMissing: llama.cpp is not installed.
+            ModelMissing: nothing can be loaded under that name.
+            ExtraMissing: llama.cpp is not installed.
         """
         if backend == "llama.cpp":
             model, tokenizer = load_gguf(name or DEFAULT)
@@ -137,10 +142,11 @@ class Generator:
         Args:
             null_log_odds: log odds, by another judge, that the passages do not answer; added to the model's own.
             stream: called with each new piece of the answer's text, never with the not-there phrase.
-            state: go on from what was read and said before. keep: give the state after question and answer.
+            state: go on from what was read and said before.
+            keep: give the state after question and answer.
         Raises:
-            InputError: the question does not fit the model's window, the state is of another model, or the model reads no
-                streams.
+            InputError: the question does not fit the model's window, the state is of another model, or the model reads
+                no streams.
         """
         opening = None if state is None else self._opening(state)
         prompt = self.writer.write(question, passages, whole=self.streams, opening=opening)

@@ -170,7 +170,9 @@ class Surprise:
     """What each token of a text costs: natural log p under the model and under the neighbours, and how near they are.
 
     Attributes:
-        model, nearest: (n,). distances: (n, k) squared. hits: (n, k), whether a neighbour's token is the one that came.
+        model, nearest: (n,).
+        distances: (n, k) squared.
+        hits: (n, k), whether a neighbour's token is the one that came.
     """
 
     model: Tensor

@@ -48,7 +48,8 @@ class Sequences:
     """A model in llama.cpp, and its cache as texts.
 
     Raises:
-        ExtraMissing: llama-cpp-python is not installed. ModelMissing: the file cannot be loaded.
+        ExtraMissing: llama-cpp-python is not installed.
+        ModelMissing: the file cannot be loaded.
     """
 
     def __init__(self, path: Path, *, cells: int = CELLS) -> None:
@@ -226,7 +227,8 @@ def load_llamacpp(path: Path) -> tuple[LlamaCpp, Any]:
     """(model, tokenizer) of a GGUF file; the tokenizer is transformers', as in the torch backend.
 
     Raises:
-        ExtraMissing: llama-cpp-python is not installed. ModelMissing: the file cannot be loaded.
+        ExtraMissing: llama-cpp-python is not installed.
+        ModelMissing: the file cannot be loaded.
     """
     from transformers import AutoTokenizer
 

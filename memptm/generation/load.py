@@ -75,7 +75,8 @@ def load_gguf(name: str) -> tuple[LlamaCpp, Any]:
     """(model, tokenizer) computed by llama.cpp, of a GGUF file, or a name or folder that holds one.
 
     Raises:
-        ModelMissing: there is no such file. ExtraMissing: llama.cpp is not installed.
+        ModelMissing: there is no such file.
+        ExtraMissing: llama.cpp is not installed.
     """
     gguf = _gguf(resolve(name))
     if gguf is None:

@@ -13,7 +13,8 @@ def sequence_log_likelihood(log_p: Tensor, log_prior: Tensor) -> Tensor:
     """RAG-Sequence: log Σ_z exp(log p(z|x) + Σ_i log p(y_i | x, z, y_<i)).
 
     Args:
-        log_p: (n, k, t) of each target token under each document, 0 past the target's end. log_prior: (n, k).
+        log_p: (n, k, t) of each target token under each document, 0 past the target's end.
+        log_prior: (n, k).
     Returns:
         (n,)
     """
@@ -24,7 +25,8 @@ def token_log_likelihood(log_p: Tensor, log_prior: Tensor, within: Tensor) -> Te
     """RAG-Token: Σ_i log Σ_z exp(log p(z|x) + log p(y_i | x, z, y_<i)).
 
     Args:
-        log_p, log_prior: as for RAG-Sequence. within: (n, t) booleans, False past the target's end.
+        log_p, log_prior: as for RAG-Sequence.
+        within: (n, t) booleans, False past the target's end.
     Returns:
         (n,)
     """

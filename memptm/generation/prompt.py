@@ -45,8 +45,10 @@ class PromptWriter:
 
     Attributes:
         window: tokens of prompt and answer together (the prompt alone for an encoder–decoder).
-        head: the ids that open a prompt. end: those that close an answer. after: those between an answer's end and the user's
-            next text. gap: those between two texts of the user.
+        head: the ids that open a prompt.
+        end: those that close an answer.
+        after: those between an answer's end and the user's next text.
+        gap: those between two texts of the user.
     """
 
     def __init__(self, tokenizer: Any, *, window: int, encoder_decoder: bool = False) -> None:
@@ -85,8 +87,8 @@ class PromptWriter:
         """The prompt for ``question`` with as many of ``passages`` (likeliest first) as fit.
 
         Args:
-            whole: with all of them, for a model that reads streams; the likeliest last if they do not fit the window, for
-                what was read last is forgotten last.
+            whole: with all of them, for a model that reads streams; the likeliest last if they do not fit the window,
+                for what was read last is forgotten last.
             opening: in place of ``head``, where something was read before.
         Raises:
             InputError: the question alone does not fit the window.

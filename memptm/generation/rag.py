@@ -38,10 +38,14 @@ class Marginal:
     """What RAG says of one question.
 
     Attributes:
-        text: None where the documents do not answer. probability: p(y | x), the marginal; of the null answer if None.
-        null_probability: p(null | x), see above. candidates: the best answers with p(y | x).
-        read: the documents as they were read; one without text did not fit and has no share. posterior: p(z | x, y), a number a document; all 0 if None.
-        null_posterior: the null document's. utility: log p(y | x) − log p(y | null, x): what reading was worth.
+        text: None where the documents do not answer.
+        probability: p(y | x), the marginal; of the null answer if None.
+        null_probability: p(null | x), see above.
+        candidates: the best answers with p(y | x).
+        read: the documents as they were read; one without text did not fit and has no share.
+        posterior: p(z | x, y), a number a document; all 0 if None.
+        null_posterior: the null document's.
+        utility: log p(y | x) − log p(y | null, x): what reading was worth.
     """
 
     text: str | None
@@ -58,8 +62,9 @@ class Rag:
     """Answers by RAG with any generator.
 
     Args:
-        beams: hypotheses kept; 1 is greedy. thorough: every hypothesis is scored under every document; otherwise (fast)
-            a document that did not propose it counts 0. Only RAG-Sequence asks.
+        beams: hypotheses kept; 1 is greedy.
+        thorough: every hypothesis is scored under every document; otherwise (fast) a document that did not propose it
+            counts 0. Only RAG-Sequence asks.
     """
 
     def __init__(self, generator: Generator, kind: Kind, *, beams: int = 3, thorough: bool = True) -> None:
@@ -112,7 +117,8 @@ class Rag:
         """(n,) log p(y | x) with gradients to the generator and to the prior.
 
         Args:
-            passages: k a question. log_prior: (n, k), or (n, k + 1) with the null document last.
+            passages: k a question.
+            log_prior: (n, k), or (n, k + 1) with the null document last.
         """
         writer = self.generator.writer
         targets = [writer.answer_ids(answer) for answer in answers]

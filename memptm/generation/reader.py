@@ -124,8 +124,8 @@ class Reader:
 
         Args:
             questions: texts.
-            passages: those to read for each question, of any length. Without a prior they were given, not retrieved: each
-                stands for itself (w_z = exp(read_bias)).
+            passages: those to read for each question, of any length. Without a prior they were given, not retrieved:
+                each stands for itself (w_z = exp(read_bias)).
         Returns:
             One answer a question, the same whatever else is in the batch.
         """

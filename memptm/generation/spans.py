@@ -55,12 +55,17 @@ class SpanScorer(nn.Module):
         (folder / CONFIG).write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
 
     def forward(self, ids: Tensor, mask: Tensor, segments: Tensor, body: Tensor) -> tuple[Tensor, Tensor]:
-        """Args:
-            ids, segments: (batch, tokens) integers. mask: booleans, False is padding.
+        """Score every span, and that none is the answer.
+
+        Args:
+            ids, segments: (batch, tokens) integers.
+            mask: booleans, False is padding.
             body: (batch, tokens) booleans, True where an answer may start or end (the passage's own words).
         Returns:
-            spans: (batch, tokens, span_tokens) logits, [b, i, n] for the span from token i to i + n; −inf where either end
-            is not body. null: (batch,) logits. Both float32, on the processor like what came in, wherever the model is.
+            spans: (batch, tokens, span_tokens) logits, [b, i, n] for the span from token i to i + n; −inf where either
+                end is not body.
+            null: (batch,) logits.
+            Both are float32 and on the processor, as what came in, wherever the model is.
         """
         ids, mask, segments, body = (one.to(self.span.weight.device) for one in (ids, mask, segments, body))
         hidden = self.trunk(ids, mask, segments)
@@ -85,7 +90,9 @@ def span_loss(spans: Tensor, null: Tensor, gold: Tensor) -> Tensor:
     """−log of the probability of any right span, or of the null answer where no span is right; the mean over the batch.
 
     Args:
-        spans: (batch, tokens, span_tokens). null: (batch,). gold: booleans like ``spans``; a row without True wants null.
+        spans: (batch, tokens, span_tokens).
+        null: (batch,).
+        gold: booleans like ``spans``; a row without True wants null.
     Source: REALM's marginal over all matching spans; null as one more outcome of the same softmax.
     """
     flat = torch.cat([null.unsqueeze(-1), spans.flatten(1)], dim=-1)

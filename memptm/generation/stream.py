@@ -22,8 +22,9 @@ class ReadState:
     """What a generator was told so far, as far as it is kept. Immutable: to go on from it gives a new one.
 
     Attributes:
-        decoder: the model's keys and values. open: text was read, and nothing asked about it yet. model: the fingerprint of the
-            weights that made it.
+        decoder: the model's keys and values.
+        open: text was read, and nothing asked about it yet.
+        model: the fingerprint of the weights that made it.
     """
 
     decoder: DecoderState
@@ -52,7 +53,8 @@ class StreamPosition:
     """Where a stream stands while it is answered.
 
     Attributes:
-        log_p: (1, v) float32, log p of each next token. window: what the model sees; going on changes it.
+        log_p: (1, v) float32, log p of each next token.
+        window: what the model sees; going on changes it.
     """
 
     log_p: Tensor
@@ -67,7 +69,8 @@ class Stream:
     """A language model behind ``start`` and ``extend``, as LanguageModel has them, for one stream of any length.
 
     Args:
-        window: tokens seen at once. sinks: the first tokens of a stream, which stay; at most half of what is kept.
+        window: tokens seen at once.
+        sinks: the first tokens of a stream, which stay; at most half of what is kept.
     Raises:
         InputError: the model is not of the Llama family.
     """

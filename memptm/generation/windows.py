@@ -26,8 +26,10 @@ class ReaderWindow:
     """One model input.
 
     Attributes:
-        row: which passage. ids, segments: (tokens,).
-        body: (tokens,) where the passage's own words are. offsets: (tokens, 2) their characters in the passage.
+        row: which passage.
+        ids, segments: (tokens,).
+        body: (tokens,) where the passage's own words are.
+        offsets: (tokens, 2) their characters in the passage.
         owned: (tokens,) the part of the body whose spans count here; neighbouring windows share none of it.
     """
 
@@ -64,7 +66,9 @@ class Windower:
     """Cuts (question, context, text) into windows: [CLS] question [SEP] context text [SEP].
 
     Args:
-        window: tokens of one. stride: that neighbours share, half of the text's room at most. context_tokens: that are kept.
+        window: tokens of one.
+        stride: that neighbours share, half of the text's room at most.
+        context_tokens: that are kept.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, window: int, stride: int, context_tokens: int = CONTEXT_TOKENS) -> None:

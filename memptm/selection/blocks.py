@@ -82,7 +82,8 @@ def cheapest_breaks(costs: Sequence[int], *, most: int) -> list[int]:
     """After how many tokens to break, rising, the last after all of them.
 
     Args:
-        costs: of a break after each token. most: tokens between two breaks.
+        costs: of a break after each token.
+        most: tokens between two breaks.
     """
     steps = array("L")  # tokens of the last block in the best breaking that ends at each token
     window: deque[tuple[int, int]] = deque([(0, 0)])  # (tokens, cost of the best breaking that ends there), costs rise

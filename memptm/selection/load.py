@@ -16,7 +16,8 @@ def load_block_scorer(name: str | None = None) -> BlockScorer:
     """The block scorer called ``name``.
 
     Args:
-        name: "embedding", "bm25", or a folder made by memptm train recall; None is the one memptm ships, or "embedding".
+        name: "embedding", "bm25", or a folder made by memptm train recall; None is the one memptm ships, or
+            "embedding".
     Raises:
         ModelMissing: it cannot be found.
     """

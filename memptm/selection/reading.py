@@ -30,7 +30,8 @@ class Chosen:
     """The blocks that entered a window, in order.
 
     Attributes:
-        blocks: slices of their passages. scores: relevance, in (0, 1).
+        blocks: slices of their passages.
+        scores: relevance, in (0, 1).
         gaps: what stands between a block and the one before it; None where they are not neighbours.
     """
 

@@ -56,10 +56,11 @@ class MemRecall:
         scorer: of blocks.
         rounds: of competition.
         keep: blocks that decay leaves between two rounds, if they fit half the window.
-        again: how many of the likeliest blocks are scored anew beside those; so many fit one of the trained scorer's inputs.
+        again: how many of the likeliest blocks are scored anew beside those; so many fit one of the trained scorer's
+            inputs.
         rehearse: score the blocks of the window together; without it the coarse scores decide all.
-        least: share of the best block's score below which a block stays out of the last window, however much room is left.
-            Ours: a reader finds an answer better among fewer blocks that matter (scripts/benchmarks/recall.py).
+        least: share of the best block's score below which a block stays out of the last window, however much room is
+            left. Ours: a reader finds an answer better among fewer blocks that matter (scripts/benchmarks/recall.py).
     Raises:
         InputError: ``rounds`` or ``keep`` is below 1, ``again`` is negative, or ``least`` no share.
     """
@@ -88,7 +89,8 @@ class MemRecall:
         """The blocks that enter the window; one that is larger than the window never does.
 
         Args:
-            texts: blocks, in the order of the text. sizes: what each takes of the window, at least 1.
+            texts: blocks, in the order of the text.
+            sizes: what each takes of the window, at least 1.
             window: tokens, without the question.
         """
         able = [n for n, size in enumerate(sizes) if size <= window]

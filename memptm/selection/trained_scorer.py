@@ -80,7 +80,8 @@ class Packed:
     """One model input.
 
     Attributes:
-        ids: token ids. question: of these, how many come before the blocks.
+        ids: token ids.
+        question: of these, how many come before the blocks.
         blocks: (number, first token, token behind the last) of each block in it.
     """
 

@@ -20,8 +20,10 @@ class AdaptiveEmbedding(nn.Module):
     """Words to vectors of ``width``, times √width.
 
     Args:
-        vocabulary: how many words, the most frequent first. cutoffs: where clusters of rarer words begin; () is one cluster.
-        div_val: each cluster's vectors are narrower by this factor. embedding: width of the first cluster's.
+        vocabulary: how many words, the most frequent first.
+        cutoffs: where clusters of rarer words begin; () is one cluster.
+        div_val: each cluster's vectors are narrower by this factor.
+        embedding: width of the first cluster's.
     """
 
     def __init__(
@@ -107,7 +109,8 @@ class AdaptiveSoftmax(nn.Module):
         """−log p of each target, (…), in token order, 0 where it is IGNORED; no rare cluster is scored for other tokens.
 
         Args:
-            hidden: (… c). targets: (…) words, or IGNORED.
+            hidden: (… c).
+            targets: (…) words, or IGNORED.
         """
         flat, wanted = hidden.flatten(0, -2), targets.flatten()
         head = self._head(flat, embedding)

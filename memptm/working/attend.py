@@ -17,7 +17,10 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, r: Tensor, u: Tensor, v:
     """(h b i d): [(q_i + u)·k_j + (q_i + v)·r_{i+m−j}] / √d, softmax, values.
 
     Args:
-        query: (h b i d). keys, values: (h b j d). r: (h j+1 d), see relative.distances. u, v: (h d).
+        query: (h b i d).
+        keys, values: (h b j d).
+        r: (h j+1 d), see relative.distances.
+        u, v: (h d).
         hide: booleans that broadcast to (h b i j), True where a key must not be seen; what is in the future must be.
     """
     attended: Tensor = _Attend.apply(  # type: ignore[no-untyped-call]

@@ -93,7 +93,8 @@ def from_original(state: Mapping[str, Tensor], config: TransformerXLConfig) -> d
     """Their tensors under our names.
 
     Raises:
-        KeyError: one is missing. ValueError: one has no place in the model, such as a layer too many or untied words.
+        KeyError: one is missing.
+        ValueError: one has no place in the model, such as a layer too many or untied words.
     """
     theirs = {name.removeprefix("transformer."): tensor for name, tensor in state.items()}
     copies: dict[str, Tensor] = {"pos_emb.inv_freq": theirs.get("pos_emb.inv_freq", torch.empty(0))}

@@ -20,8 +20,10 @@ class KeyValueStore:
     """Keys and values, oldest first, in a buffer with room behind, so that adding seldom moves what is there.
 
     Args:
-        heads, width: h, d. limit: tokens kept, the oldest go; 0: no limit. exact: compare with every key; else through a graph
-            (HNSW), whose search hardly grows. A graph cannot forget: what went is passed over until half of it is gone.
+        heads, width: h, d.
+        limit: tokens kept, the oldest go; 0: no limit.
+        exact: compare with every key; else through a graph (HNSW), whose search hardly grows. A graph cannot forget:
+            what went is passed over until half of it is gone.
     """
 
     def __init__(self, heads: int, width: int, *, limit: int = 0, exact: bool = True) -> None:

@@ -65,8 +65,8 @@ class ExternalMemory:
             batch: streams that are read.
             begun: where the streams are new, (b, 1) the number of the document that each begins; else None.
         Raises:
-            InputError: it is another layer's or model's, of another number of streams, or holds what new streams have not
-                read.
+            InputError: it is another layer's or model's, of another number of streams, or holds what new streams have
+                not read.
         """
         if self.reader is not None and (self.reader[0] is not reader[0] or self.reader[1] != reader[1]):
             raise InputError(
@@ -188,7 +188,8 @@ class Memorizing(nn.Module):
     """Mixes what local attention found with what the external memory holds.
 
     Args:
-        heads: h. top: k, neighbours read. The gate begins nearly closed, so that a trained model is not disturbed.
+        heads: h.
+        top: k, neighbours read. The gate begins nearly closed, so that a trained model is not disturbed.
     """
 
     def __init__(self, heads: int, *, top: int = 32) -> None:
@@ -203,7 +204,8 @@ class Memorizing(nn.Module):
         """(b h i d) → (b h i d); then the segment's keys and values are stored.
 
         Args:
-            local: what local attention found. query, key, value: (b h i d), the segment's, without positions.
+            local: what local attention found.
+            query, key, value: (b h i d), the segment's, without positions.
             documents: (b i): a memory of another document is not read.
         """
         unit = functional.normalize(query, dim=-1)

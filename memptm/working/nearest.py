@@ -19,8 +19,10 @@ class Nearest(nn.Module):
     """Mixes what local attention found with what the external memory holds.
 
     Args:
-        heads: h. top: k, neighbours read. share: of what is read in the mixture, in [0, 1), the gate's beginning; at 0 the gate
-            is shut, the model's outputs are exactly its own, and no training opens it.
+        heads: h.
+        top: k, neighbours read.
+        share: of what is read in the mixture, in [0, 1), the gate's beginning; at 0 the gate is shut, the model's
+            outputs are exactly its own, and no training opens it.
     """
 
     def __init__(self, heads: int, *, top: int = 32, share: float = 0.0) -> None:
@@ -32,7 +34,8 @@ class Nearest(nn.Module):
         """(b h i d) → (b h i d).
 
         Args:
-            local: what local attention found. query: (b h i d), turned by the distance at which the keys are to seem to stand.
+            local: what local attention found.
+            query: (b h i d), turned by the distance at which the keys are to seem to stand.
             documents: (b i): a memory of another document is not read.
         """
         batch, heads, count, width = query.shape

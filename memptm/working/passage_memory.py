@@ -30,7 +30,8 @@ class Before:
     """Slots of the passages before each of n passages; all (n, m + 1), the last slot for nothing.
 
     Attributes:
-        places: where a slot's key and value are kept; of one that is not there, any. tokens: d of the formula.
+        places: where a slot's key and value are kept; of one that is not there, any.
+        tokens: d of the formula.
         passages: p of the formula, from 1; 0 where no slot is.
     """
 
@@ -44,8 +45,11 @@ class MemoryProjection:
     """What a layer knows of all slots and all distances, found once for all that read them.
 
     Attributes:
-        keys, values: (slots, heads, d_head). content: (slots, heads), u·k. far: (passages · distances, heads, d_head), r_d + e_p.
-        distance: (passages · distances, heads), v·(r_d + e_p). distances: from 0.
+        keys, values: (slots, heads, d_head).
+        content: (slots, heads), u·k.
+        far: (passages · distances, heads, d_head), r_d + e_p.
+        distance: (passages · distances, heads), v·(r_d + e_p).
+        distances: from 0.
     """
 
     keys: Tensor
@@ -60,7 +64,9 @@ class PassageMemory(nn.Module):
     """One layer's attention to the passages before.
 
     Args:
-        width, heads: of the layer. passages: how many it reads back, at most. rank: of the updates.
+        width, heads: of the layer.
+        passages: how many it reads back, at most.
+        rank: of the updates.
     """
 
     def __init__(self, width: int, heads: int, *, passages: int, rank: int) -> None:
@@ -85,8 +91,10 @@ class PassageMemory(nn.Module):
         """What is added to a layer's own attention, (n, heads, t, d_head).
 
         Args:
-            hidden: (n, t, width), the layer's input. query: (n, heads, t, d_head), its own.
-            kept: by ``project_memory``. before: what is read of it.
+            hidden: (n, t, width), the layer's input.
+            query: (n, heads, t, d_head), its own.
+            kept: by ``project_memory``.
+            before: what is read of it.
         """
         kind, (n, heads, length, size) = query.dtype, query.shape
         hidden = hidden.to(kind)

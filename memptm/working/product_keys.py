@@ -33,9 +33,13 @@ class ProductKeyMemory(nn.Module):
     """Reads n² slots; a drop-in for a feed-forward part.
 
     Args:
-        width: c, of what goes in and comes out. sub_keys: n. heads: each reads ``top`` slots; all share the values.
-        key_width: d. query_norm: "batch" raises how many slots are used (the paper's); "rms" needs no statistics, so that
-            it is the same in training and generation. gated: what was read is weighed by the token itself.
+        width: c, of what goes in and comes out.
+        sub_keys: n.
+        heads: each reads ``top`` slots; all share the values.
+        key_width: d.
+        query_norm: "batch" raises how many slots are used (the paper's); "rms" needs no statistics, so that it is the
+            same in training and generation.
+        gated: what was read is weighed by the token itself.
         sparse: gradients of the values are sparse, for torch.optim.SparseAdam.
 
     Attributes:

@@ -41,8 +41,10 @@ class DecoderState:
         keys, values: (layers b g j d), keys before rotation, oldest first, attention sinks before all others.
         documents: (b j) number of the document each stands in; queries see their own document alone.
         read: tokens of each stream so far.
-        current: (b,) number of the document each stream is in, which rises with every reset; None: as ``documents`` ends.
-        maker: the model that read. model: the fingerprint of its weights where a file said so; compared at the first use.
+        current: (b,) number of the document each stream is in, which rises with every reset; None: as ``documents``
+            ends.
+        maker: the model that read.
+        model: the fingerprint of its weights where a file said so; compared at the first use.
     """
 
     keys: Tensor
@@ -102,8 +104,10 @@ class RecurrentDecoder:
     """Reads streams with a causal model of the Llama family.
 
     Args:
-        model: of transformers. memory: tokens kept between segments, sinks among them. sinks: a document's first tokens that
-            stay. segment: tokens read at once; with the memory they must fit what the model was trained for.
+        model: of transformers.
+        memory: tokens kept between segments, sinks among them.
+        sinks: a document's first tokens that stay.
+        segment: tokens read at once; with the memory they must fit what the model was trained for.
         nearest: for some layers, what they make of the nearest keys that have left the window; see ``external``.
     Raises:
         InputError: another architecture, or more than the model was trained for.

@@ -46,7 +46,9 @@ class RelativeAttention(nn.Module):
     """[(q_i + u)·k_j + (q_i + v)·r_{i+m−j}] / √d, softmax, values.
 
     Args:
-        width: c. heads, head_width: need not multiply to c. dropout: on the weights.
+        width: c.
+        heads, head_width: need not multiply to c.
+        dropout: on the weights.
     """
 
     def __init__(self, width: int, heads: int, head_width: int, *, dropout: float = 0.0) -> None:
@@ -70,9 +72,13 @@ class RelativeAttention(nn.Module):
         """One layer's attention.
 
         Args:
-            hidden: (b i c). past: of the memory. r: (h j+1 d), as ``by_distance`` makes it. u, v: (h d).
+            hidden: (b i c).
+            past: of the memory.
+            r: (h j+1 d), as ``by_distance`` makes it.
+            u, v: (h d).
             hide: booleans that broadcast to (b h i j), True where a key must not be seen.
-            external: given what was found, and the segment's queries, keys and values (b h i d): what is to be used instead.
+            external: given what was found, and the segment's queries, keys and values (b h i d): what is to be used
+                instead.
         Returns:
             (b i c), and the keys and values of memory and segment.
         """

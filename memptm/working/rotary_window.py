@@ -17,9 +17,11 @@ class RotaryWindow:
 
     Attributes:
         keys, turned, values: a buffer (b g j d) a layer; keys before rotation, and rotated by their place.
-        documents: (b j) number of the document each stands in. document: (b 1) the one that is read.
+        documents: (b j) number of the document each stands in.
+        document: (b 1) the one that is read.
         cos, sin: (1 j d), the angles of the places.
-        length: places taken. read: tokens of each stream so far.
+        length: places taken.
+        read: tokens of each stream so far.
     """
 
     keys: list[Tensor]

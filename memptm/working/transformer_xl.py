@@ -33,13 +33,16 @@ class TransformerXLConfig:
     """Sizes and choices, by the paper's names where it has some.
 
     Attributes:
-        vocabulary: words, the most frequent first where there are cutoffs. width: of the model. inner: of the feed-forward.
+        vocabulary: words, the most frequent first where there are cutoffs.
+        width: of the model.
+        inner: of the feed-forward.
         mem_len: states a layer keeps; may differ between training and evaluation.
         clamp_len: distances beyond count as this one; 0: no limit.
-        positions: "relative", or "absolute": sinusoids added to the words, counted from each segment's start, which clash in the
-            memory; here to show what the relative ones are for.
+        positions: "relative", or "absolute": sinusoids added to the words, counted from each segment's start, which
+            clash in the memory; here to show what the relative ones are for.
         same_length: every query sees the mem_len newest keys, itself included.
-        pre_norm: LayerNorm before each part instead of after. share_biases: u and v are all layers', as in the paper.
+        pre_norm: LayerNorm before each part instead of after.
+        share_biases: u and v are all layers', as in the paper.
         cutoffs, div_val, embedding, tied: see working/adaptive.py.
         memorizing: layers that read an external memory, ``retrieved`` of its keys a query; see working/memorizing.py.
     """
@@ -189,15 +192,16 @@ class TransformerXL(nn.Module):
         Args:
             ids: (b i).
             state: after the segment before; None: nothing was read.
-            documents: (b i) number of the document each token stands in, not negative; None: the one that was read last.
+            documents: (b i) number of the document each token stands in, not negative; None: the one that was read
+                last.
             external: read and added to by the layers that have one; () leaves it out.
         Returns:
             (b i c) states of the last layer, and the state after this segment.
         Raises:
-            InputError: a state, or external memories, of another model or of other streams; a number of documents that is
-                not that of the words.
+            InputError: a state, or external memories, of another model or of other streams; a number of documents that
+                is not that of the words.
         """
-        state = (self.start(len(ids)) if state is None else state).fitted(
+        state = (self.start(len(ids)) if state is None else state).for_model(
             self, layers=self.config.layers, batch=len(ids), width=self.config.width, like=self.u
         )
         if external and len(external) != len(self.config.memorizing):
@@ -306,7 +310,9 @@ class TransformerXL(nn.Module):
         """Go on from ids (b i), a word a time, each read once: yields (b,) words.
 
         Args:
-            state: of what was read before. temperature: 0 takes the likeliest. top: choose among so many; 0: all.
+            state: of what was read before.
+            temperature: 0 takes the likeliest.
+            top: choose among so many; 0: all.
         Raises:
             InputError: no ids, or one that the model does not know.
         """

@@ -36,10 +36,12 @@ class TransformerXLState:
     Attributes:
         layers: (layers b m c) inputs of each layer, oldest first; m grows up to the model's memory length.
         documents: (b m) number of the document each stands in; queries see their own document alone.
-        cache: what the layers make of it, kept while nothing learns, for a token at a time would pay for all of it again.
-            It is right for the weights that made it, and is not saved.
-        current: (b,) number of the document each stream is in, which rises with every reset; None: as ``documents`` ends.
-        maker: the model that read. model: the fingerprint of its weights where a file said so; compared at the first use.
+        cache: what the layers make of it, kept while nothing learns, for a token at a time would pay for all of it
+            again. It is right for the weights that made it, and is not saved.
+        current: (b,) number of the document each stream is in, which rises with every reset; None: as ``documents``
+            ends.
+        maker: the model that read.
+        model: the fingerprint of its weights where a file said so; compared at the first use.
     """
 
     layers: Tensor
@@ -100,7 +102,7 @@ class TransformerXLState:
         current[list(rows)] += 1
         return replace(self, documents=documents, current=current)
 
-    def fitted(self, model: nn.Module, *, layers: int, batch: int, width: int, like: Tensor) -> TransformerXLState:
+    def for_model(self, model: nn.Module, *, layers: int, batch: int, width: int, like: Tensor) -> TransformerXLState:
         """As ``model`` takes it: (layers b m c) of ``like``'s device and precision.
 
         Raises:
