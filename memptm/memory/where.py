@@ -116,7 +116,10 @@ def _plain_condition(node: sql.Expr, where: str) -> str:
         low = _comparison(node.this, ">=", node.args["low"], where)
         return f"({low} AND {_comparison(node.this, '<=', node.args['high'], where)})"
     if isinstance(node, sql.In) and node.expressions:
-        return "(" + " OR ".join(_comparison(node.this, "=", one, where) for one in node.expressions) + ")"
+        texts = [one.this for one in node.expressions if _is_text(one) and not _is_number(node.this)]
+        parts = [_equal(_named(node.this, where), *texts)] if texts else []
+        rest = [one for one in node.expressions if not _is_text(one) or _is_number(node.this)]
+        return "(" + " OR ".join([*parts, *(_comparison(node.this, "=", one, where) for one in rest)]) + ")"
     if isinstance(node, sql.Like | sql.ILike) and _is_text(node.expression):
         return _like(_named(node.this, where), name.upper(), node.expression.this)
     if isinstance(node, sql.Is) and isinstance(node.expression, sql.Null):
@@ -135,7 +138,7 @@ def _comparison(left: sql.Expr, sign: str, right: sql.Expr, where: str) -> str:
         left, right, sign = right, left, _FLIPPED.get(sign, sign)
     column = _named(left, where)
     if _is_text(right):
-        if left.name in NUMBERS and not left.args.get("table"):
+        if _is_number(left):
             raise _refusal(where, f"{left.name} is a number")
         return _signed(sign, lambda: _equal(column, right.this), f"{column} {sign} {_quoted(right.this)}")
     if isinstance(right, sql.Boolean):
@@ -161,11 +164,12 @@ def _signed(sign: str, equal: Callable[[], str], other: str) -> str:
     return equal() if sign == "=" else f"NOT ({equal()})"
 
 
-def _equal(column: str, text: str) -> str:
-    written = _written(column, text)
+def _equal(column: str, *texts: str) -> str:
+    """Whether a column is one of these texts."""
+    written = [form for text in texts for form in _written(column, text)]
     items = [re.escape(json.dumps(one, ensure_ascii=False)) for one in written]
     bare = [re.escape(one) for one in written if re.fullmatch(r"[\w.+-]+", one)]  # a number or a flag given as text
-    return _or_an_item(column, " OR ".join(f"{column} = {_quoted(one)}" for one in written), [*items, *bare])
+    return _or_an_item(column, f"{column} IN ({', '.join(map(_quoted, written))})", [*items, *bare])
 
 
 def _equal_flag(column: str, flag: str) -> str:
@@ -232,6 +236,11 @@ def _named(node: sql.Expr, where: str) -> str:
         path = path[1:]
     found = [f"json_get_string(fields, {_quoted(one)})" for one in forms(".".join(path))]
     return found[0] if len(found) == 1 else f"coalesce({', '.join(found)})"
+
+
+def _is_number(node: sql.Expr) -> bool:
+    """Whether this names a column of numbers."""
+    return node.name in NUMBERS and not node.args.get("table")
 
 
 def _is_text(node: sql.Expr) -> bool:

@@ -128,6 +128,7 @@ def lists(tmp_path_factory):
         ("nums = -1", "e"),
         ("nums = '3'", "efg"),
         ("nums in (30, 4.5)", "eh"),
+        ("nums in (30, '3')", "efgh"),
         ("on", "eg"),
         ("on is true", "eg"),
         ("on = false", "f"),
