@@ -7,11 +7,15 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import contextlib
+import io
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -31,7 +35,31 @@ def data() -> Path:
 
 @pytest.fixture(scope="session")
 def run_memptm() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line in a fresh process; ``env`` adds to its environment."""
+    """Run the command line as a process would, within this one: it has loaded the libraries already."""
+
+    def run(*arguments: object, input: str = "", cwd: Path = Path()) -> subprocess.CompletedProcess[str]:
+        from memptm.cli import main
+
+        stdin = io.TextIOWrapper(io.BytesIO(input.encode()), encoding="utf-8")
+        out, errors = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, {"COLUMNS": "200"}),
+            mock.patch("sys.stdin", stdin),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(errors),
+            contextlib.chdir(cwd),
+            warnings.catch_warnings(),
+            pytest.raises(SystemExit) as exited,
+        ):
+            main([str(argument) for argument in arguments])
+        return subprocess.CompletedProcess(arguments, int(exited.value.code or 0), out.getvalue(), errors.getvalue())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def spawn_memptm() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line in a fresh process, where that is the point; ``env`` adds to its environment."""
 
     def run(
         *arguments: object, env: dict[str, str] | None = None, **options: object

@@ -92,10 +92,10 @@ def test_json_has_the_keys_that_are_promised(
 
 @pytest.mark.parametrize("command", ["build", "query"])
 def test_json_is_all_there_is_on_standard_output(
-    run_memptm: Run, command: str, tmp_path: Path, folder: Path, index: Path
+    spawn_memptm: Run, command: str, tmp_path: Path, folder: Path, index: Path
 ) -> None:  # F100: a fresh process, warnings on, standard error closed
     given = [LAMP, "--index", index] if command == "query" else [folder, "--index", tmp_path / "new"]
-    done = run_memptm(
+    done = spawn_memptm(
         command, *given, "--json",
         env={"PYTHONWARNINGS": "always"}, capture_output=False, stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2),
     )  # fmt: skip

@@ -96,10 +96,10 @@ def test_no_index_is_told_before_anything_is_loaded(tmp_path):
         assert said.startswith("Error: No index at")
 
 
-def test_the_time_of_a_search_is_its_own_and_that_of_loading_stands_apart(index, run_memptm):
+def test_the_time_of_a_search_is_its_own_and_that_of_loading_stands_apart(index, spawn_memptm):
     timed = {}
     for mode in ("lexical", "hybrid"):
-        result = json.loads(run_memptm("search", QUESTION, "--index", index, "--mode", mode, "--json").stdout)
+        result = json.loads(spawn_memptm("search", QUESTION, "--index", index, "--mode", mode, "--json").stdout)
         timed[mode] = result["ms"], result["load_ms"]
         assert all(value > 0 for value in timed[mode])
     assert timed["hybrid"][0] < timed["hybrid"][1]  # torch alone takes a second, a question some 10 ms
