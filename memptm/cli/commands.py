@@ -112,8 +112,7 @@ def search(
         to_sql(where)
     began = time.perf_counter()
     memory = Memory.open(index, encoder=encoder)
-    if mode != "lexical":
-        memory.load()
+    memory.load(mode=mode)
     load_ms = _ms_since(began)
     began = time.perf_counter()
     hits = memory.search(question, k=k, mode=mode, where=where, cosines=False)

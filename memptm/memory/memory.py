@@ -303,21 +303,27 @@ class Memory:
                 )
         return found[0] if isinstance(question, str) else found
 
-    def load(self) -> None:
-        """Have ready what the first search would load: the encoder, the table and the keys, side by side.
+    def load(self, *, mode: Mode = "hybrid") -> None:
+        """Have ready what the first search in ``mode`` would load, so that the search takes its own time only.
+
+        The encoder is loaded while table and keys are opened; by words alone ("lexical", without cosines) neither encoder
+        nor keys are needed.
 
         Raises:
             ModelMissing: there is no such encoder. EncoderMismatch: its weights are no longer those of the keys.
         """
+        self._same_process()
+        if mode == "lexical":
+            self._reading()
+            return
         with ThreadPoolExecutor(1) as aside:
-            opened = aside.submit(self._load_stored)
+            opened = aside.submit(self._load_keys)
             try:
                 self.encoder.encode_questions(["ready"])
             finally:
                 opened.result()
 
-    def _load_stored(self) -> None:
-        self._same_process()
+    def _load_keys(self) -> None:
         with self._guard:
             self._values.reading(self._synced)
 

@@ -1,6 +1,7 @@
 """What a user can rely on when adding, asking and forgetting. F numbers are cases of the field."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -510,3 +511,31 @@ def test_who_walks_through_the_passages_keeps_no_other_thread_waiting(memory, te
         assert other.submit(memory.search, "number3", k=1).result(timeout=60)[0].passage.text == "Passage number3."
         assert other.submit(memory.remove, where="text = 'Passage number4.'").result(timeout=60) == 1
     assert [first.text, *(passage.text for passage in walk)][:4] == [f"Passage number{n}." for n in range(4)]
+
+
+class Refusing(Toy):
+    """An encoder that must not be asked."""
+
+    def encode_questions(self, texts):
+        raise AssertionError(texts)
+
+
+def test_words_alone_are_searched_without_the_encoder_and_the_same_passages_are_found(memory, path, texts):  # A8, A19
+    memory.add(texts(*(f"A wolf of age{n} sings song{n % 3}." for n in range(30))))
+    reader = Memory.open(path, encoder=Refusing())
+    reader.load(mode="lexical")
+    for question in ("song1", "wolf age7", "nothing of this"):
+        with_cosines = memory.search(question, k=8, mode="lexical")
+        without = reader.search(question, k=8, mode="lexical", cosines=False)
+        assert [(hit.passage, hit.score) for hit in without] == [(hit.passage, hit.score) for hit in with_cosines]
+        assert all(math.isnan(hit.similarity) for hit in without)
+    with pytest.raises(AssertionError, match="ready"):
+        reader.load()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_loaded_before_changes_no_hit(memory, reopened, texts, mode):
+    memory.add(texts(*(f"A wolf of age{n} sings song{n % 3}." for n in range(30))))
+    reader = reopened()
+    reader.load(mode=mode)
+    assert reader.search("wolf song2", mode=mode) == memory.search("wolf song2", mode=mode)
