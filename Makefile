@@ -31,7 +31,7 @@ demo: $(READY)
 
 # What a user's machine should prove, in minutes; .ci/run runs the slow ones too.
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

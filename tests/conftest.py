@@ -18,9 +18,15 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from hypothesis import settings
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a background job; tests that press Ctrl-C need it to arrive
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine fails no test. ``pytest --hypothesis-profile=thorough`` tries more, as .ci/run does.
+settings.register_profile("quick", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=200)
+settings.load_profile("quick")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

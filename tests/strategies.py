@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from memptm.types import Block, Document
-
-settings.register_profile("patient", deadline=None)  # a busy machine fails no test
-settings.load_profile("patient")
 
 WORDS = [
     "echo",

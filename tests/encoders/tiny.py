@@ -15,11 +15,11 @@ from memptm.encoders.sentence import BertEncoder
 WIDTH = 32
 
 
-def bert(*, layers: int = 2, seed: int = 0) -> Bert:
+def bert(*, layers: int = 2, seed: int = 0, vocabulary: int = 30522) -> Bert:
     """Random weights."""
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=30522, hidden_size=WIDTH, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=64
+        vocab_size=vocabulary, hidden_size=WIDTH, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=64
     )
     return Bert(config).eval()
 
