@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,10 @@ from memptm.reasoning.graph import Clue
 from memptm.reasoning.pagerank import pagerank
 from memptm.reasoning.system1 import PageReading
 from memptm.types import Passage, PassageKey, ScoredPassage
+
+REACHED = (
+    2.0  # added to the log odds of answers on a page that the surest edges lead to; fitted on small worlds of two hops
+)
 
 
 @dataclass(frozen=True)
@@ -122,22 +126,44 @@ class Findings:
         return scored([place.passage for place in self.read_passages], self.log_prior)
 
     @cached_property
+    def reach(self) -> list[float]:
+        """(pages,) how surely edges lead to each page from one that the question itself leads to, from 0 to 1.
+
+        Along the best way: the seed score where it begins times, of each edge, the root of its best clue's score. 0 for a
+        page that no edge leads to.
+        """
+        seeds = [node.seed_score for node in self.pages]
+        sure = {pair: math.sqrt(max(clue.score for clue in clues)) for pair, clues in self.edges.items()}
+        best = [0.0] * len(seeds)
+        for _ in seeds:  # no way is longer than there are pages
+            for (source, target), edge in sure.items():
+                best[target] = max(best[target], edge * max(seeds[source], best[source]))
+        return best
+
+    @cached_property
     def reading(self) -> Reading:
-        """What the reader found, over all places."""
+        """What the reader found, over all places; on a page that was reached over an edge its odds are higher.
+
+        A question of several hops is answered where it leads, and the reader, which sees one page at a time, cannot know
+        that the page is that place.
+        """
+        raised = [REACHED * self.reach[place.page] * self.weighed for place in self.read_passages]
         spans = [
-            Span(n, span.start, span.end, span.log_odds)
+            Span(n, span.start, span.end, span.log_odds + raised[n])
             for n, place in enumerate(self.read_passages)
             for span in place.reading.spans
         ]
-        return Reading(tuple(spans), tuple(place.reading.log_mass for place in self.read_passages))
+        masses = [place.reading.log_mass + more for place, more in zip(self.read_passages, raised, strict=True)]
+        return Reading(tuple(spans), tuple(masses))
 
     @cached_property
     def answers(self) -> tuple[PossibleAnswer, ...]:
-        """The best span of each place that has one, in the order of places."""
-        best: dict[int, Span] = {}
-        for span in self.reading.spans:
-            if span.passage not in best or span.log_odds > best[span.passage].log_odds:
-                best[span.passage] = span
+        """The best span of each place that has one, in the order of places, with System 1's own odds."""
+        best = {
+            n: replace(max(place.reading.spans, key=lambda span: span.log_odds), passage=n)
+            for n, place in enumerate(self.read_passages)
+            if place.reading.spans
+        }
         found = []
         for n, span in sorted(best.items()):
             text = self.read_passages[n].passage.text[span.start : span.end]

@@ -20,7 +20,7 @@ from memptm.errors import InputError
 from memptm.reasoning.graph import Clue
 from memptm.reasoning.linker import TRUST, Linker, Page, Wanted
 from memptm.reasoning.question_form import Form, question_form
-from memptm.reasoning.system1 import Hop, PageInput, PageReading, System1
+from memptm.reasoning.system1 import Hop, PageInput, PageReading, System1, best_hops
 from memptm.types import Passage, PassageKey
 
 BATCH = 6  # pages read together
@@ -28,6 +28,7 @@ READINGS = 3  # times the number of pages allowed that pages are read in all, re
 MOST_CLUES = 4  # that are read with a page, the strongest
 RETRIEVED = 0.8  # seed score of the best passage retrieved, where a page that the question names has 1
 ANSWERED = 2.0  # log odds that a page answers, above which no further passages are looked for
+MENTIONED = 0.5  # least score of a name that is another page's, where System 1 found nothing to follow
 PAGES = 12  # read for a question, unless told otherwise
 
 
@@ -238,11 +239,17 @@ class Frontier:
         self._follow_hops(batch)
 
     def _follow_hops(self, nodes: Sequence[FrontierNode], *, below_threshold: bool = False) -> None:
-        """Add the pages that hops of ``nodes`` name. ``below_threshold``: hops below their page's threshold as well."""
+        """Add the pages that hops of ``nodes`` name.
+
+        Where System 1 found nothing to follow in a passage, the names of other pages that stand in it are followed.
+
+        Args:
+            below_threshold: hops below their page's threshold as well.
+        """
         hops: list[tuple[FrontierNode, Passage, PageReading, Hop]] = []
         for node in nodes:
             for passage, reading in zip(node.page.passages, node.readings, strict=False):  # none if it was not read
-                found = reading.below_threshold if below_threshold else reading.hops
+                found = reading.below_threshold if below_threshold else reading.hops or self._mentions(passage, reading)
                 hops += [(node, passage, reading, hop) for hop in found]
         wanted = [
             Wanted(passage.text[hop.start : hop.end], frozenset(one.key for one in node.page.passages))
@@ -251,6 +258,15 @@ class Frontier:
         for (node, passage, reading, hop), page in zip(hops, self.linker.link(wanted), strict=True):
             if page is not None:
                 self._follow(node, passage, reading, hop, page)
+
+    def _mentions(self, passage: Passage, reading: PageReading) -> tuple[Hop, ...]:
+        """The best few names of other pages that stand in a passage, each as sure as its sentence matters."""
+        hops = []
+        for start, end in self.linker.mentions(passage):
+            number = sentence_at(list(reading.sentences), start)
+            if number is not None:
+                hops.append(Hop(start, end, max(reading.support[number], MENTIONED)))
+        return best_hops(passage.text, hops)
 
     def _follow(self, source: FrontierNode, passage: Passage, reading: PageReading, hop: Hop, page: Page) -> None:
         target = self._node_of(page)

@@ -15,7 +15,7 @@ from memptm.memory.lexical import terms
 from memptm.memory.memory import Memory
 from memptm.memory.titles import bare_key, name_key
 from memptm.memory.where import LONGEST
-from memptm.reasoning.names import names
+from memptm.reasoning.names import names, says
 from memptm.types import Hit, Mode, Passage, PassageKey, Query
 
 OF_A_TITLE = 3  # passages of a long document that stand for its title
@@ -85,6 +85,27 @@ class Linker:
         """Characters of the question that are names; none reaches from the lead into it."""
         before, within = names([self.question[: self.begins], self.question[self.begins :]], self.titles)
         return [*before, *((start + self.begins, end + self.begins) for start, end in within)]
+
+    def mentions(self, passage: Passage) -> list[tuple[int, int]]:
+        """(start, end) characters of a passage that are titles or headings of other pages, each name once, in order.
+
+        Not its own names and not those that the question says, where the search began; and no heading that several
+        documents have ("Introduction"), for it names none of them.
+        """
+        known = {name_key(passage.title), *(name_key(heading) for heading in passage.headings)}
+        question = name_key(self.question)
+        found = []
+        for start, end in self.titles.mentions(passage.text):
+            key = name_key(passage.text[start:end])
+            if key not in known and not says(question, key) and not self._is_common(key):
+                found.append((start, end))
+            known.add(key)
+        return found
+
+    def _is_common(self, name: str) -> bool:
+        """Whether it is a heading in several documents and the title of none."""
+        passages = self._under(name)
+        return len({one.document_key for one in passages}) > 1 and not _is_title(passages[0], name)
 
     def retrieved(self, k: int) -> list[tuple[Page, float]]:
         """The ``k`` passages nearest to the question, each with its score."""

@@ -96,3 +96,8 @@ def _bare(text: str, start: int, end: int) -> tuple[int, int]:
     if re.search(r"['’]s$", text[start:end]):
         end -= 2
     return start, end
+
+
+def says(text: str, name: str) -> bool:
+    """Whether it is there in whole words: "Indiana" says nothing of India."""
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None

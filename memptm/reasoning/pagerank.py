@@ -1,7 +1,7 @@
 """Personalised PageRank: which nodes of a graph the question's own nodes lead to. It needs no training.
 
 NetworkX has it too, and a test holds this one to it; but NetworkX's loads SciPy, which nothing else on the
-way to an answer does: more than a second before the first one.
+way to an answer does: about a second before the first one.
 
 Source: Brin and Page 1998; Haveliwala 2002 for the personalised form; HippoRAG (arXiv 2405.14831) for its use in retrieval.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +14,7 @@ from memptm.documents.sentences import sentence_at, sentences
 from memptm.encoders.base import Encoder
 from memptm.generation.reader import Reader, context_header
 from memptm.memory.titles import Titles, name_key
-from memptm.reasoning.names import names
+from memptm.reasoning.names import names, says
 from memptm.reasoning.system1 import CLUE_TOKENS, CLUES_TOKENS, Hop, PageInput, PageReading, best_hops
 from memptm.types import Passage, PassageKey
 
@@ -145,15 +144,10 @@ def _hops(passage: Passage, known: _Known, question: str, *, lowered: float = 0.
         key, number = name_key(passage.text[start:end]), sentence_at(places, start)
         if number is None or end > places[number][1] or nearness[number] < threshold:
             continue
-        if key in own or _says(question, key):  # its own page; or known from the question, where the search began
+        if key in own or says(question, key):  # its own page; or known from the question, where the search began
             continue
         hops.append(Hop(start, end, nearness[number]))
     return best_hops(passage.text, hops)
-
-
-def _says(text: str, name: str) -> bool:
-    """Whether it is there in whole words: "Indiana" says nothing of India."""
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
 def _unit(keys: NDArray[np.float32]) -> NDArray[np.float32]:

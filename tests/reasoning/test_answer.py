@@ -9,7 +9,7 @@ from memptm.errors import InputError
 from memptm.generation.reader import marginalise
 from memptm.memory.in_memory import InMemoryIndex
 from memptm.reasoning.answer import NO_EDGE, NO_NAME, NO_VERDICT, Verdict, conclude
-from memptm.reasoning.findings import Findings
+from memptm.reasoning.findings import REACHED, Findings
 from memptm.reasoning.graph import CognitiveGraph
 from memptm.types import Passage
 from tests.memory.toy import Toy
@@ -45,6 +45,21 @@ def test_without_system_2_the_probabilities_are_the_readers_marginal_under_pager
     assert sum(findings.shares) == pytest.approx(1.0)
 
 
+def test_answers_are_likelier_on_a_page_that_edges_lead_to_from_one_that_the_question_names():
+    apart = index_of(*CHAIN, ("Heron Bay", "Heron Bay is a town. It dates from 1340."))
+    findings = Findings(expand(apart, ASKED, k=5))
+    raised = {
+        place.passage.title: mass - place.reading.log_mass
+        for place, mass in zip(findings.read_passages, findings.reading.log_mass, strict=True)
+    }
+    assert raised["Cape Morrow"] == raised["Heron Bay"] == 0.0  # no edge leads there
+    assert REACHED > raised["Ada Trent"] > raised["Penhollow"] > 0.5
+    assert findings.flat().reading.log_mass == pytest.approx([one.reading.log_mass for one in findings.read_passages])
+    answer = conclude(findings, bias=0.0)
+    posterior = {one.passage.title: one.posterior for one in answer.evidence}
+    assert posterior["Penhollow"] > 2 * posterior["Heron Bay"]
+
+
 def test_a_verdict_moves_the_odds_of_one_answer(findings):
     before, after = (conclude(findings, Verdict(shift), bias=0.0) for shift in ({}, {"1340": 3.0}))
     assert after.answers[0].probability > before.answers[0].probability
@@ -71,8 +86,8 @@ def test_a_choice_between_two_pages_has_both_for_support():
 def test_a_choice_is_silent_where_that_is_likelier_than_either_side():
     findings = Findings(expand(index_of(*CHAIN), CHOICE))
     verdict = Verdict({}, (("Cape Morrow", 0.7), ("Penhollow", 0.3)), (0, 2))
-    answer = conclude(findings, verdict, bias=-3.0)
-    silent = conclude(findings, bias=-3.0)
+    answer = conclude(findings, verdict, bias=-5.0)
+    silent = conclude(findings, bias=-5.0)
     assert (answer.text, answer.evidence, answer.graph.answer) == (None, (), None)
     assert answer.probability == pytest.approx(silent.probability)
     assert sum(one.probability for one in answer.answers) == pytest.approx(1 - answer.probability)

@@ -133,3 +133,38 @@ def test_a_memory_that_is_changed_later_is_read(memory, qa, tmp_path):
     changed(ASKED)
     changed.memory = Memory.open(tmp_path / "index", create=True)
     assert changed(ASKED).graph.nodes == ()
+
+
+SECTIONS = (
+    ("The Heron pump", "The Heron pump lifts water from the lower basin. It was put in by Dario Quint in 1998."),
+    ("The Magpie pump", "The Magpie pump empties the cellar. It was put in by Sofia Brand in 2004."),
+    ("Dario Quint", "Dario Quint is a fitter from Lugo. He can be reached at extension 417."),
+    ("Sofia Brand", "Sofia Brand is an electrician from Porto. She can be reached at extension 230."),
+    ("Otto Lenz", "Otto Lenz is a plumber from Graz. He can be reached at extension 555 and knows every pump."),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("files", ["one file", "a file each"])
+def test_the_name_that_one_page_says_leads_to_the_page_of_that_title_or_heading(files, tmp_path, qa):
+    """The question names only what the first page is about; its answer stands on the page that this one names."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    if files == "one file":
+        sections = "\n\n".join(f"## {title}\n\n{text}" for title, text in SECTIONS)
+        (folder / "pumps.md").write_text(f"# Pumps\n\n{sections}\n", encoding="utf-8")
+    else:
+        for title, text in SECTIONS:
+            (folder / f"{title}.txt").write_text(text, encoding="utf-8")
+    memory = Memory.open(tmp_path / "index", create=True)
+    memory.add([folder])
+    ask = QA(memory, method="graph", reader=qa.reader)
+    for asked, wanted, path in (
+        ("At which extension can the man who put in the Heron pump be reached?", "417", "Dario Quint"),
+        ("Where is the woman from who put in the pump that empties the cellar?", "Porto", "Sofia Brand"),
+    ):
+        answer = ask(asked)
+        assert answer.answers[0].text == wanted
+        pages = [node.name for node in answer.graph.pages]
+        assert path in pages
+        assert any(answer.graph.nodes[edge.target].name == path for edge in answer.graph.edges)

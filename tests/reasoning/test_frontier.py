@@ -78,13 +78,28 @@ class Half(ByName):
         return replace(reading, hops=()) if page.passage.title in self.below_threshold else reading
 
 
+UNTITLED = (
+    ("Cape Morrow", "Cape Morrow has a lighthouse. Its engineer was Ada Trent."),
+    ("People", "Ada Trent was born in Penhollow."),
+    ("Towns", "Penhollow is a town. It dates from 1340."),
+)
+
+
 def test_hops_below_the_threshold_are_followed_once_and_only_where_nothing_led_anywhere():
-    memory, system1 = index_of(*CHAIN), ByName(shy=True)
+    memory, system1 = index_of(*UNTITLED), ByName(shy=True)
     result = expand(memory, ASKED, system1=system1)
-    assert [clue.text for _, clue in page(result, "Ada Trent").clues] == ["Its engineer was Ada Trent."]
-    assert page(result, "Penhollow").clues == []  # below the threshold of a page that was read afterwards
+    assert "Its engineer was Ada Trent." in [clue.text for _, clue in page(result, "Ada Trent").clues]
+    assert page(result, "Towns").clues == []  # below the threshold of a page that was read afterwards
     assert len(system1.read) == len({name for name, _ in system1.read})  # nothing is read anew for it
-    assert page(expand(memory, ASKED, system1=Half("Ada Trent")), "Penhollow").clues == []
+    assert page(expand(memory, ASKED, system1=Half("People")), "Towns").clues == []
+
+
+def test_where_system_1_finds_nothing_to_follow_the_names_of_other_pages_are_followed():
+    result = expand(index_of(*CHAIN), ASKED, system1=ByName(shy=True))
+    assert [clue.text for _, clue in page(result, "Ada Trent").clues] == ["Its engineer was Ada Trent."]
+    assert [clue.text for _, clue in page(result, "Penhollow").clues] == ["Ada Trent was born in Penhollow."]
+    assert page(result, "Cape Morrow").clues == []
+    assert page(expand(index_of(*CHAIN), ASKED, system1=Half("Ada Trent")), "Penhollow").clues
 
 
 def test_the_next_nearest_are_read_where_no_name_leads_on_and_never_before_a_page_that_one_led_to():

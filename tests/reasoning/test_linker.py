@@ -3,6 +3,7 @@
 import pytest
 
 from memptm import Document, Memory
+from memptm.memory.in_memory import InMemoryIndex
 from memptm.memory.titles import Titles, name_key
 from memptm.reasoning.linker import Linker, Wanted, page_of
 from memptm.reasoning.names import capitalised, names
@@ -162,3 +163,32 @@ def test_a_section_of_a_file_is_a_page_that_goes_by_its_heading(headings):
     assert (page_of(section).kind, page_of(section).name) == ("heading", "Dario Quint")
     assert page_of(section, wanted="Dario Quint").name == "Dario Quint"
     assert (page_of(section, wanted="Engines").kind, page_of(section, wanted="engines").name) == ("title", "Engines")
+
+
+def section(number, title, heading, text):
+    at = 100 * number
+    return Passage(
+        id=f"{title}#{number}",
+        document=title,
+        text=text,
+        start=at,
+        end=at + len(text),
+        title=title,
+        headings=(heading,),
+    )
+
+
+def test_a_passage_mentions_titles_and_headings_of_others_but_no_heading_that_several_documents_have():
+    passages = [
+        section(
+            0, "Pumps", "Magpie", "The Magpie pump was installed by Sofia Brand. Magpie Notes say so, see Storage."
+        ),
+        section(1, "Pumps", "Sofia Brand", "Sofia Brand is an electrician."),
+        section(2, "Pumps", "Storage", "Keys are kept by the porter."),
+        section(0, "Magpie Notes", "Storage", "Notes are kept dry."),
+    ]
+    linker = Linker(InMemoryIndex(passages, Toy()), "Who installed it?")
+    text = passages[0].text
+    assert [text[start:end] for start, end in linker.mentions(passages[0])] == ["Sofia Brand", "Magpie Notes"]
+    asked = Linker(InMemoryIndex(passages, Toy()), "Which pump is in Magpie Notes?")
+    assert [text[start:end] for start, end in asked.mentions(passages[0])] == ["Sofia Brand"]
