@@ -87,7 +87,12 @@ class JointTask:
         with torch.no_grad():
             before = self.trainable.of(self._before, asked)
             numbers = retrieval_numbers(
-                log_prior.detach(), found, queries.detach(), before, passages=len(self.passages)
+                log_prior.detach(),
+                found,
+                queries.detach(),
+                before,
+                keys=keys,
+                temperature=self.scorer.config.prior_temperature,
             )
         return {"loss": total / len(rows), **numbers, "answered": answered / len(rows), "stale": stale}
 

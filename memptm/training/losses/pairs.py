@@ -143,7 +143,12 @@ class PairTask:
             top = near.topk(min(TELEMETRY_PASSAGES, len(keys)), dim=1)
             log_prior = (top.values / self.temperature).log_softmax(dim=1)
             numbers = retrieval_numbers(
-                log_prior, top.indices, queries, self.trainable.of(self._before, asked), passages=len(keys)
+                log_prior,
+                top.indices,
+                queries,
+                self.trainable.of(self._before, asked),
+                keys=keys,
+                temperature=self.temperature,
             )
         return {"loss": float(loss.detach()), **numbers, "negatives": against, "stale": stale}
 

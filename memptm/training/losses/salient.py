@@ -98,7 +98,7 @@ class MaskedSpanTask:
             total -= float(log_p.detach())
             utility += float(log_p.detach()) - self._alone(cloze, given, log_likelihood)
         log_prior.backward(prior.grad)  # type: ignore[no-untyped-call]
-        numbers = self._numbers(some, queries.detach(), found, log_prior.detach())
+        numbers = self._numbers(some, queries.detach(), found, log_prior.detach(), keys)
         return {"loss": total / len(some), "utility": utility / len(some), **numbers, "stale": stale}
 
     def find(self, some: Sequence[tuple[Blank, Cloze]], queries: Tensor, keys: Tensor) -> list[list[int]]:
@@ -144,11 +144,17 @@ class MaskedSpanTask:
         queries: Tensor,
         found: Sequence[Sequence[int]],
         log_prior: Tensor,
+        keys: Tensor,
     ) -> Json:
         before = self.trainable.of(self._before, [self.clozer.query(cloze) for _, cloze in some])
         documents = torch.tensor([list(row) + [NULL] * (log_prior.shape[1] - len(row)) for row in found])
         numbers = retrieval_numbers(
-            log_prior, documents[:, int(self.null) :], queries, before, passages=len(self.passages)
+            log_prior,
+            documents[:, int(self.null) :],
+            queries,
+            before,
+            keys=keys,
+            temperature=self.temperature,
         )
         return numbers | ({"null": float(log_prior[:, 0].exp().mean())} if self.null else {})
 

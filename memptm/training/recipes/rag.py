@@ -230,7 +230,8 @@ class RetrieverTask:
             top,
             queries.detach(),
             self.frozen[list(rows)],
-            passages=len(self.keys),
+            keys=self.keys,
+            temperature=recipe.temperature,
         )
         total = scores.new_zeros(())
         if "contrast" in recipe.losses:

@@ -14,6 +14,10 @@ from memptm.types import Json
 
 WINDOW = 50  # steps whose mean is looked at for a collapse
 SAME_DOCUMENTS = 0.1  # distinct documents a retrieved place, below which all questions get the same few
+FEW = 0.3  # of what a document could say of its question, below which few distinct documents mean a collapse
+NOTHING = 0.05  # the same, below which all questions get nearly the same p(z|x); trained encoders begin above 0.5
+INFORMED = 10  # steps over which that is looked at: it shows at once, whatever the sizes of batch and index
+UNLIKELY = math.log(2)  # nats of loss: the right answer has less than half of the probability
 SURE = 0.02  # entropy of p(z|x) as a share of its most, below which one document takes all
 NO_LOSS = 10  # steps without any
 ROWS = 12  # of the table
@@ -22,6 +26,7 @@ COLUMNS = {
     "utility": "utility",
     "entropy": "entropy of p(z|x)",
     "distinct": "distinct documents",
+    "information": "what documents say of their questions",
     "null": "p(null|x)",
     "answered": "answer found",
     "drift": "drift",
@@ -38,21 +43,47 @@ COLUMNS = {
 }
 
 
-def retrieval_numbers(log_prior: Tensor, documents: Tensor, queries: Tensor, frozen: Tensor, *, passages: int) -> Json:
-    """Args:
-        log_prior: (n, k). documents: (n, k) which ones, negative where none is. queries, frozen: (n, dimension) unit
-            vectors, now and before training. passages: of the index.
+def retrieval_numbers(
+    log_prior: Tensor, documents: Tensor, queries: Tensor, frozen: Tensor, *, keys: Tensor, temperature: float
+) -> Json:
+    """What a step's retrieval was like.
+
+    Args:
+        log_prior: (n, k).
+        documents: (n, k) which ones, negative where none is.
+        queries, frozen: (n, dimension) unit vectors, now and before training.
+        keys: (passages, dimension) unit vectors of the index. temperature: p(z|x) is the softmax of cosines divided by it.
     Returns:
         {"entropy" of p(z|x) in nats, "distinct" documents as a share of the most there could be, "drift": 1 − mean cosine to
-        the frozen retriever}.
+        the frozen retriever} and, where that can be said, "information".
     """
     with torch.no_grad():
         entropy = -(log_prior.exp() * log_prior).nan_to_num(0.0).sum(dim=1).mean()
+        found = torch.unique(documents[documents >= 0])
+        share = information(queries, keys[found], temperature=temperature)
         return {
             "entropy": float(entropy),
-            "distinct": _distinct(documents, passages),
+            "distinct": _distinct(documents, len(keys)),
             "drift": float(1 - (queries * frozen).sum(dim=1).mean()),
+            **({} if share is None else {"information": share}),
         }
+
+
+def information(queries: Tensor, keys: Tensor, *, temperature: float) -> float | None:
+    """The mutual information of question and document over its most, from 0 to 1; None for one question or document.
+
+    0: every question has the same p(z|x), so retrieval has collapsed, be the index of ten passages or of millions. Over the
+    documents found for any of the questions, so that ties between near documents do not matter.
+
+    Args:
+        queries: (n, dimension). keys: (documents, dimension).
+    """
+    most = math.log(max(1, min(len(queries), len(keys))))
+    if not most:
+        return None
+    log_p = (queries @ keys.t() / temperature).log_softmax(dim=1)
+    log_mean = log_p.logsumexp(dim=0) - math.log(len(queries))
+    return max(0.0, float((log_p.exp() * (log_p - log_mean)).sum(dim=1).mean())) / most
 
 
 def _distinct(documents: Tensor, passages: int) -> float:
@@ -91,19 +122,30 @@ class Telemetry:
                 f"The loss was 0 for {NO_LOSS} steps: nothing competes with the right passages, so nothing is learned. "
                 "Build the index from more documents."
             )
+        if len(self.records) >= INFORMED and self.mean("information", INFORMED) < NOTHING:
+            return (
+                f"Retrieval has collapsed: for {INFORMED} steps p(z|x) was nearly the same for all questions. "
+                "Lower the learning rate, or start from another encoder."
+            )
         if len(self.records) < WINDOW:
             return ""
-        if self.mean("distinct") < SAME_DOCUMENTS:
+        if self.mean("distinct") < SAME_DOCUMENTS and not self.mean("information") >= FEW:
             return (
                 f"Retrieval has collapsed: {100 * self.mean('distinct'):.0f} % distinct documents over {WINDOW} steps; "
                 "all questions get the same few. Lower the learning rate, or (train rag) add --loss contrast."
             )
-        if self.documents > 1 and self.mean("entropy") < SURE * math.log(self.documents):
+        sure = self.documents > 1 and self.mean("entropy") < SURE * math.log(self.documents)
+        if sure and self._wrong():
             return (
                 f"Retrieval has collapsed: one document takes all of p(z|x) (entropy {self.mean('entropy'):.3f} nats over "
                 f"{WINDOW} steps), so the others teach nothing. Lower the learning rate, or read more passages (-k)."
             )
         return ""
+
+    def _wrong(self) -> bool:
+        """Whether what is read answers badly: no better than nothing read or, where that is not known, by the loss."""
+        utility = self.mean("utility")
+        return self.mean("loss") > UNLIKELY if math.isnan(utility) else utility <= 0
 
     def table(self) -> list[Json]:
         """Means over equal parts of the run, each under its last step."""

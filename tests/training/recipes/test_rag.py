@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from memptm import Document, Memory
-from memptm.encoders.two_sided import TwoSidedEncoder
+from memptm.encoders.two_sided import TwoSidedEncoder, query_and_passage_encoders, save_questions
 from memptm.errors import InputError, MemptmError
 from memptm.generation.generator import Generator
 from memptm.training.data.examples import Example
@@ -120,6 +120,23 @@ def test_the_judge_scores_each_passage_alone_and_once(memory, base):
         assert float(value) == pytest.approx(alone, abs=1e-4)
     generator.language_model = None  # what is known is not asked again
     assert torch.equal(judge([1], torch.tensor([[NULL]])), table[:1, 1:])
+
+
+@pytest.mark.parametrize("passages", [10, 32])
+def test_a_collapsed_question_encoder_is_called_out_and_a_sound_one_is_not(data, tmp_path, passages):
+    memory = Memory.open(tmp_path / "index", create=True)
+    memory.add([Document(text=row["context"]) for row in list(rows())[:passages]])
+    questions, _ = query_and_passage_encoders(memory.encoder)
+    bert = questions.bert()
+    with torch.no_grad():
+        bert.layers[-1].output_norm.weight.zero_()  # every text is read alike
+    save_questions(bert, memory.encoder, tmp_path / "collapsed")
+    recipe = RagRecipe(batch=4, k=3, epochs=9, steps=12, learning_rate=5e-5)
+    for encoder, alarm in ((str(tmp_path / "collapsed"), True), (None, False)):
+        opened = Memory.open(tmp_path / "index", encoder=encoder)
+        result = train_rag([data], opened, tmp_path / f"out{alarm}", recipe=recipe)
+        assert ("nearly the same for all questions" in result["warning"]) == alarm
+        assert alarm or not result["warning"]
 
 
 def test_what_cannot_be_trained_is_refused_in_one_line(memory, data, tmp_path):
