@@ -65,3 +65,32 @@ def test_a_module_imports_only_its_own_layer_and_those_above(path: Path) -> None
     assert own in LEVEL, f"{own} is not in DESIGN's order"
     below = sorted(name for name in imported(path) if LEVEL[name] > LEVEL[own])
     assert not below, f"{own} imports {', '.join(below)}, which stand below it"
+
+
+TESTS = Path(__file__).parent
+SEVERAL = {  # files about more than one module; all others are named after theirs
+    "test_imports.py",
+    "test_layers.py",
+    "test_docs.py",
+    "test_tutorials.py",
+    "test_locomo.py",
+    "cli/test_cli.py",
+    "cli/test_start_up.py",
+    "cli/test_generate.py",
+    "documents/formats/test_office.py",
+    "documents/formats/test_plain_formats.py",
+    "encoders/test_packaged.py",
+    "generation/test_generator_load.py",
+    "generation/test_rag_parity.py",
+    "memory/test_processes.py",
+    "training/recipes/test_every.py",
+    "working/test_compiled.py",
+}
+
+
+def test_tests_mirror_the_package() -> None:
+    found = {path.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
+    named = {path: ROOT / path.with_name(path.name.removeprefix("test_")) for path in found}
+    without = {str(path) for path, module in named.items() if not (module.is_file() or module.with_suffix("").is_dir())}
+    assert without == SEVERAL
+    assert all(module.parent.is_dir() for module in named.values())
