@@ -246,9 +246,9 @@ def _inverted(keys: Keys) -> Any:
 
 def _bitmap(ids: Ids) -> NDArray[np.uint8]:
     """A bit for every number up to the last of ``ids``, set where it is one of them."""
-    bits = np.zeros(int(ids[-1]) + 1, bool)
-    bits[ids] = True
-    return np.packbits(bits, bitorder="little")
+    bits = np.zeros(int(ids[-1]) // 8 + 1, np.uint8)
+    np.bitwise_or.at(bits, ids >> 3, np.left_shift(1, ids & 7).astype(np.uint8))
+    return bits
 
 
 def _in_order(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> list[tuple[int, float]]:

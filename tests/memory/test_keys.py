@@ -145,6 +145,14 @@ def test_flat_search_is_the_exact_one():
     same(index.search(queries, depth=10), right)
 
 
+def test_a_filter_takes_ids_however_far_apart_they_are():
+    ids, all_keys, index = np.array([0, 1, 7, 8, 63, 64, 10**9]), random_keys(7), KeyIndex(32)
+    index.sync(ids, version=1, fetch=lambda wanted: all_keys[np.searchsorted(ids, wanted)])
+    for allowed in ([0], [7, 8], [63, 10**9], [1, 64], ids):
+        (found,) = index.search(all_keys[:1], depth=9, allowed=np.array(allowed))
+        assert sorted(one for one, _ in found) == list(allowed)
+
+
 def same(ours, right):
     """Equal up to rounding: where two keys are equally near, either may come first."""
     for found, wanted in zip(ours, right, strict=True):
