@@ -17,7 +17,7 @@ from toy import Toy
 
 from memptm import Document, Memory
 from memptm.encoders.load import BASE
-from memptm.errors import BadIndex, EncoderMismatch, IndexMissing, InputError
+from memptm.errors import BadIndex, EncoderMismatch, IndexMissing, InputError, ModelMissing
 from memptm.models import packaged_path
 
 MODES = ("dense", "lexical", "hybrid")
@@ -539,3 +539,12 @@ def test_what_is_loaded_before_changes_no_hit(memory, reopened, texts, mode):
     reader = reopened()
     reader.load(mode=mode)
     assert reader.search("wolf song2", mode=mode) == memory.search("wolf song2", mode=mode)
+
+
+def test_words_are_searched_though_the_encoder_is_gone(memory, path, texts):  # A8
+    memory.add(texts("A wolf sings.", "A bear walks."))
+    reader = Memory.open(path)  # by its name, "toy", which nothing can load
+    (hit,) = reader.search("wolf", mode="lexical", cosines=False)
+    assert hit.passage.text == "A wolf sings."
+    with pytest.raises(ModelMissing, match="toy"):
+        reader.search("wolf", mode="lexical")
