@@ -15,7 +15,9 @@ from memptm import QA, Memory
 from memptm.reasoning.draw import save
 
 EXAMPLE = Path(__file__).parent / "data" / "example"
-QUESTION = "Where was the engineer who built the Cape Morrow Lighthouse born?"
+QUESTION = (
+    "Which company paid for the church tower in the town where the builder of the Cape Morrow Lighthouse was born?"
+)
 
 
 @click.command()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from memptm.reasoning.graph import CognitiveGraph, Edge, Node
 from memptm.types import PassageKey
 
-WIDE, HIGH, ACROSS, DOWN = 216, 46, 110, 20  # of a box, and between two
+WIDE, HIGH, ACROSS, DOWN = 200, 46, 84, 18  # of a box, and between two
 MARGIN, LINE = 32, 18
 LETTER, LARGE = 7.2, 11.0  # width of a letter, about, of a clue and of the question
 HEADING = 30  # height of the columns' headings
@@ -53,9 +53,17 @@ class Arrow:
 
     @property
     def middle(self) -> Point:
-        """Where its numbers stand."""
-        (a, b), (c, d), (e, f), (g, h) = self.curve
-        return (a + 3 * c + 3 * e + g) / 8, (b + 3 * d + 3 * f + h) / 8
+        """Where its numbers stand: half way, or between the first two columns where it goes further."""
+        (start, _), _, _, (end, _) = self.curve
+        if end - start <= ACROSS:
+            return self._at(0.5)
+        return min((self._at(n / 100) for n in range(101)), key=lambda one: abs(one[0] - start - ACROSS / 2))
+
+    def _at(self, t: float) -> Point:
+        """The point at ``t``, from 0 to 1."""
+        weights = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
+        x, y = (sum(w * point[axis] for w, point in zip(weights, self.curve, strict=True)) for axis in (0, 1))
+        return x, y
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ def layout(graph: CognitiveGraph) -> Layout:
         Arrow(edge, _curve(boxes[edge.source], boxes[edge.target]), (edge.source, edge.target) in steps, number)
         for edge, number in ((edge, numbers[edge.source, edge.target]) for edge in graph.edges)
     )
-    clues_at = top + tallest * (HIGH + DOWN) + 8
+    clues_at = top + tallest * (HIGH + DOWN) + 28  # below arrows that lead back
     y, clues = clues_at + LINE, []
     for number, (page, text, on_path) in enumerate(written, 1):
         lines = _wrapped(f"{page}: {text}", int((width - 2 * MARGIN - INDENT) / LETTER))
@@ -199,7 +207,13 @@ def _numbered_clues(
     graph: CognitiveGraph, steps: set[tuple[int, int]]
 ) -> tuple[dict[tuple[int, int], tuple[int, ...]], list[tuple[str, str, bool]]]:
     """Edge → numbers of its clues, from 1; and (page, text, of the path) of each clue in that order."""
-    edges = sorted(graph.edges, key=lambda edge: ((edge.source, edge.target) not in steps, edge.source, edge.target))
+    place = {node: n for n, node in enumerate(graph.path)}
+    edges = sorted(
+        graph.edges,
+        key=lambda edge: (
+            (edge.source, edge.target) not in steps, place.get(edge.source, len(place)), edge.source, edge.target,
+        ),
+    )  # fmt: skip
     numbers: dict[tuple[int, int], tuple[int, ...]] = {}
     known: dict[tuple[PassageKey | str, int], int] = {}
     written: list[tuple[str, str, bool]] = []
@@ -209,7 +223,7 @@ def _numbered_clues(
             if clue.place not in known and len(known) < MOST_CLUES:
                 known[clue.place] = len(known) + 1
                 page = cut(plain(graph.nodes[edge.source].name), NAME_SHOWN)
-                written.append((page, cut(plain(clue.text), CLUE_SHOWN), pair in steps))
+                written.append((page, cut(plain(clue.text).lstrip("# "), CLUE_SHOWN), pair in steps))
         numbers[pair] = tuple(known[clue.place] for clue in edge.clues if clue.place in known)
     return numbers, written
 

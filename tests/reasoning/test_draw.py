@@ -111,6 +111,15 @@ def test_the_path_goes_through_no_box_also_where_it_skips_a_column():
     assert not [box for box in made.boxes for arrow in made.arrows if arrow.on_path and crosses(box, arrow)]
 
 
+def test_the_paths_clues_are_written_first_and_numbered_along_it():
+    graph = replace(twenty(), path=(2, 8, 14, 19), answer=19)
+    made = layout(graph)
+    told = [" ".join(clue.lines) for clue in made.clues if clue.on_path]
+    assert told == ["Page 2: Page clue 8.", "Page 8: Page clue 14.", "Page 14: Page says 2."]
+    assert [clue.number for clue in made.clues] == list(range(1, len(made.clues) + 1))
+    assert made.clues_at > max(y for arrow in made.arrows for _, y in arrow.curve)
+
+
 def test_a_png_is_the_svg_text_included(tmp_path):
     graph = twenty()
     save(graph, tmp_path / "graph.PNG")
