@@ -119,6 +119,7 @@ def search(
     ms = _ms_since(began)
     note = "" if hits else _unknown_fields(memory, where)
     if as_json:
+        note = " ".join(one for one in (note, memory.notice) if one)
         found = {"question": question, "hits": [hit.to_json() for hit in hits], "ms": ms, "load_ms": load_ms}
         return found | ({"warning": note} if note else {})
     render.hits(hits)
@@ -192,7 +193,8 @@ def query(
             render.note(unknown)
     if as_json:
         told = graphs.draw(answer, show_graph)
-        warning = " ".join(line for line in (note, told if answer.graph is None else "") if line)
+        unfinished = cast("Memory", qa.memory).notice
+        warning = " ".join(line for line in (note, told if answer.graph is None else "", unfinished) if line)
         return {**answer.to_json(), "ms": ms} | ({"warning": warning} if warning else {})
     render.answer(answer, streamed=streamed)
     graphs.tell(answer)

@@ -69,6 +69,8 @@ class Memory:
     def open(cls, path: str | Path, *, create: bool = False, encoder: str | Encoder | None = None) -> Memory:
         """Open the index in the folder ``path``; with ``create``, begin one if there is none.
 
+        Where a build of it was interrupted, a warning says so, unless with ``create``, which a build goes on with.
+
         Args:
             path: the index's folder.
             create: begin an index if there is none.
@@ -97,7 +99,10 @@ class Memory:
             raise IndexMissing(f"No index at {path}.")
         if found is not None:
             check_encoder(place.path, manifest, found)
-        return cls(place.path, manifest, found)
+        made = cls(place.path, manifest, found)
+        if not create and made.notice:
+            warnings.warn(made.notice, stacklevel=2)
+        return made
 
     @property
     def encoder(self) -> Encoder:
