@@ -110,6 +110,7 @@ def build_tokens(memory: Memory, generator: Generator, out: Path, *, progress: P
     Returns:
         {"tokens", "passages", "model", "bytes"}.
     """
+    TokenStore.check_place(out)
     texts = [generator.writer.text_ids(embedding_text(passage)) for passage in memory.passages()]
     pairs = (
         (states, followed) for states, followed, _ in read_states(generator.language_model, texts, progress=progress)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memptm.memory.folder import replace
+from memptm.memory.folder import replace, text_of
 
 GIVEN = ""  # the file of documents that no file holds: they were given as Documents
 
@@ -120,7 +120,7 @@ class Catalogue:
         for owner, file in stored.items():
             loaded.setdefault(file, set()).add(owner)
         with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            for file, row in json.loads(self._path.read_bytes()).items():
+            for file, row in json.loads(text_of(self._path)).items():
                 record = _record(row, loaded.get(file, set()), stored)
                 self.put(file, record)
         for file, owners in loaded.items():

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 
 from memptm.errors import BadIndex, IndexLocked, IndexMissing, InputError, MemptmError
+from memptm.memory.sources import absolute
 
 FORMAT = 1
 MANIFEST, LOCK, COUNTER, FILES, KEYS = "memptm.json", "writer.lock", "next-id", "files.json", "keys.faiss"
 TEMPORARY = ".tmp"
+UNFINISHED = "unfinished.json"
+SMALL_FILES = (KEYS, COUNTER, FILES, UNFINISHED)  # all of them can be made anew
 LOCK_SECONDS = 0.2  # tried to become the writer: a reader's look at the lock (is_being_written) takes no longer
 LONGEST_NAME = 240  # bytes; file systems take 255, and scratch files have longer names
 
@@ -50,12 +55,13 @@ class IndexFolder:
         if not self.path.is_dir():
             raise BadIndex(f"{self.path} is a file. Give the folder of an index.")
         try:
-            found = json.loads((self / MANIFEST).read_text(encoding="utf-8"))
+            found = json.loads(text_of(self / MANIFEST))
             if found["format"] > FORMAT:
                 raise BadIndex(
                     f"{self.path} has format {found['format']}, this memptm reads up to {FORMAT}. Update memptm."
                 )
-            return Manifest(**{name: found[name] for name in Manifest.__dataclass_fields__})
+            known = {name: found[name] for name in Manifest.__dataclass_fields__}
+            return Manifest(**known | {"encoder": self._resolved(known["encoder"])})
         except FileNotFoundError:
             if any(not entry.name.endswith(TEMPORARY) for entry in self.path.iterdir()):
                 raise BadIndex(
@@ -65,13 +71,17 @@ class IndexFolder:
             return None
         except PermissionError:
             raise BadIndex(f"{self.path} cannot be read: permission denied.") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadIndex(f"{self / MANIFEST} is damaged ({error}). Restore it, or build a new index.") from error
 
     def begin(self, *, encoder: str, dimension: int, fingerprint: str) -> Manifest:
         """Write the manifest of a new index; where another process was faster, its manifest counts."""
         made = Manifest(
-            format=FORMAT, index=uuid.uuid4().hex, encoder=encoder, dimension=dimension, fingerprint=fingerprint
+            format=FORMAT,
+            index=uuid.uuid4().hex,
+            encoder=self._portable(encoder),
+            dimension=dimension,
+            fingerprint=fingerprint,
         )
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -86,6 +96,18 @@ class IndexFolder:
         if found is None:
             raise IndexMissing(f"{self.path} vanished while it was being made.")
         return found
+
+    def _portable(self, encoder: str) -> str:
+        """The name of an encoder such that it is found from every directory, and a folder in the index wherever that goes."""
+        if not os.path.exists(Path(encoder).expanduser()):  # noqa: PTH110 (Path's raises for too long a name)
+            return encoder
+        place, own = Path(absolute(encoder)), Path(absolute(self.path))
+        return f"./{place.relative_to(own)}" if place.is_relative_to(own) else str(place)
+
+    def _resolved(self, encoder: str) -> str:
+        """What ``_portable`` gave, as a path from here."""
+        inside = self.path / encoder
+        return absolute(inside) if encoder.startswith("./") and inside.exists() else encoder
 
     @contextmanager
     def writer(self) -> Iterator[None]:
@@ -126,16 +148,34 @@ class IndexFolder:
 
     def _sweep(self) -> None:
         """Remove what killed processes left half written."""
-        for scratch in self.path.glob(f"*{TEMPORARY}"):
+        for scratch in self.left_over():
             with suppress(OSError):
                 scratch.unlink()
 
+    def left_over(self) -> list[Path]:
+        """Small files of the index that a killed process left half written."""
+        return [one for name in (MANIFEST, *SMALL_FILES) for one in self.path.glob(f"{name}.*{TEMPORARY}")]
+
+    def odd(self) -> list[str]:
+        """Names of the index's small files where something else stands: a folder, a pipe."""
+        return [name for name in SMALL_FILES if os.path.lexists(self / name) and not (self / name).is_file()]
+
+    def set_aside(self) -> None:
+        """Rename what is ``odd``, so that the files can be made anew; nothing is deleted. Under the writer's lock."""
+        for name in self.odd():
+            names = (f"{name}.aside{'' if n == 1 else n}" for n in count(1))
+            (self / name).rename(next(one for one in map(self.path.joinpath, names) if not os.path.lexists(one)))
+
+    def next_id(self) -> int:
+        """The next id to be given out, as the counter says; 0 where it cannot be read."""
+        try:
+            return int(text_of(self / COUNTER))
+        except (OSError, ValueError):
+            return 0
+
     def reserve(self, *, start: int, count: int) -> int:
         """The first of ``count`` new ids, at least ``start``: never given out before, even if this process dies now."""
-        try:
-            first = max(start, int((self / COUNTER).read_text(encoding="ascii")))
-        except (OSError, ValueError):
-            first = start
+        first = max(start, self.next_id())
         replace(self / COUNTER, str(first + count).encode())
         return first
 
@@ -151,6 +191,8 @@ class IndexFolder:
 
 def is_index(path: Path) -> bool:
     """Whether a folder is an index: its manifest says so, damaged or newer though it may be."""
+    if not (path / MANIFEST).is_file():  # a pipe would be waited for
+        return False
     try:
         with (path / MANIFEST).open("rb") as file:
             begun = file.read(1000)
@@ -159,8 +201,25 @@ def is_index(path: Path) -> bool:
     return b'"fingerprint"' in begun and b'"index"' in begun
 
 
+def text_of(path: Path) -> str:
+    """The text of a small file of an index.
+
+    Raises:
+        OSError: it cannot be read, or is no file: a pipe would be waited for. ValueError: it is not UTF-8.
+    """
+    if path.exists() and not path.is_file():
+        raise IsADirectoryError(errno.EISDIR, "not a file", str(path))
+    return path.read_text(encoding="utf-8")
+
+
 def replace(path: Path, *parts: bytes | memoryview) -> None:
-    """Write a file whole or not at all: beside it, to the disk, then renamed over it."""
+    """Write a file whole or not at all: beside it, to the disk, then renamed over it.
+
+    Raises:
+        OSError: it cannot be written, or something is there that is no file.
+    """
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "not a file", str(path))
     scratch = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         with scratch.open("wb") as file:

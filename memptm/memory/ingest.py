@@ -184,10 +184,10 @@ class Ingest:
                     f"No file was found in {', '.join(map(str, paths[:3]))}. Hidden ones are passed over."
                 )
             self._flush()
-            self._settle_absent(paths, {str(path) for path in files}, prune=prune)
+            self._release_absent(paths, {str(path) for path in files}, prune=prune)
             self._drop()
 
-    def _settle_absent(self, paths: Sequence[Path], found: set[str], *, prune: bool) -> None:
+    def _release_absent(self, paths: Sequence[Path], found: set[str], *, prune: bool) -> None:
         """Files under ``paths`` that are gone: what others hold, too, is theirs; the rest stays until pruning."""
         under = [file for file in self._catalogue.under(paths) if file not in found]
         gone = [file for file in under if _is_gone(file) or any(map(folder.is_index, Path(file).parents))]

@@ -189,7 +189,7 @@ class KeyIndex:
         Raises:
             FileNotFoundError: there is none. Damaged: cut, altered, or not of this index.
         """
-        with path.open("rb") as file:
+        with _opened(path) as file:
             line = _heading(file)
             payload = np.frombuffer(file.read(), np.uint8)
         try:
@@ -210,7 +210,7 @@ class KeyIndex:
 def kind_of(path: Path, *, stored: int) -> str:
     """The kind of the index in a file, by its first line; of ``stored`` keys where there is none."""
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             trained_on = int(json.loads(_heading(file))["trained_on"])
     except (OSError, ValueError, KeyError, TypeError, Damaged):
         trained_on = stored if stored > FLAT_UP_TO else 0
@@ -226,6 +226,21 @@ def _heading(file: BinaryIO) -> bytes:
     if file.read(len(MAGIC)) != MAGIC:
         raise Damaged("not a cache of memptm")
     return file.readline(1000)
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise Damaged("not a file")
+    return path.open("rb")
+
+
+def is_cache(path: Path) -> bool:
+    """Whether a file begins as ``KeyIndex.save`` writes them."""
+    try:
+        with _opened(path) as file:
+            return bool(_heading(file))
+    except (Damaged, OSError):
+        return False
 
 
 def _flat(dimension: int) -> Any:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from memptm.encoders.base import Encoder, Keys, check_keys
-from memptm.errors import EncoderMismatch, IndexMissing, InputError, MemptmError
+from memptm.errors import EncoderMismatch, IndexMissing, InputError, MemptmError, ModelMissing
 from memptm.memory import folder
 from memptm.memory.encode import unit
 from memptm.memory.folder import IndexFolder, Manifest
@@ -112,7 +112,13 @@ class Memory:
             ModelMissing: it cannot be loaded. EncoderMismatch: its weights are no longer those of the keys.
         """
         if self._encoder is None:
-            found = _load_encoder(self.manifest.encoder)
+            try:
+                found = _load_encoder(self.manifest.encoder)
+            except ModelMissing as error:
+                raise ModelMissing(
+                    f"{self.path} needs its encoder, {self.manifest.encoder}, and that cannot be loaded ({error}) "
+                    "Put it back, or say where it is now: --encoder PATH."
+                ) from error
             check_encoder(self.path, self.manifest, found)
             self._encoder = found
         return self._encoder
@@ -433,19 +439,25 @@ class Memory:
 
     def verify(self, *, repair: bool = False) -> list[Check]:
         """Every check the index has, each with its remedy; with ``repair``, what can be mended is, first."""
-        from memptm.memory.verify import Verification
+        from memptm.memory.verify import Verification  # here: pyarrow.compute takes its time
 
         self._same_process()
         with self._guard:
             if repair and not self._values.lost():
                 with self._writer():
                     self._repair()
-            return Verification(self).run()
+            return Verification(
+                self._values, self._folder, self.manifest, keys=self._synced, encoder=lambda: self.encoder
+            ).run()
 
     def _repair(self) -> None:
+        self._folder.set_aside()
         (self._folder / folder.KEYS).unlink(missing_ok=True)
+        ids = self._values.snapshot().ids
+        if len(ids):
+            self._folder.reserve(start=int(ids[-1]) + 1, count=0)
         self._keys = KeyIndex(self.manifest.dimension)
-        if len(self._values.snapshot().ids):
+        if len(ids):
             self._values.index_text()
             self._values.optimise()
         self._synced(save=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from memptm.encoders.base import Encoder, Keys, ReadsDocuments, embedding_text
 from memptm.errors import InputError
 from memptm.memory.encode import Texts, digest, unit
-from memptm.memory.folder import IndexFolder
+from memptm.memory.folder import IndexFolder, is_index
 from memptm.memory.memory import Memory
 from memptm.progress import Event, Progress, silent
 from memptm.types import Passage
@@ -81,8 +82,13 @@ class KeyCache:
         return np.array([known[one] for one in texts.digests], np.float32).reshape(len(passages), encoder.dimension)
 
     def forget(self) -> None:
-        """Remove the files."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove the part files, and the folders that are empty then."""
+        for part in self.folder.glob("*/*"):
+            if part.suffix in (".npz", ".part"):
+                part.unlink()
+        for place in (*self.folder.glob("*/"), self.folder):
+            with suppress(OSError):  # there is something else in it
+                place.rmdir()
 
 
 def _read(place: Path) -> dict[str, Keys]:
@@ -119,14 +125,15 @@ def rekey(
         return _made_before(memory, path, encoder)
     if found is not None:
         raise InputError(f"{path} holds an index of another encoder. Move it away, or give another folder.")
-    half, kept = path.with_name(f"{path.name}.part"), cache or KeyCache(path.with_name(f"{path.name}.keys"))
+    half, kept = path.with_name(f".{path.name}.rekeyed"), cache or KeyCache(path.with_name(f"{path.name}.keys"))
 
     def encode(passages: Sequence[Passage]) -> Keys:
         if isinstance(encoder, ReadsDocuments):
             return kept.document_keys(passages, encoder, progress=progress)
         return kept.keys([embedding_text(passage) for passage in passages], encoder, progress=progress)
 
-    shutil.rmtree(half, ignore_errors=True)
+    if is_index(half):  # of a run that was killed
+        shutil.rmtree(half)
     with Memory.open(half, create=True, encoder=encoder) as made:
         made.take_over(memory, encode)
     if path.exists():

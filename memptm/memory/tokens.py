@@ -7,6 +7,7 @@ to unit length, so that the keys of a passage take a fraction of the room and go
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,13 +18,16 @@ from numpy.typing import NDArray
 from memptm.encoders.base import Keys
 from memptm.errors import InputError
 from memptm.memory.folder import replace
-from memptm.memory.keys import Damaged, KeyIndex
+from memptm.memory.keys import Damaged, KeyIndex, is_cache
 
 DIMENSION = 128  # of the keys
 SAMPLE = 50_000  # states that the projection is fitted to
 FORMAT = 1
 
 Tokens = NDArray[np.int32]
+
+
+NAMES = ("about.json", "keys", "tokens.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +114,26 @@ class TokenStore:
             distances[row, : len(hits)] = [2 - 2 * cosine for _, cosine in hits]
         return tokens, distances
 
+    @staticmethod
+    def check_place(folder: Path) -> None:
+        """See, before work is done, that ``save`` would overwrite nothing but a datastore.
+
+        Raises:
+            InputError: a file of such a name is there, and no datastore.
+        """
+        own = is_cache(folder / "keys") or not any(os.path.lexists(folder / name) for name in NAMES)
+        if not own:
+            raise InputError(f"{folder} holds files that are no datastore of tokens. Give another folder.")
+
     def save(self, folder: Path) -> None:
-        """Write the folder; about.json comes last, so that a folder with one is whole."""
+        """Write the folder; about.json comes last, so that a folder with one is whole.
+
+        Raises:
+            InputError: something else is there; see ``check_place``.
+        """
         from safetensors.numpy import save
 
+        self.check_place(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "about.json").unlink(missing_ok=True)
         self._keys.save(folder / "keys", index=self.about.model)

@@ -11,10 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from memptm.memory.folder import IndexFolder, writing
+from memptm.memory.folder import UNFINISHED, IndexFolder, text_of, writing
 from memptm.memory.folder import replace as replace_file
 
-UNFINISHED = "unfinished.json"
 SECONDS = 2.0  # between two notes of how far a build has come
 
 
@@ -60,7 +59,7 @@ def unfinished(folder: IndexFolder, paths: Sequence[Path], *, files: int) -> Ite
 def read(folder: IndexFolder) -> list[Build]:
     """The builds that have not ended, oldest first."""
     with suppress(OSError, ValueError, TypeError, AttributeError):
-        rows = json.loads((folder / UNFINISHED).read_bytes())
+        rows = json.loads(text_of(folder / UNFINISHED))
         return [
             Build(paths=tuple(map(str, row["paths"])), files=int(row["files"]), read=int(row["read"])) for row in rows
         ]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memptm.encoders.base import Keys
 from memptm.errors import BadIndex, InputError, MemptmError
-from memptm.memory.folder import FILES, KEYS, writing
+from memptm.memory.folder import FILES, KEYS, text_of, writing
 from memptm.memory.lance import lancedb_module
 from memptm.memory.lexical import lexical_text
 from memptm.memory.sources import composed
@@ -108,17 +108,17 @@ class Values:
         """Names of the manifests; any commit and any clearing away changes them."""
         try:
             return set(os.listdir(self.path / f"{TABLE}.lance" / "_versions"))  # noqa: PTH208 (twice as fast)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return set()
 
     def lost(self) -> bool:
         """Whether there is no table, though other files of the index speak of passages."""
         if self._versions():
             return False
-        if (self.path / KEYS).exists():
+        if (self.path / KEYS).is_file():
             return True
         try:
-            files = json.loads((self.path / FILES).read_bytes())
+            files = json.loads(text_of(self.path / FILES))
             return any(one["documents"] for one in files.values())
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return False
@@ -318,7 +318,8 @@ class Values:
         return sum(name.endswith(".manifest") for name in self._versions())
 
     def _create(self) -> None:
-        (self.path / KEYS).unlink(missing_ok=True)  # of a table that is gone: its versions count from 1, too
+        if (self.path / KEYS).is_file():
+            (self.path / KEYS).unlink()  # of a table that is gone: its versions count from 1, too
         self._table = lancedb_module().connect(self.path).create_table(TABLE, schema=self.schema)
         self.index_text()
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.compute as pc
 
+from memptm.encoders.base import Encoder
 from memptm.errors import MemptmError
 from memptm.memory import folder
+from memptm.memory.folder import IndexFolder, Manifest
 from memptm.memory.keys import Damaged, KeyIndex
 from memptm.memory.unfinished import notice
-from memptm.memory.values import RESTORE, TABLE, matrix
-
-if TYPE_CHECKING:
-    from memptm.memory.memory import Memory
+from memptm.memory.values import RESTORE, TABLE, Values, matrix
 
 SAMPLE = 1000  # keys compared between FAISS and Lance
 AGAIN = "Remove the documents it names and run memptm build again, or restore the folder from a copy."
@@ -35,12 +33,25 @@ class Check:
 
 
 class Verification:
-    """One run over an index, at one version."""
+    """One run over an index, at one version.
 
-    def __init__(self, memory: Memory) -> None:
-        self.memory = memory
-        self.values = memory._values
-        self.folder = memory._folder
+    Args:
+        values, folder, manifest: of the index.
+        keys: the key index, at the version of ``values``.
+        encoder: loads the index's encoder, or raises if that is another or gone.
+    """
+
+    def __init__(
+        self,
+        values: Values,
+        folder: IndexFolder,
+        manifest: Manifest,
+        *,
+        keys: Callable[[], KeyIndex],
+        encoder: Callable[[], Encoder],
+    ) -> None:
+        self.values, self.folder, self.manifest = values, folder, manifest
+        self.keys, self.encoder = keys, encoder
 
     def run(self) -> list[Check]:
         table = self._table()
@@ -55,7 +66,8 @@ class Verification:
             self._check("faiss file", self._faiss_file, REPAIR),
             self._check("faiss keys", self._faiss_keys, REPAIR),
             self._check("full text", self._full_text, REPAIR),
-            self._check("ids", self._counter, "Run memptm build again: it gives ids beyond all that are stored."),
+            self._check("ids", self._counter, REPAIR),
+            self._check("small files", self._small_files, f"{REPAIR} It puts them aside."),
             self._check("left over files", self._left_over, "Run memptm build again: it clears them away."),
             self._check("builds", self._builds, "Run the build it names again."),
             self._check("sources", self._sources, "Run memptm build with --prune to drop them."),
@@ -74,7 +86,7 @@ class Verification:
         return Check(name="table", ok=not lost, detail=f"{TABLE}.lance, {found}", remedy=RESTORE)
 
     def _encoder(self) -> tuple[bool, str]:
-        encoder = self.memory.encoder  # raises if it is another
+        encoder = self.encoder()
         return True, f"{encoder.name}, {encoder.dimension} dimensions"
 
     def _rows(self) -> tuple[bool, str]:
@@ -105,7 +117,7 @@ class Verification:
         return not wrong, f"{len(lengths)} keys, {wrong} not of length 1"
 
     def _faiss_file(self) -> tuple[bool, str]:
-        manifest, path = self.memory.manifest, self.folder / folder.KEYS
+        manifest, path = self.manifest, self.folder / folder.KEYS
         try:
             found = KeyIndex.load(path, index=manifest.index, dimension=manifest.dimension)
         except FileNotFoundError:
@@ -115,7 +127,7 @@ class Verification:
         return True, f"{len(found.ids)} keys, {found.kind}, of version {found.version}"
 
     def _faiss_keys(self) -> tuple[bool, str]:
-        keys, stored = self.memory._synced(), self.values.snapshot().ids
+        keys, stored = self.keys(), self.values.snapshot().ids
         held = keys.held()
         missing, extra = len(np.setdiff1d(stored, held)), len(np.setdiff1d(held, stored))
         sample = (
@@ -139,15 +151,16 @@ class Verification:
 
     def _counter(self) -> tuple[bool, str]:
         ids = self.values.snapshot().ids
-        try:
-            following = int((self.folder / folder.COUNTER).read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            following = 0
+        following = self.folder.next_id()
         return not len(ids) or following > int(ids[-1]), f"next id {following}"
+
+    def _small_files(self) -> tuple[bool, str]:
+        odd = self.folder.odd()
+        return not odd, f"{len(odd)} are no files" + _some(odd)
 
     def _left_over(self) -> tuple[bool, str]:
         """Harmless: a killed build leaves them."""
-        names = [path.name for path in self.folder.path.glob(f"*{folder.TEMPORARY}")]
+        names = [path.name for path in self.folder.left_over()]
         return True, f"{len(names)} left by a build that was killed" + _some(names)
 
     def _builds(self) -> tuple[bool, str]:

@@ -135,3 +135,13 @@ def test_a_part_that_was_half_written_counts_for_nothing(tmp_path):
     cache.keys(TEXTS[:2], Toy())
     (tmp_path / "keys" / "toy-1" / "broken.part").write_bytes(b"PK")
     assert len(cache.keys(TEXTS, Toy())) == len(TEXTS)
+
+
+def test_nothing_is_deleted_that_it_did_not_make(memory, tmp_path):
+    other = Memory.open(tmp_path / "new.part", create=True, encoder=Toy())
+    other.add([Document(text="Another index.")])
+    (tmp_path / "new.keys" / "other-1").mkdir(parents=True)
+    (tmp_path / "new.keys" / "other-1" / "mine.txt").write_text("mine")
+    rekey(memory, tmp_path / "new", OTHER)
+    assert len(other) == 1
+    assert [one.name for one in (tmp_path / "new.keys").rglob("*") if one.is_file()] == ["mine.txt"]

@@ -72,3 +72,16 @@ def test_nothing_and_a_damaged_folder_are_refused_in_one_line(store, tmp_path):
     (tmp_path / "about.json").write_text(json.dumps(about | {"tokens": 59}))
     with pytest.raises(InputError, match="cut"):
         TokenStore.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["about.json", "keys", "tokens.safetensors"])
+def test_nothing_but_a_datastore_is_overwritten(store, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match="no datastore of tokens"):
+        store.save(tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
+    (tmp_path / name).unlink()
+    store.save(tmp_path)
+    (tmp_path / "about.json").write_text("{")  # its own, damaged: made again
+    store.save(tmp_path)
+    assert len(TokenStore.load(tmp_path)) == 60

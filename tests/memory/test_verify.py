@@ -1,5 +1,6 @@
 """Each check notices what it is for, and says what to do."""
 
+import os
 import shutil
 
 import pytest
@@ -52,7 +53,7 @@ def test_keys_of_a_lost_table_are_not_those_of_a_table_made_after_it(memory, pat
     shutil.rmtree(path / "passages.lance")
     again = reopened()
     with monkeypatch.context() as killed:
-        killed.setattr(Memory, "_settle", lambda *_, **__: None)  # before it could write its keys
+        killed.setattr(Memory, "_finish_write", lambda *_, **__: None)  # before it could write its keys
         again.add(Document(text="Another row."))
     with pytest.warns(UserWarning, match="it is made anew"):
         assert failed(reopened()) == {}
@@ -117,3 +118,41 @@ def test_a_version_that_is_cleared_away_while_reading_is_read_again(filled, monk
     filled.close()
     monkeypatch.setattr(Values, "scan", vanishing)
     assert len(filled.search("row", mode="lexical")) == 5
+
+
+@pytest.mark.filterwarnings("ignore:.*made anew")
+@pytest.mark.parametrize("name", ["keys.faiss", "files.json", "next-id", "unfinished.json"])
+@pytest.mark.parametrize("thing", ["folder", "pipe", "link"])
+def test_what_stands_in_place_of_a_small_file_is_noticed_and_put_aside_by_repair(filled, path, reopened, name, thing):
+    (path / name).unlink(missing_ok=True)
+    if thing == "folder":
+        (path / name).mkdir()
+        (path / name / "mine.txt").write_text("mine")
+    elif thing == "pipe":
+        os.mkfifo(path / name)
+    else:
+        (path / name).symlink_to(path / "passages.lance")
+    found = failed(reopened())
+    assert name in found["small files"].detail
+    assert "--repair" in found["small files"].remedy
+    assert len(reopened().search("row", k=50)) == 9
+    assert all(check.ok for check in reopened().verify(repair=True))
+    assert failed(reopened()) == {}
+    aside = path / f"{name}.aside"
+    assert os.path.lexists(aside)
+    if thing == "folder":
+        assert (aside / "mine.txt").read_text() == "mine"
+    memory = reopened()
+    memory.add(Document(text="One more row."))
+    assert len(memory) == 28
+
+
+def test_a_manifest_or_a_table_that_is_something_else_is_one_clear_error(filled, path, reopened):
+    (path / "passages.lance").rename(path / "elsewhere")
+    (path / "passages.lance").write_text("mine")
+    with pytest.raises(BadIndex, match="missing or empty"):
+        reopened().search("row")
+    (path / "memptm.json").unlink()
+    (path / "memptm.json").mkdir()
+    with pytest.raises(BadIndex, match="is damaged"):
+        reopened()
