@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
+from memptm.documents.draft import one_line
 from memptm.documents.formats.source_code import ENDINGS
 from memptm.documents.refused import Refused
 
@@ -114,8 +114,8 @@ def kind_of(path: str, head: bytes, *, members: Callable[[], Sequence[str]]) -> 
 def _archive(path: str, members: Callable[[], Sequence[str]]) -> str:
     try:
         names = members()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise Refused(path, f"a broken archive: {error}") from None
+    except Exception as error:  # a broken directory of an archive can make its reader raise anything
+        raise Refused(path, f"a broken archive: {one_line(str(error))}") from None
     for member, what in _MEMBERS:
         if any(name.startswith(member) for name in names):
             if " " in what:
