@@ -88,7 +88,7 @@ def attempt(path: Path) -> tuple[str, float]:
     began = time.perf_counter()
     signal.alarm(SECONDS)
     try:
-        for document in load(path, warn=lambda line: None):
+        for document in load(path, warn=lambda _: None):
             split(document)
         outcome = "read"
     except Refused as refused:
