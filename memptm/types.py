@@ -10,6 +10,21 @@ if TYPE_CHECKING:
     from memptm.reasoning.graph import CognitiveGraph
 
 Json = dict[str, Any]
+
+PAGE_STARTS = (
+    "page_starts"  # metadata of a passage that goes over pages: [offset in its text, page] of each further one
+)
+PLACE = (
+    "sheet",
+    "table",
+    "row",
+    "speaker",
+    "time",
+    "conversation",
+    "from",
+    "date",
+    "cell",
+)  # metadata that say where it stands
 Mode = Literal["dense", "lexical", "hybrid"]  # how passages are searched: by meaning, by words, by both
 MODES: tuple[Mode, ...] = get_args(Mode)
 DocumentKey = tuple[str, str]  # source, id
@@ -85,7 +100,7 @@ class Passage:
         document: id of the document it belongs to.
         headings: titles of the sections it stands in, outermost first.
         context: see ``Block.context``; encoder and reader see it before the text.
-        page: 1-based, None but for paged files.
+        page: 1-based, of its beginning; None but for paged files.
     """
 
     id: str
@@ -113,12 +128,23 @@ class Passage:
         """The key of the document that it is part of."""
         return self.source, self.document
 
+    def page_at(self, offset: int) -> int | None:
+        """The page that the character at ``offset`` of its text stands on."""
+        later = self.metadata.get(PAGE_STARTS)
+        page = self.page
+        for start, number in later if isinstance(later, list) else ():
+            if start <= offset:
+                page = number
+        return page
+
     def to_json(self) -> Json:
         return {
             "id": self.id,
             "title": self.title,
             "source": self.source,
             "page": self.page,
+            "section": list(self.headings),
+            "metadata": {name: value for name, value in self.metadata.items() if name in PLACE},
             "text": self.text,
             "start": self.start,
             "end": self.end,
@@ -180,9 +206,15 @@ class Evidence:
     posterior: float
     answer_span: tuple[int, int] | None = None
 
+    @property
+    def page(self) -> int | None:
+        """The page of the answer, where it stands in the passage; else that of the passage's beginning."""
+        return self.passage.page_at(self.answer_span[0]) if self.answer_span else self.passage.page
+
     def to_json(self) -> Json:
         return {
             **self.passage.to_json(),
+            "page": self.page,
             "prior": self.prior,
             "posterior": self.posterior,
             "answer_span": list(self.answer_span) if self.answer_span else None,

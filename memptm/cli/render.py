@@ -72,7 +72,11 @@ def hits(found: Sequence[Hit]) -> None:
     for number, hit in enumerate(found, 1):
         if number > 1:
             console.print()
-        console.print(_text(f"{number}. ", "bold") + _citation(hit.passage) + _text(f"   score {hit.score:.3f}", "dim"))
+        console.print(
+            _text(f"{number}. ", "bold")
+            + _citation(hit.passage, hit.passage.page)
+            + _text(f"   score {hit.score:.3f}", "dim")
+        )
         console.print(_indented(console, _text(printable(hit.passage.text))))
 
 
@@ -107,7 +111,9 @@ def _cite(console: Console, cited: Sequence[Evidence]) -> None:
     for number, one in enumerate(cited, 1):
         console.print()
         console.print(
-            _text(f"[{number}] ", "bold") + _citation(one.passage) + _text(f"   p {_probability(one.posterior)}", "dim")
+            _text(f"[{number}] ", "bold")
+            + _citation(one.passage, one.page)
+            + _text(f"   p {_probability(one.posterior)}", "dim")
         )
         console.print(_indented(console, _marked(console, one)))
 
@@ -165,14 +171,20 @@ def _text(text: str, style: str = "") -> Text:
     return Text(text, style=style)
 
 
-def _citation(passage: Passage) -> Text:
-    """Title — source, page, characters."""
+def _citation(passage: Passage, page: int | None) -> Text:
+    """Title — source, page, section or row, characters: as one would say where it stands."""
     parts = [part for part in dict.fromkeys((one_line(passage.title), one_line(_near(passage.source)))) if part]
     place = [" — ".join(parts) or one_line(passage.id)]
     if passage.metadata.get("time_text"):
         place.append(one_line(str(passage.metadata["time_text"])))
-    if passage.page is not None:
-        place.append(f"page {passage.page}")
+    if page is not None:
+        place.append(f"{'slide' if 'slides' in passage.metadata else 'page'} {page}")
+    row, sheet = passage.metadata.get("row"), passage.metadata.get("sheet")
+    if sheet and str(sheet) not in passage.headings:
+        place.append(f"sheet {one_line(str(sheet))}")
+    place += [one_line(heading) for heading in passage.headings if heading != passage.title]
+    if row is not None:
+        place.append(f"row {one_line(str(row))}")
     place.append(f"characters {passage.start}–{passage.end}")
     return _text(", ".join(place), "cyan")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,13 @@ def letters(text: str) -> str:
 def one_line(text: str) -> str:
     """``text`` with each run of blanks as one space."""
     return _BLANKS.sub(" ", text).strip()
+
+
+def title_of(headings: Sequence[tuple[int, str]]) -> str:
+    """The first of (level, words), where no other is as high as it: else it names a section, and "" the whole."""
+    first = next(((level, words) for level, words in headings if words), None)
+    alone = first is not None and all(level > first[0] for level, words in headings if words is not first[1])
+    return first[1] if first is not None and alone else ""
 
 
 @dataclass(frozen=True, kw_only=True)

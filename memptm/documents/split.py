@@ -22,7 +22,7 @@ from memptm.documents.units import (
     count_words,
 )
 from memptm.errors import InputError
-from memptm.types import Block, Document, Passage
+from memptm.types import PAGE_STARTS, Block, Document, Passage
 
 Fits = Callable[[Passage], bool]
 
@@ -150,6 +150,13 @@ class _Splitter:
         at = bisect_right(section.blocks, start, key=lambda block: block.start) - 1
         block = section.blocks[max(at, 0)] if section.blocks else None
         metadata = {**document.metadata, **block.metadata} if block and block.metadata else document.metadata
+        later = [
+            [max(other.start - start, 0), other.page]
+            for before, other in pairwise(section.blocks)
+            if start < other.start < end and other.page != before.page and other.page is not None
+        ]
+        if later:
+            metadata = {**metadata, PAGE_STARTS: later}
         return Passage(
             id=self._id(section, n),
             document=document.id,

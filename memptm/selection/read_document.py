@@ -77,7 +77,7 @@ def answer_from_all(
 
 
 def with_pages(answer: Answer, documents: Sequence[Document]) -> Answer:
-    """The answer with the page that each citation begins on, where its document has pages."""
+    """The answer with the page that each citation stands on, where its document has pages."""
     pages = {
         document.key: [(block.start, block.page) for block in document.blocks if block.page is not None]
         for document in documents
@@ -85,7 +85,8 @@ def with_pages(answer: Answer, documents: Sequence[Document]) -> Answer:
 
     def paged(one: Evidence) -> Evidence:
         known = pages.get(one.passage.document_key, [])
-        at = bisect_right([start for start, _ in known], one.passage.start)
+        said = one.passage.start + (one.answer_span[0] if one.answer_span else 0)
+        at = bisect_right([start for start, _ in known], said)
         return replace(one, passage=replace(one.passage, page=known[max(at - 1, 0)][1])) if known else one
 
     return replace(answer, evidence=tuple(paged(one) for one in answer.evidence))

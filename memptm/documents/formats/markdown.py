@@ -8,7 +8,7 @@ from itertools import accumulate
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from memptm.documents.draft import Draft, Extracted, one_line
+from memptm.documents.draft import Draft, Extracted, one_line, title_of
 from memptm.documents.formats import front_matter
 from memptm.documents.tables import add_table
 from memptm.types import Block
@@ -23,7 +23,7 @@ def read(text: str) -> Extracted:
     blocks = [Block(start=0, end=begin, kind="omitted")] if begin else []
     offsets = list(accumulate((len(line) for line in _LINE.findall(text, begin)), initial=begin))
     inline = MarkdownIt("commonmark")
-    title = ""
+    headings: list[tuple[int, str]] = []
     at = 0  # line up to which blocks are known
     tokens = MarkdownIt("commonmark").enable("table").disable(["inline"]).parse(text[begin:])
     tables: list[list[list[str]]] = []
@@ -36,7 +36,7 @@ def read(text: str) -> Extracted:
         context = ""
         if kind == "heading":
             context = _plain(inline, tokens[n + 1].content)
-            title = title or context
+            headings.append((int(token.tag[1:]), context))
         elif kind == "table":
             tables.append([[_plain(inline, cell) for cell in row] for row in _rows(tokens, n)])
         elif kind == "comment":
@@ -48,7 +48,7 @@ def read(text: str) -> Extracted:
                 start=start, end=end, kind=kind, level=int(token.tag[1:] if kind == "heading" else 0), context=context
             )
         )
-    named = one_line(str(fields.get("title") or "")) or title
+    named = one_line(str(fields.get("title") or "")) or title_of(headings)
     metadata = {name: value for name, value in fields.items() if name != "title"}
     if tables:
         return _with_records(text, blocks, tables).finish(title=named, metadata=metadata)

@@ -12,7 +12,7 @@ from unicodedata import bidirectional
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from memptm.documents.draft import Draft, Extracted, one_line
+from memptm.documents.draft import Draft, Extracted, one_line, title_of
 from memptm.documents.file import File, Warn
 from memptm.documents.formats import scans
 from memptm.documents.formats.hyphens import MARKS, SOFT, joined, words_of
@@ -178,8 +178,7 @@ def _title(file: pypdfium2.PdfDocument, draft: _Draft) -> str:
     named = one_line(str(file.get_metadata_value("Title")))
     if named and not _NO_TITLE.search(named):
         return named
-    first = draft.headings[:3]
-    return max(first, key=lambda heading: heading[0])[1] if first else ""
+    return title_of([(-round(height), words) for height, words in draft.headings])
 
 
 def _properties(file: pypdfium2.PdfDocument) -> dict[str, str]:

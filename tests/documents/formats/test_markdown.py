@@ -76,3 +76,8 @@ def test_front_matter_names_the_title(tmp_path):
 
 def test_without_headings_the_title_is_the_files_name(tmp_path):
     assert read(tmp_path, "Only text.").title == "notes"
+
+
+def test_the_first_of_several_equal_headings_is_no_title(tmp_path):
+    assert read(tmp_path, "# Aster\n\nIt costs 500.\n\n# Birch\n\nIt costs 700.\n").title == "notes"
+    assert read(tmp_path, "# Plants\n\n## Aster\n\nIt costs 500.\n").title == "Plants"

@@ -13,6 +13,7 @@ from memptm.documents.formats.layout import in_reading_order
 from memptm.documents.formats.runs import Run
 from memptm.documents.load import Refused, load
 from memptm.documents.split import split
+from memptm.types import Evidence
 from tests.naive import resident_kib
 
 LEFT = [
@@ -289,7 +290,7 @@ def test_large_letters_are_headings(tmp_path):
     file.set_title("untitled")
     file.output(str(tmp_path / "a.pdf"))
     document, _ = read(tmp_path / "a.pdf")
-    assert document.title == "Buildings"
+    assert document.title == "a"  # neither what a program wrote nor one heading of several
     assert [(p.headings, p.text.split("\n")[-1]) for p in split(document)] == [
         (("Buildings",), "It held."),
         (("Plant",), "The lift works."),
@@ -299,3 +300,30 @@ def test_large_letters_are_headings(tmp_path):
 def test_a_word_that_a_page_parts_is_whole(tmp_path):
     document, _ = read(write(tmp_path / "a.pdf", lines(["They found a well-", "known exam-"]), lines(["ple of it."])))
     assert "a well-known example of it." in " ".join(document.text.split())
+
+
+def test_a_passage_knows_the_page_of_every_word_in_it(tmp_path):
+    pages = [
+        lines(["The lamp was lit in 1871 by"]),
+        lines(["Ida Lund, who lived in"]),
+        lines(["Garrowby until she died."]),
+    ]
+    document, _ = read(write(tmp_path / "a.pdf", *pages))
+    (passage,) = split(document)
+    assert passage.page == 1
+    for words, page in (("1871", 1), ("Ida", 2), ("lived", 2), ("Garrowby", 3)):
+        assert passage.page_at(passage.text.index(words)) == page
+    span = (passage.text.index("Garrowby"), passage.text.index("Garrowby") + 8)
+    evidence = Evidence(passage=passage, prior=1.0, posterior=1.0, answer_span=span)
+    assert evidence.to_json()["page"] == 3
+
+
+def test_headings_of_equal_rank_are_no_title(tmp_path):
+    file = FPDF()
+    file.add_page()
+    for size, text in [(20, "Aster"), (12, "It costs 500."), (20, "Birch"), (12, "It costs 700.")]:
+        file.set_font("helvetica", size=size)
+        file.cell(0, 12, text, new_x="LMARGIN", new_y="NEXT")
+    file.output(str(tmp_path / "prices.pdf"))
+    document, _ = read(tmp_path / "prices.pdf")
+    assert document.title == "prices"
