@@ -50,11 +50,11 @@ class IndexFolder:
         Raises:
             BadIndex: a file, a folder with other things in it, a damaged manifest, or a newer format.
         """
-        if not self.path.exists():
-            return None
-        if not self.path.is_dir():
-            raise BadIndex(f"{self.path} is a file. Give the folder of an index.")
         try:
+            if not self.path.exists():
+                return None
+            if not self.path.is_dir():
+                raise BadIndex(f"{self.path} is a file. Give the folder of an index.")
             found = json.loads(text_of(self / MANIFEST))
             if found["format"] > FORMAT:
                 raise BadIndex(

@@ -158,7 +158,8 @@ def test_a_build_that_died_between_two_files_of_a_move_loses_nothing(memory, pat
         with pytest.raises(KeyboardInterrupt):
             memory.add(records)
     assert {one.source for one in memory.passages()} >= {f"it's {n}" for n in range(4)}
-    again = Memory.open(path, encoder=Toy())
+    with pytest.warns(UserWarning, match="interrupted"):
+        again = Memory.open(path, encoder=Toy())
     assert counts(again.add(records)) == (1, 0, 4, 0)
     assert len(again) == 5
 

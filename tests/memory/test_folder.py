@@ -9,7 +9,7 @@ import pytest
 from toy import Toy
 
 from memptm import Document, Memory
-from memptm.errors import InputError, ModelMissing
+from memptm.errors import BadIndex, InputError, ModelMissing
 from memptm.memory.folder import LONGEST_NAME, IndexFolder, check_place
 
 
@@ -116,3 +116,12 @@ def test_files_that_only_look_like_leftovers_are_left_alone(tmp_path):
     made.add(Document(text="The door is red."))
     assert (made.path / "mine.tmp").read_text() == "mine"
     assert not (made.path / "files.json.99.tmp").exists()
+
+
+def test_a_folder_that_may_not_be_looked_into_is_one_clear_error(tmp_path, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", denied)  # root may do all
+    with pytest.raises(BadIndex, match="permission denied"):
+        IndexFolder(tmp_path).manifest()
