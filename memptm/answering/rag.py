@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from memptm.answering.answerer import Context
@@ -13,6 +13,7 @@ from memptm.answering.models import Models
 from memptm.types import Answer, ScoredPassage
 
 if TYPE_CHECKING:
+    from memptm.generation.generator import Generator
     from memptm.generation.rag import Kind
 
 BEAMS: dict[Kind, int] = {"rag-sequence": 3, "rag-token": 1}  # greedy, so that it can be streamed
@@ -63,7 +64,16 @@ def write(
         marginals = rag.answer_batch(questions, passages, null_log_odds=odds)
     else:
         marginals = [rag.answer(questions[0], passages[0], null_log_odds=odds[0], stream=stream)]
-    return [
+    note = _other_marginal(generator, kind)
+    answers = [
         from_marginal(question, group, marginal, method=kind)
         for question, group, marginal in zip(questions, passages, marginals, strict=True)
     ]
+    return [replace(one, note=f"{one.note} {note}".strip()) for one in answers] if note else answers
+
+
+def _other_marginal(generator: Generator, kind: Kind) -> str:
+    """What to say where the generator was trained for the other of the two."""
+    if generator.marginal in ("", kind):
+        return ""
+    return f"{generator.name} was trained for --method {generator.marginal}; {kind} sums over the passages another way."

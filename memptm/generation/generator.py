@@ -19,11 +19,14 @@ from memptm.generation.llamacpp import LlamaCpp
 from memptm.generation.load import load, load_gguf
 from memptm.generation.prompt import ANSWER_TOKENS, NOT_THERE, Prompt, PromptWriter
 from memptm.generation.stream import ReadState, Stream, can_stream
+from memptm.model_files import read_settings
 from memptm.progress import Progress, silent
 from memptm.types import Json, Passage
 from memptm.working.state_files import fingerprint
 
 DEFAULT = "HuggingFaceTB/SmolLM2-135M-Instruct"
+MARGINAL = "rag.json"  # beside an adapter that train rag made
+MARGINAL_REMEDY = "Remove it, or train the generator again."
 ADAPTER = Path(__file__).parent.parent / "weights" / "generator"
 WINDOW = 2048  # tokens read at most, where the model could read more
 BATCH_TOKENS = 2048  # prompt tokens a forward pass
@@ -74,6 +77,7 @@ class Generator:
 
     Attributes:
         null_threshold: from this p of the not-there phrase on, the answer is None. Lower says None more often.
+        marginal: the method of RAG that it was trained for, "rag-sequence" or "rag-token"; "" for none.
         streams: prompts longer than the window are read in segments, whole; False: passages are left out until they
             fit.
     """
@@ -82,6 +86,7 @@ class Generator:
         pad = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
         self.name = name
         self.null_threshold = null_threshold
+        self.marginal = ""
         self.tokenizer = tokenizer
         # LlamaCpp has the calls of a LanguageModel, as far as they need neither weights nor hidden states.
         self.language_model = (
@@ -116,7 +121,9 @@ class Generator:
             return cls(model, tokenizer, name=name or DEFAULT)
         given = name or (str(ADAPTER) if (ADAPTER / "adapter_config.json").is_file() else DEFAULT)
         model, tokenizer = load(given, progress=progress)
-        return cls(model, tokenizer, name=name or DEFAULT)
+        made = cls(model, tokenizer, name=name or DEFAULT)
+        made.marginal = trained_marginal(Path(given).expanduser())
+        return made
 
     def after(self, said: Sequence[tuple[str, str]]) -> Generator:
         """The same generator in a conversation, after these questions and answers: they are the chat's history.
@@ -353,6 +360,16 @@ def without_null(log_p: Tensor, first: int, null: Tensor) -> Tensor:
     """The first token's log p, less the not-there phrase's share of it: the choice once that phrase is ruled out."""
     left = (log_p[:, first].exp() - null.exp()).clamp(min=0).log()
     return log_p.index_copy(1, torch.tensor([first], device=log_p.device), left[:, None])
+
+
+def trained_marginal(folder: Path) -> str:
+    """The marginal that the generator in ``folder`` was trained for, "rag-sequence" or "rag-token"; "" for none.
+
+    Raises:
+        ModelMissing: the file that says so is damaged.
+    """
+    path = folder / MARGINAL
+    return str(read_settings(path, remedy=MARGINAL_REMEDY).get("marginal", "")) if path.is_file() else ""
 
 
 def tell_new(stream: Callable[[str], None], text: str, told: str, *, complete: bool) -> str:

@@ -7,6 +7,7 @@ result is an encoder for the same index: `memptm query --encoder`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from memptm.encoders.load import load_encoder
 from memptm.encoders.two_sided import query_and_passage_encoders, save_questions
 from memptm.errors import InputError
-from memptm.generation.generator import ADAPTER, Generator
+from memptm.generation.generator import ADAPTER, MARGINAL, Generator
 from memptm.generation.marginal import token_log_likelihood
 from memptm.memory.memory import Memory
 from memptm.progress import Progress, silent
@@ -162,7 +163,7 @@ def train_rag(
     )
     run.publish("encoder", lambda folder: save_questions(trainable.bert, memory.encoder, folder))
     if adapted is not None:
-        run.publish("generator", lambda folder: save_adapter(adapted, folder))
+        run.publish("generator", lambda folder: _save_generator(adapted, folder, token=recipe.token))
     fitted.telemetry.plot()
     result = fitted.numbers() | {"examples": len(examples), "skipped": len(rows) - len(examples)}
     result |= {"warning": fitted.telemetry.collapse(), "telemetry": fitted.telemetry.table()} | finished(run, fitted)
@@ -171,6 +172,12 @@ def train_rag(
     return result | compare(
         tested, passages, before=(memory.encoder, keys), after=(load_encoder(str(out / "encoder")), keys)
     )
+
+
+def _save_generator(adapted: Any, folder: Path, *, token: bool) -> None:
+    """The adapter, and for which of the two marginals it was trained."""
+    save_adapter(adapted, folder)
+    (folder / MARGINAL).write_text(json.dumps({"marginal": "rag-token" if token else "rag-sequence"}) + "\n", "utf-8")
 
 
 def _judge(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from memptm import Document, Memory
+from memptm import QA, Document, Memory
 from memptm.encoders.two_sided import TwoSidedEncoder, query_and_passage_encoders, save_questions
 from memptm.errors import InputError, MemptmError
 from memptm.generation.generator import Generator
@@ -104,6 +104,12 @@ def test_with_the_marginal_the_generators_adapter_learns_too(memory, data, base,
     record = losses(tmp_path)
     assert record[-1]["loss"] < 0.85 * record[0]["loss"]
     assert Generator.load(str(tmp_path / "generator")).name
+    trained, other = ("rag-token", "rag-sequence") if token else ("rag-sequence", "rag-token")
+    for method, said in ((trained, False), (other, True)):
+        answer = QA(memory, method=method, generator=str(tmp_path / "generator"))("name of miller, code Q0", k=2)
+        assert (f"was trained for --method {trained}" in answer.note) == said
+    plain = QA(memory, method=other, generator=base)("name of miller, code Q0", k=2)  # made by no train rag
+    assert "was trained for" not in plain.note
     again = RagRecipe(**{**vars(recipe), "steps": 1})
     train_rag([data], memory, tmp_path / "on", generator=str(tmp_path / "generator"), recipe=again)
     assert losses(tmp_path / "on")[0]["loss"] < record[0]["loss"]  # it went on from the adapter
