@@ -150,6 +150,8 @@ class Reader:
 
     def read(self, questions: Sequence[str], passages: Sequence[Sequence[Passage]]) -> list[Reading]:
         """The spans of each question's passages, with their odds; no prior in them yet."""
+        from memptm.generation.windows import by_length
+
         rows = [(n, m) for n, group in enumerate(passages) for m in range(len(group))]
         windows = self.windower.windows(
             [questions[n] for n, _ in rows],
@@ -158,7 +160,7 @@ class Reader:
         )
         spans: list[list[Span]] = [[] for _ in questions]
         mass: list[list[list[float]]] = [[[] for _ in group] for group in passages]
-        for batch in _batches(windows):
+        for batch in by_length(windows, tokens=BATCH_TOKENS):
             for window, (found, log_mass) in zip(batch, self._score(batch), strict=True):
                 n, m = rows[window.row]
                 spans[n] += [Span(m, start, end, odds) for start, end, odds in found]
@@ -286,15 +288,6 @@ def answer_key(text: str) -> str:
     """Answers with the same key are one answer: case, outer punctuation and a leading article do not count."""
     plain = " ".join(text.lower().split()).strip(string.punctuation + " “”‘’")
     return _ARTICLE.sub("", plain) or text
-
-
-def _batches(windows: Sequence[ReaderWindow]) -> list[list[ReaderWindow]]:
-    batches: list[list[ReaderWindow]] = []
-    for window in sorted(windows, key=lambda window: -len(window.ids)):
-        if not batches or len(batches[-1][0].ids) * (len(batches[-1]) + 1) > BATCH_TOKENS:
-            batches.append([])
-        batches[-1].append(window)
-    return batches
 
 
 def log_sum(logits: Sequence[float]) -> float:

@@ -129,6 +129,16 @@ class Windower:
         return windows
 
 
+def by_length(windows: Sequence[ReaderWindow], *, tokens: int) -> list[list[ReaderWindow]]:
+    """The windows in batches, longest first, each of at most so many tokens with padding, but of one window at least."""
+    batches: list[list[ReaderWindow]] = []
+    for window in sorted(windows, key=lambda one: -len(one.ids)):
+        if not batches or len(batches[-1][0].ids) * (len(batches[-1]) + 1) > tokens:
+            batches.append([])
+        batches[-1].append(window)
+    return batches
+
+
 def collate(windows: Sequence[ReaderWindow]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(ids, mask, segments, body), each (windows, tokens), padded to a multiple of 32 tokens."""
     length = max(len(window.ids) for window in windows)

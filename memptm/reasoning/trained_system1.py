@@ -26,7 +26,7 @@ from memptm.generation.config import ReaderConfig
 from memptm.generation.reader import SHIPPED as SHIPPED_READER
 from memptm.generation.reader import Span, best_spans, log_sum
 from memptm.generation.spans import SpanScorer, load_learned, save_learned
-from memptm.generation.windows import ReaderWindow, Windower, collate, load_tokenizer
+from memptm.generation.windows import ReaderWindow, Windower, by_length, collate, load_tokenizer
 from memptm.memory.titles import name_key
 from memptm.models import resolve
 from memptm.reasoning.system1 import CLUE_TOKENS, CLUES_TOKENS, Hop, PageInput, PageReading, best_hops
@@ -35,7 +35,7 @@ HOP_TOKENS = 16  # of a hop's name, at most
 TITLE_TOKENS = 32
 LATE = 2  # layers from the last whose [CLS] state is the page's meaning (of 6; the original: 4 of 12)
 LOWERED = 3.0  # logits by which a page's threshold goes down for hops below it
-BATCH_TOKENS = 1536
+BATCH_TOKENS = 1536  # of windows read at once, so that their states stay in the processor's cache
 FILE = "system1.safetensors"
 TRUNK = "scorer.trunk."  # what the names of its BERT's weights begin with
 
@@ -173,7 +173,7 @@ class Pointers:
         windows = self.windower.pages([question] * len(pages), pages)
         places = [sentences(page.passage.text) for page in pages]
         parts: list[list[PageReading]] = [[] for _ in pages]
-        for batch in batches(windows):
+        for batch in by_length(windows, tokens=BATCH_TOKENS):
             ids, mask, segments, body = collate(batch)
             with torch.inference_mode():
                 made = self.model(ids, mask, segments, body)
@@ -274,13 +274,3 @@ def _joined(parts: Sequence[PageReading], page_input: PageInput, places: Sequenc
 
 def _mean(vectors: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.asarray(np.mean(vectors, axis=0), np.float32)
-
-
-def batches(windows: Sequence[ReaderWindow]) -> list[list[ReaderWindow]]:
-    """Windows by length, so many at once that their states stay in the processor's cache."""
-    made: list[list[ReaderWindow]] = []
-    for window in sorted(windows, key=lambda one: -len(one.ids)):
-        if not made or len(made[-1][0].ids) * (len(made[-1]) + 1) > BATCH_TOKENS:
-            made.append([])
-        made[-1].append(window)
-    return made

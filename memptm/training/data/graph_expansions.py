@@ -14,12 +14,13 @@ from torch.nn import functional
 
 from memptm.encoders.base import Encoder, Keys, embedding_text
 from memptm.evaluation.metrics import exact_match, f1
+from memptm.generation.windows import by_length
 from memptm.memory.in_memory import InMemoryIndex
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.frontier import Frontier, SearchResult
 from memptm.reasoning.linker import Linker
 from memptm.reasoning.system2 import GraphNetwork, GraphTensors, graph_tensors
-from memptm.reasoning.trained_system1 import batches
+from memptm.reasoning.trained_system1 import BATCH_TOKENS
 from memptm.training.data.gold_graphs import YES_NO, GoldGraph
 from memptm.types import Json
 
@@ -81,7 +82,7 @@ class BothSystemsTask:
         windows = self.system1.pointers.windower.pages([graph.question] * len(inputs), inputs)
         meanings: list[list[Tensor]] = [[] for _ in inputs]
         loss1 = torch.zeros(())
-        for part in batches(windows):
+        for part in by_length(windows, tokens=BATCH_TOKENS):
             losses, found = self.system1.losses(part, [gold[window.row] for window in part])
             loss1 = loss1 + sum(losses.values(), torch.zeros(())) * (len(part) / len(windows))
             for window, meaning in zip(part, found, strict=True):

@@ -24,14 +24,14 @@ from memptm.encoders.load import load_encoder
 from memptm.errors import InputError
 from memptm.generation.reader import SHIPPED
 from memptm.generation.spans import FROZEN, span_loss
-from memptm.generation.windows import ReaderWindow, collate
+from memptm.generation.windows import ReaderWindow, by_length, collate
 from memptm.progress import Progress, silent
 from memptm.reasoning.system1 import PageInput
 from memptm.reasoning.system2 import GraphNetwork, save_network
 from memptm.reasoning.trained_system1 import (
+    BATCH_TOKENS,
     PointerNet,
     Pointers,
-    batches,
     sentence_support,
 )
 from memptm.training.data.gold_graphs import GoldGraph, GoldPage, read_gold
@@ -185,7 +185,7 @@ class PointerTask:
         self.net.train()
         windows = self.pointers.windower.pages(questions, inputs)
         total = {"loss": 0.0, "hop": 0.0, "answer": 0.0, "support": 0.0}
-        for part in batches(windows):
+        for part in by_length(windows, tokens=BATCH_TOKENS):
             share = len(part) / len(windows)
             with quick_products():
                 losses, _ = self.losses(part, [pages[window.row] for window in part])
