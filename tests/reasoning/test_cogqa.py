@@ -11,6 +11,8 @@ from memptm.reasoning.answer import NO_EDGE, NO_NAME
 from memptm.reasoning.cogqa import CogQA
 from memptm.session import Session
 from memptm.types import Query
+from scripts.benchmarks.two_hops import WORLDS, measure
+from scripts.data.held_out import rows
 
 PAGES = [
     ("Cape Morrow Lighthouse", "The Cape Morrow Lighthouse was built in 1871. It was built by the engineer Ada Trent."),
@@ -168,3 +170,15 @@ def test_the_name_that_one_page_says_leads_to_the_page_of_that_title_or_heading(
         pages = [node.name for node in answer.graph.pages]
         assert path in pages
         assert any(answer.graph.nodes[edge.target].name == path for edge in answer.graph.edges)
+
+
+@pytest.mark.slow
+def test_the_graph_answers_most_questions_of_two_hops_by_titles_and_headings():
+    worlds = [row for row in rows(WORLDS) if row["world"] in ("bands", "expeditions", "books", "software")]
+    found = measure(worlds)
+    right = {
+        method: sum(found[half, method]["right"] for half, of in found if of == method)
+        for method in ("reader", "graph")
+    }
+    assert right["graph"] >= 10  # of 12
+    assert right["graph"] > right["reader"]
