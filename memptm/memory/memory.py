@@ -194,6 +194,7 @@ class Memory:
             rows = other._values.reading(other._values.rows)
             if len(rows):
                 self._values.copy(rows, encode([to_passage(row) for row in rows.select(SHOWN).to_pylist()]))
+                self._folder.reserve(start=int(max(self._values.snapshot().ids)) + 1, count=0)
                 self._finish_write(rows=len(rows))
 
     def remove(self, *, ids: Sequence[str] = (), source: str | Path | None = None, where: str | None = None) -> int:

@@ -200,7 +200,9 @@ def test_realm_after_a_kill_goes_on(run_memptm, trained):
     assert again.returncode == 0, again.stderr
     steps = [json.loads(line)["step"] for line in (place / "killed" / "masked" / "log.jsonl").read_text().splitlines()]
     assert steps == list(range(1, len(steps) + 1))
-    assert json.loads(run_memptm("verify", "--index", place / "killed" / "index", "--json").stdout)
+    checked = json.loads(run_memptm("verify", "--index", place / "killed" / "index", "--json").stdout)
+    assert checked["ok"]
+    assert all(one["ok"] for one in checked["checks"])
 
 
 @pytest.mark.parametrize(

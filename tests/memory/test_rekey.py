@@ -145,3 +145,10 @@ def test_nothing_is_deleted_that_it_did_not_make(memory, tmp_path):
     rekey(memory, tmp_path / "new", OTHER)
     assert len(other) == 1
     assert [one.name for one in (tmp_path / "new.keys").rglob("*") if one.is_file()] == ["mine.txt"]
+
+
+def test_an_index_under_another_encoder_passes_every_check(tmp_path):
+    memory = Memory.open(tmp_path / "index", create=True, encoder=Toy())
+    memory.add([Document(text="one two", id="1"), Document(text="three", id="2")])
+    made = rekey(memory, tmp_path / "made", Toy(dimension=32, fingerprint="toy-2"))
+    assert all(check.ok for check in made.verify())

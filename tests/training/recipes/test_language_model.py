@@ -262,7 +262,6 @@ def test_a_run_that_could_not_begin_leaves_no_vocabulary_behind(files, tmp_path)
     assert not (out / "tokenizer.json").exists()
     told = train_language_model(files, out, recipe=RECIPE)
     vocabulary = Tokenizer.from_file(str(out / "tokenizer.json"))
-    assert vocabulary.token_to_id("another") is None
     assert vocabulary.get_vocab_size() == TransformerXL.load(out).config.vocabulary
     assert told["steps"] == 6
     with pytest.raises(InputError, match="another size"):
