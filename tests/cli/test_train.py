@@ -172,6 +172,7 @@ def test_any_other_index_can_be_keyed_by_the_encoder_it_made(run_memptm, realm):
     assert "another encoder" in refused.stderr
 
 
+@pytest.mark.slow
 def test_realm_after_a_kill_goes_on(run_memptm, trained):
     place, _ = trained
     command = (

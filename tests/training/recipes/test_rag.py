@@ -56,6 +56,7 @@ def losses(folder):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_it_learns_and_query_uses_what_it_made_on_the_same_keys(memory, data, tmp_path):
     recipe = RagRecipe(batch=16, k=3, epochs=15, learning_rate=3e-4, dropout=0.0)
     result = train_rag([data], memory, tmp_path, recipe=recipe, held_out=[data])
