@@ -66,6 +66,8 @@ class QA:
     recall = _Option[bool]()
     judge = _Option["BlockScorer | str | None"]()
     pages = _Option["int | None"]()
+    k = _Option[int]()
+    where = _Option["str | None"]()
 
     def __init__(
         self,
@@ -93,6 +95,12 @@ class QA:
         """The generator."""
         return self._models.generator
 
+    def load(self) -> None:
+        """Have ready what the first question would load."""
+        if self.memory is not None:
+            self.memory.load()
+        self._models.load(self.memory, self.options)
+
     def __call__(
         self,
         question: str,
@@ -106,8 +114,8 @@ class QA:
 
         Args:
             question: the text asked.
-            k: passages to read; None is 5.
-            where: a filter on the passages' fields and metadata, applied before the k best are taken.
+            k: passages to read; None is ``self.k``, 5 unless it was assigned.
+            where: a filter on the passages' fields and metadata, applied before the k best are taken; None is ``self.where``.
             stream: called with each piece of text as it is generated (methods "generate" and "rag-token").
             session: the conversation that the question goes on; question and answer are added to it.
         Raises:

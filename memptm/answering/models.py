@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memptm.answering.options import GRAPHS, SPANS, AskOptions
+
 if TYPE_CHECKING:
     from memptm.encoders.base import Encoder
     from memptm.generation.generator import Generator
@@ -26,6 +28,16 @@ class Models:
         self._scorer: tuple[BlockScorer | str | None, BlockScorer] | None = None  # what was asked for, and what it is
         self._cogqa: CogQA | None = None
         self._encoder: Encoder | None = None
+
+    def load(self, memory: Memory | None, options: AskOptions) -> None:
+        """Have ready what a question asked with ``options`` would load."""
+        _ = self.reader.model, self.reader.windower
+        if options.method not in SPANS:
+            _ = self.generator
+        if options.recall:
+            self.mem_recall(options.judge)
+        if options.method in GRAPHS and memory is not None:
+            _ = self.cogqa(memory, mode=options.mode, pages=options.pages).systems
 
     @property
     def reader(self) -> Reader:

@@ -18,19 +18,9 @@ import click
 from memptm.answering.asked import check_question
 from memptm.answering.options import STREAMED
 from memptm.cli import render
-from memptm.cli.commands import qa_of
+from memptm.cli.asking import Asking, asking_options
 from memptm.cli.group import Command, index_option
-from memptm.cli.options import (
-    check_models,
-    encoder_option,
-    generator_option,
-    k_option,
-    method_option,
-    mode_option,
-    place_option,
-    reader_option,
-    where_option,
-)
+from memptm.cli.options import place_option
 from memptm.cli.safe import one_line
 from memptm.documents.decode import Undecodable, decode
 from memptm.errors import InputError, MemptmError
@@ -40,7 +30,7 @@ if TYPE_CHECKING:
     from memptm.memory.conversation import Conversation
     from memptm.memory.memory import Memory
     from memptm.session import Session
-    from memptm.types import Answer, Mode
+    from memptm.types import Answer
 
 PROMPT = "> "
 YOU, US = "You", "memptm"
@@ -57,40 +47,21 @@ _ASKS = re.compile(
     "--session", "file", metavar="FILE", help="Where the conversation is kept: the same file goes on with it."
 )
 @click.option("--remember", is_flag=True, help="Write what is said to the index, to be recalled in later sessions.")
-@k_option("Passages to read.")
-@method_option
-@mode_option
-@where_option
-@encoder_option
-@reader_option
-@generator_option
-def chat(
-    index: Path,
-    file: Path | None,
-    remember: bool,
-    k: int,
-    method: str,
-    mode: Mode,
-    where: str | None,
-    encoder: str | None,
-    reader: str | None,
-    generator: str | None,
-) -> None:
+@asking_options()
+def chat(index: Path, asking: Asking, file: Path | None, remember: bool) -> None:
     """Talk with an index: a question a line, and follow-ups know what was said.
 
     /help lists what else can be typed. Ctrl-C stops an answer, Ctrl-D leaves. Through a pipe each line of standard input
     is a question.
     """
-    check_models(method, reader=reader, generator=generator)
-    from memptm.memory.where import to_sql
-
-    if where is not None:
-        to_sql(where)  # a filter that cannot be read is no use in any question
-    qa = qa_of(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=False)
+    qa, note = asking.qa(index, as_json=False)
+    render.note(note)
     session = _session(qa, file)
-    talk = Chat(qa=qa, session=session, k=k, where=where, remembers=remember)
-    if _on_a_terminal():
-        _warm(qa)
+    talk = Chat(qa=qa, session=session, remembers=remember)
+    if _on_a_terminal():  # torch, if Ctrl-C cuts its import short, cannot be imported again
+        import safetensors.torch  # noqa: F401
+
+        qa.load()
     with _interrupts() as interrupted:
         talk.run(_lines(session), interrupted)
 
@@ -100,16 +71,6 @@ def _session(qa: QA, file: Path | None) -> Session:
 
     memory = cast("Memory", qa.memory)
     return Session(memory) if file is None else Session.open(memory, file)
-
-
-def _warm(qa: QA) -> None:
-    """Load what the first answer would: torch, if Ctrl-C cuts its import short, cannot be imported again."""
-    import safetensors.torch  # noqa: F401
-
-    from memptm.types import Passage
-
-    cast("Memory", qa.memory).search("warm", k=1)
-    qa.reader.answer("Is it warm?", [Passage(id="", document="", text="It is warm.", start=0, end=11)])
 
 
 def _on_a_terminal() -> bool:
@@ -122,8 +83,6 @@ class Chat:
 
     qa: QA
     session: Session
-    k: int
-    where: str | None
     remembers: bool
     answer: Answer | None = None
     said: list[str] = field(default_factory=list)  # ids of what was remembered, oldest first
@@ -171,9 +130,9 @@ class Chat:
     def ask(self, question: str) -> None:
         """Answer a question, with its evidence."""
         streamed = self.qa.method in STREAMED and sys.stdout.isatty()
-        told = render.stream if streamed else None
+        stream = render.stream if streamed else None
         question = check_question(question)
-        self.answer = self.qa(question, k=self.k, where=self.where, stream=told, session=self.session)
+        self.answer = self.qa(question, stream=stream, session=self.session)
         render.answer(self.answer, streamed=streamed, most=1)
         if self.remembers:
             from memptm.memory.conversation import NewTurn
@@ -225,11 +184,7 @@ class Chat:
 
     def filter(self, where: str) -> None:
         """Ask only passages that match EXPR from now on; without EXPR, all again."""
-        from memptm.memory.where import to_sql
-
-        if where:
-            to_sql(where)
-        self.where = where or None
+        self.qa.where = where or None
         render.line(f"Asking passages with {one_line(where)}." if where else "Asking all passages.")
 
     def clear(self, _: str) -> None:

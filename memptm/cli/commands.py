@@ -13,25 +13,18 @@ import click
 
 from memptm import __version__
 from memptm.answering.asked import check_question
-from memptm.answering.options import SPANS, STREAMED
+from memptm.answering.options import STREAMED
 from memptm.cli import graph as graphs
 from memptm.cli import render
+from memptm.cli.asking import GENERATOR, Asking, asking_options
 from memptm.cli.group import OneLineErrors, index_option, json_option
 from memptm.cli.options import (
     MANY,
-    check_models,
-    encoder_option,
-    generator_option,
-    judge_option,
-    k_option,
-    method_option,
     mode_option,
     name_option,
     place_option,
-    reader_option,
-    recall_option,
+    query_encoder_option,
     session_option,
-    tokens_option,
     where_option,
     whole,
 )
@@ -41,7 +34,6 @@ from memptm.cli.train import train
 from memptm.cli.train_encoder import encoder as train_encoder
 from memptm.cli.train_recall import recall as train_recall
 from memptm.errors import InputError
-from memptm.pipeline import QA
 
 if TYPE_CHECKING:
     from memptm.memory.memory import Memory
@@ -95,13 +87,13 @@ def build(
 @main.command()
 @click.argument("question")
 @index_option
-@k_option("Passages to show.")
+@click.option("-k", default=5, show_default=True, type=whole(most=MANY), help="Passages to show.")
 @mode_option
 @where_option
-@encoder_option
+@query_encoder_option
 @json_option
 def search(
-    question: str, index: Path, k: int, mode: Mode, where: str | None, encoder: str | None, as_json: bool
+    question: str, index: Path, k: int, mode: Mode, where: str | None, query_encoder: str | None, as_json: bool
 ) -> Result:
     """Show the passages nearest to QUESTION."""
     question = check_question(question)
@@ -111,7 +103,7 @@ def search(
     if where is not None:
         to_sql(where)
     began = time.perf_counter()
-    memory = Memory.open(index, encoder=encoder)
+    memory = Memory.open(index, encoder=query_encoder)
     memory.load(mode=mode)
     load_ms = _ms_since(began)
     began = time.perf_counter()
@@ -130,74 +122,43 @@ def search(
 @main.command()
 @click.argument("question")
 @index_option
-@k_option("Passages to read.")
-@method_option
-@mode_option
-@where_option
-@encoder_option
-@reader_option
-@generator_option
-@tokens_option
-@recall_option
-@judge_option
+@asking_options()
 @session_option
-@graphs.pages_option
 @graphs.show_graph_option
 @json_option
 def query(
-    question: str,
-    index: Path,
-    k: int,
-    method: str,
-    mode: Mode,
-    where: str | None,
-    encoder: str | None,
-    reader: str | None,
-    generator: str | None,
-    tokens: Path | None,
-    recall: bool,
-    judge: str | None,
-    session: Path | None,
-    pages: int | None,
-    show_graph: Path | None,
-    as_json: bool,
+    question: str, index: Path, asking: Asking, session: Path | None, show_graph: Path | None, as_json: bool
 ) -> Result:
     """Answer QUESTION from the index, with the passages that say so."""
     question = check_question(question)
-    graphs.check(method, pages, show_graph)
-    check_models(method, reader=reader, generator=generator, judge=judge, recall=recall)
-    if tokens is not None and method in SPANS:
-        raise InputError("--tokens changes what a generator writes. Give --method generate with it.")
-    qa = qa_of(index, method=method, mode=mode, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
-    qa.recall, qa.judge = recall, judge
-    qa.pages = pages
-    note = ""
-    if tokens is not None:
-        from memptm.generation.knn import attach
-
-        note = attach(qa.generator, tokens, qa.memory)
-        if not as_json:
-            render.note(note)
-    streamed = method in STREAMED and not as_json and sys.stdout.isatty()
+    method, where = asking.options.method, asking.options.where
+    graphs.check(method, show_graph)
+    began = time.perf_counter()
+    qa, note = asking.qa(index, as_json=as_json)
+    memory = cast("Memory", qa.memory)
+    if not as_json:
+        render.note(note)
     conversation = None
     if session is not None:
         from memptm.session import Session
 
-        conversation = Session.open(cast("Memory", qa.memory), session)
+        conversation = Session.open(memory, session)
+    qa.load()
+    load_ms = _ms_since(began)
+    streamed = method in STREAMED and not as_json and sys.stdout.isatty()
     began = time.perf_counter()
-    answer = qa(question, k=k, where=where, stream=render.stream if streamed else None, session=conversation)
+    answer = qa(question, stream=render.stream if streamed else None, session=conversation)
     ms = _ms_since(began)
-    if not answer.evidence and (unknown := _unknown_fields(cast("Memory", qa.memory), where)):
+    if not answer.evidence and (unknown := _unknown_fields(memory, where)):
         note = f"{note} {unknown}".strip()
         if not as_json:
             render.note(unknown)
     if as_json:
-        told = graphs.draw(answer, show_graph)
-        unfinished = cast("Memory", qa.memory).notice
-        warning = " ".join(line for line in (note, told if answer.graph is None else "", unfinished) if line)
-        return {**answer.to_json(), "ms": ms} | ({"warning": warning} if warning else {})
+        drawing = graphs.draw(answer, show_graph)
+        warning = " ".join(line for line in (note, drawing if answer.graph is None else "", memory.notice) if line)
+        return {**answer.to_json(), "ms": ms, "load_ms": load_ms} | ({"warning": warning} if warning else {})
     render.answer(answer, streamed=streamed)
-    graphs.tell(answer)
+    graphs.show_path(answer)
     render.note(graphs.draw(answer, show_graph))
     return None
 
@@ -259,12 +220,12 @@ def verify(index: Path, repair: bool, as_json: bool) -> Result:
 @main.command()
 @index_option
 @place_option("--out", required=True, metavar="DIR", help="Folder for the datastore.")
-@generator_option
+@name_option("--generator", metavar="NAME", help=GENERATOR)
 @json_option
 def tokens(index: Path, out: Path, generator: str | None, as_json: bool) -> Result:
     """Make a datastore of tokens from the index (kNN-LM).
 
-    query --method generate reads it by --tokens DIR: what the model writes is then mixed with what followed the most
+    query --method generate reads it by --datastore DIR: what the model writes is then mixed with what followed the most
     similar states in the index's texts.
     """
     from memptm.generation.generator import Generator
@@ -304,28 +265,10 @@ def rekey(index: Path, encoder: str, out: Path, as_json: bool) -> Result:
 @main.command("eval")
 @click.argument("questions", metavar="QA.jsonl", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @index_option
-@k_option("Passages to read.")
-@method_option
+@asking_options()
 @click.option("--limit", metavar="N", type=whole(most=MANY), help="Only the first N questions.")
-@encoder_option
-@reader_option
-@generator_option
-@recall_option
-@judge_option
 @json_option
-def evaluate(
-    questions: Path,
-    index: Path,
-    k: int,
-    method: str,
-    limit: int | None,
-    encoder: str | None,
-    reader: str | None,
-    generator: str | None,
-    recall: bool,
-    judge: str | None,
-    as_json: bool,
-) -> Result:
+def evaluate(questions: Path, index: Path, asking: Asking, limit: int | None, as_json: bool) -> Result:
     """Measure answers and retrieval on known questions.
 
     A line is {"question", "answers": [...], "supporting"?: [title or id]}. No answers: saying nothing is right.
@@ -333,14 +276,14 @@ def evaluate(
     from memptm.evaluation.suites import evaluate as measure
     from memptm.evaluation.suites import read_questions
 
-    check_models(method, reader=reader, generator=generator, judge=judge, recall=recall)
     asked = read_questions(questions, limit=limit)
-    qa = qa_of(index, method=method, encoder=encoder, reader=reader, generator=generator, as_json=as_json)
-    qa.recall, qa.judge = recall, judge
+    qa, note = asking.qa(index, as_json=as_json)
+    if not as_json:
+        render.note(note)
     with drawn(hidden=as_json) as progress:
-        result = measure(qa, asked, k=k, progress=progress)
+        result = measure(qa, asked, k=asking.options.k, progress=progress)
     if as_json:
-        return result
+        return result | ({"warning": note} if note else {})
     render.scores(result)
     return None
 
@@ -349,29 +292,6 @@ train.add_command(train_encoder)
 main.add_command(read)
 train.add_command(train_recall)
 main.add_command(train)
-
-
-def qa_of(
-    index: Path,
-    *,
-    method: str,
-    mode: Mode = "hybrid",
-    encoder: str | None,
-    reader: str | None,
-    generator: str | None,
-    as_json: bool,
-) -> QA:
-    """The QA that a command asks; a generator is loaded here, since its first use can take a while and shows it."""
-    from memptm.memory.memory import Memory
-
-    memory = Memory.open(index, encoder=encoder)
-    if method in SPANS:
-        return QA(memory, method=method, mode=mode, reader=reader)
-    from memptm.generation.generator import Generator
-
-    with drawn(hidden=as_json) as progress:
-        made = Generator.load(generator, progress=progress)
-    return QA(memory, method=method, mode=mode, reader=reader, generator=made)
 
 
 def _unknown_fields(memory: Memory, where: str | None) -> str:

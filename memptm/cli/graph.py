@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from memptm.answering.options import GRAPHS
 from memptm.cli import render
 from memptm.cli.group import json_option
 from memptm.cli.options import MANY, whole
@@ -29,17 +30,7 @@ from memptm.types import Answer
 
 Result = dict[str, Any] | None
 Function = TypeVar("Function", bound=Callable[..., Any])
-METHODS = ("graph", "auto")
 
-pages_option = click.option(
-    "--pages",
-    "--nodes",
-    "--budget",
-    "pages",
-    metavar="N",
-    type=whole(),
-    help="Pages that --method graph may read; 12 if not given.",
-)
 show_graph_option = click.option(
     "--show-graph",
     metavar="FILE",
@@ -48,12 +39,11 @@ show_graph_option = click.option(
 )
 
 
-def check(method: str, pages: int | None, show: Path | None) -> None:
-    """Raise InputError where an option of the graph is given to another method, or a file that cannot be drawn."""
-    for option, given in (("--pages", pages), ("--show-graph", show)):
-        if given is not None and method not in METHODS:
-            raise InputError(f"{option} is of the cognitive graph. Give --method graph with it.")
+def check(method: str, show: Path | None) -> None:
+    """Raise InputError where a drawing is wanted of another method, or in a file that cannot be drawn."""
     if show is not None:
+        if method not in GRAPHS:
+            raise InputError("--show-graph is of the cognitive graph. Give --method graph with it.")
         from memptm.reasoning.draw import check_format
 
         check_format(show)
@@ -75,7 +65,7 @@ def draw(answer: Answer, show: Path | None) -> str:
     return f"The graph is drawn in {show}."
 
 
-def tell(answer: Answer) -> None:
+def show_path(answer: Answer) -> None:
     """The path to the answer, a clue a line; nothing where there is none."""
     graph = answer.graph
     if graph is None or not graph.path:

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import click
 
-from memptm.answering.options import METHODS, SPANS
 from memptm.errors import InputError
 from memptm.memory.folder import check_place, expanded
 
@@ -34,6 +33,19 @@ class Renamed(click.Option):
             self.opts = names
 
 
+def refuse_empty(
+    flag: str, *, required: bool = False
+) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Raises InputError where a name is given that is empty."""
+
+    def given(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+        if name is not None and not name.strip():
+            raise InputError(f"{flag} is empty. {'Give a name' if required else 'Leave it out, or give a name'}.")
+        return name
+
+    return given
+
+
 def name_option(
     flag: str, *, metavar: str, help: str, required: bool = False, older: str = ""
 ) -> Callable[[Function], Function]:
@@ -42,14 +54,15 @@ def name_option(
     Args:
         older: what the option was called before.
     """
-
-    def given(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
-        if name is not None and not name.strip():
-            raise InputError(f"{flag} is empty. {'Give a name' if required else 'Leave it out, or give a name'}.")
-        return name
-
     names = (flag, older, flag.removeprefix("--").replace("-", "_")) if older else (flag,)
-    return click.option(*names, cls=Renamed, metavar=metavar, required=required, callback=given, help=help)
+    return click.option(
+        *names,
+        cls=Renamed,
+        metavar=metavar,
+        required=required,
+        callback=refuse_empty(flag, required=required),
+        help=help,
+    )
 
 
 def place_option(*flags: str, metavar: str, help: str, required: bool = False) -> Callable[[Function], Function]:
@@ -66,43 +79,7 @@ def place_option(*flags: str, metavar: str, help: str, required: bool = False) -
     return click.option(*flags, metavar=metavar, required=required, type=kind, callback=given, help=help)
 
 
-def k_option(help: str) -> Callable[[Function], Function]:
-    """How many passages."""
-    return click.option("-k", default=5, show_default=True, type=whole(most=MANY), help=help)
-
-
-def check_models(
-    method: str, *, reader: str | None, generator: str | None, judge: str | None = None, recall: bool = False
-) -> None:
-    """Look at the names of models before anything is loaded.
-
-    Raises:
-        InputError: one is given that nothing would ask. ModelMissing: one is not there.
-    """
-    if generator is not None and method in SPANS:
-        raise InputError(
-            f"--generator writes answers, and --method {method} finds them. Give --method generate with it."
-        )
-    if judge is not None and not recall:
-        raise InputError("--judge picks what --recall reads. Give both, or neither.")
-    if reader is not None:
-        from memptm.generation.reader import Reader
-
-        Reader.load(reader)
-    if generator is not None:
-        from memptm.models import resolve
-
-        resolve(generator)
-
-
 where_option = click.option("--where", metavar="EXPR", help="Only passages that match, as in \"kind = 'fern'\".")
-method_option = click.option(
-    "--method",
-    default="reader",
-    show_default=True,
-    type=click.Choice(METHODS),
-    help="reader: the span in the passages that answers; generate: an answer written from all of them; rag-sequence, rag-token: written from each apart, and summed over them; graph: from passage to passage over several hops; auto: graph where the reader alone seems not to be enough.",
-)
 mode_option = click.option(
     "--mode",
     default="hybrid",
@@ -110,31 +87,15 @@ mode_option = click.option(
     type=click.Choice(["dense", "lexical", "hybrid"]),
     help="Search by meaning (dense), by words (lexical), or by both.",
 )
-reader_option = name_option("--reader", metavar="DIR", help="A reader's folder; the packaged reader if not given.")
-tokens_option = click.option(
-    "--tokens",
+query_encoder_option = click.option(
+    "--query-encoder",
+    "--encoder",
+    "query_encoder",
+    cls=Renamed,
     metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="A datastore made by memptm tokens.",
-)
-encoder_option = name_option(
-    "--encoder", metavar="DIR", help="An encoder trained for this index (train rag); the index's own if not given."
+    callback=refuse_empty("--query-encoder"),
+    help="An encoder of questions, trained for this index (train rag); the index's own if not given.",
 )
 session_option = place_option(
     "--session", metavar="FILE", help="A conversation that the question goes on, kept in FILE."
-)
-generator_option = name_option(
-    "--generator",
-    metavar="NAME",
-    help="A Hugging Face model, by name or folder; SmolLM2-135M-Instruct with memptm's adapter if not given.",
-)
-recall_option = click.option(
-    "--recall",
-    is_flag=True,
-    help="Search more passages, and read the blocks of them that a judge picks (MemRecall).",
-)
-judge_option = name_option(
-    "--judge",
-    metavar="NAME",
-    help="Of --recall: a folder (train recall), embedding or bm25; the packaged judge if not given.",
 )

@@ -56,7 +56,7 @@ def test_a_method_that_reads_whole_passages_and_recall_cannot_meet_in_any_order(
         qa.method = "auto"
 
 
-@pytest.mark.parametrize("name", ["reader", "generator", "methd", "k"])
+@pytest.mark.parametrize("name", ["reader", "generator", "methd", "budget"])
 def test_what_nothing_would_read_cannot_be_assigned(name: str) -> None:
     with pytest.raises(AttributeError):
         setattr(QA(), name, "x")
