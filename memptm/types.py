@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-if TYPE_CHECKING:
-    from memptm.reasoning.graph import CognitiveGraph
-
-Json = dict[str, Any]
+from memptm.graph import CognitiveGraph
+from memptm.graph import Json as Json
+from memptm.graph import PassageKey as PassageKey
 
 PAGE_STARTS = (
     "page_starts"  # metadata of a passage that goes over pages: [offset in its text, page] of each further one
@@ -28,7 +27,6 @@ PLACE = (
 Mode = Literal["dense", "lexical", "hybrid"]  # how passages are searched: by meaning, by words, by both
 MODES: tuple[Mode, ...] = get_args(Mode)
 DocumentKey = tuple[str, str]  # source, id
-PassageKey = tuple[str, str, str, int]  # source, the document's id, the passage's id, start
 
 
 @dataclass(frozen=True, kw_only=True)

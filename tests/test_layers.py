@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import memptm
 
 ROOT = Path(memptm.__file__).parent
 LAYERS = [
-    {"types", "errors", "progress", "models", "model_files"},
+    {"types", "errors", "progress", "models", "model_files", "graph"},
     {"documents"},
     {"working"},
     {"encoders"},
@@ -36,18 +37,10 @@ def part(module: str) -> str | None:
 
 
 def imported(path: Path) -> set[str]:
-    """The parts a module imports, anywhere in it; what is imported for types alone does not count."""
+    """The parts a module imports, anywhere in it, for its types too."""
     found: set[str] = set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    typing_only = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
     for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
         if isinstance(node, ast.Import):
             found |= {name for alias in node.names if (name := part(alias.name))}
         elif isinstance(node, ast.ImportFrom):
@@ -94,3 +87,27 @@ def test_tests_mirror_the_package() -> None:
     without = {str(path) for path, module in named.items() if not (module.is_file() or module.with_suffix("").is_dir())}
     assert without == SEVERAL
     assert all(module.parent.is_dir() for module in named.values())
+
+
+def modules_imported(path: Path) -> set[str]:
+    """The modules of memptm that a module imports, anywhere in it, for its types too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & NAMES.keys()
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            within = {f"{node.module}.{alias.name}" for alias in node.names} & NAMES.keys()
+            found |= within or ({node.module} & NAMES.keys())
+    return found
+
+
+NAMES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in MODULES}
+
+
+def test_no_module_is_imported_by_what_it_imports() -> None:
+    imports = {name: modules_imported(path) for name, path in NAMES.items() if part(name) != "training"}  # has one left
+    order = graphlib.TopologicalSorter(imports)
+    try:
+        order.prepare()
+    except graphlib.CycleError as error:
+        raise AssertionError(" → ".join(error.args[1])) from None

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from memptm.generation.reader import Reading, answer_key, answered_log_odds, log_sum, marginalise
+from memptm.graph import Clue, CognitiveGraph, Edge, Node
 from memptm.reasoning.findings import Findings, ReadPassage
-from memptm.reasoning.graph import Clue, CognitiveGraph, Edge, Node
 from memptm.types import Answer, Candidate, Evidence
 
 METHOD = "graph"

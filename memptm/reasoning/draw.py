@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from memptm.errors import ExtraMissing, InputError
-from memptm.reasoning.graph import CognitiveGraph, Node
+from memptm.graph import CognitiveGraph, Node
 from memptm.reasoning.graph_layout import (
     HIGH,
     INDENT,

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from memptm.documents.sentences import sentence_at
 from memptm.generation.reader import Reading, Span, answer_key, scored
+from memptm.graph import Clue
 from memptm.reasoning.frontier import FrontierNode, SearchResult
-from memptm.reasoning.graph import Clue
 from memptm.reasoning.pagerank import pagerank
 from memptm.reasoning.system1 import PageReading
 from memptm.types import Passage, PassageKey, ScoredPassage

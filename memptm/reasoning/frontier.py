@@ -17,7 +17,7 @@ from functools import cached_property
 
 from memptm.documents.sentences import sentence_at
 from memptm.errors import InputError
-from memptm.reasoning.graph import Clue
+from memptm.graph import Clue
 from memptm.reasoning.linker import TRUST, Linker, Page, Wanted
 from memptm.reasoning.question_form import Form, question_form
 from memptm.reasoning.system1 import Hop, PageInput, PageReading, System1, best_hops

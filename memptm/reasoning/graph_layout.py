@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memptm.reasoning.graph import CognitiveGraph, Edge, Node
+from memptm.graph import CognitiveGraph, Edge, Node
 from memptm.types import PassageKey
 
 WIDE, HIGH, ACROSS, DOWN = 200, 46, 84, 18  # of a box, and between two

@@ -7,10 +7,10 @@ import pytest
 
 from memptm.errors import InputError
 from memptm.generation.reader import marginalise
+from memptm.graph import CognitiveGraph
 from memptm.memory.in_memory import InMemoryIndex
 from memptm.reasoning.answer import NO_EDGE, NO_NAME, NO_VERDICT, Verdict, conclude
 from memptm.reasoning.findings import REACHED, Findings
-from memptm.reasoning.graph import CognitiveGraph
 from memptm.types import Passage
 from tests.memory.toy import Toy
 from tests.reasoning.test_frontier import ASKED, CHAIN

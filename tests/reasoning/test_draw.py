@@ -8,8 +8,8 @@ import pytest
 import resvg_py
 
 from memptm.errors import ExtraMissing, InputError
+from memptm.graph import Clue, CognitiveGraph, Edge, Node
 from memptm.reasoning.draw import png, save, svg
-from memptm.reasoning.graph import Clue, CognitiveGraph, Edge, Node
 from memptm.reasoning.graph_layout import HIGH, WIDE, layout
 
 HOSTILE = '</text><script>alert(1)</script> & "quoted" $x^2$ \x1b[31m \u202eevil'

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from memptm.errors import InputError
-from memptm.types import Json, PassageKey
 
 if TYPE_CHECKING:
     import networkx
+
+Json = dict[str, Any]
+PassageKey = tuple[str, str, str, int]  # source, the document's id, the passage's id, start
 
 KINDS = ("title", "heading", "entity", "passage", "answer")
 
