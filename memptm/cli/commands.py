@@ -45,7 +45,7 @@ Result = dict[str, Any] | None
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="memptm")
 def main() -> None:
-    """Give a language model a memory: build it from documents, ask it, get answers with their evidence."""
+    """Build an index from documents, ask it, get answers with their evidence: a memory for language models."""
 
 
 @main.command()
