@@ -13,10 +13,12 @@ from typing import Any
 
 from memptm.documents.cells import Value, has_decimal_comma, is_plain_words, value
 from memptm.documents.draft import Draft, one_line
+from memptm.types import Passage
 
 Row = Sequence[str]
 TABLE, ROW, CELLS = "table", "row", "cells"  # metadata of a record
 
+_PARTED = "; "  # between the cells of a record
 _SAMPLE = 200  # rows from which a column's kind is told
 _LONGEST_FORM = 40  # rows of labels and entries that are one record
 _MIXED = 0.5  # share of entries in words from which on two columns are a form, if others are figures
@@ -52,7 +54,7 @@ class Table:
         for number, cells in self.rows:
             filled = [(name, cell) for name, cell in zip(self.names, cells, strict=True) if cell]
             nameless = len(filled) == 2 and not any(name for name, _ in filled)
-            words = (": " if nameless else "; ").join(f"{name}: {cell}" if name else cell for name, cell in filled)
+            words = (": " if nameless else _PARTED).join(f"{name}: {cell}" if name else cell for name, cell in filled)
             typed = {
                 name or f"column {n + 1}": _whole(self.values[number, self.columns[n]])
                 if (number, self.columns[n]) in self.values
@@ -147,6 +149,25 @@ def add_table(
         draft.add(words, kind="record", page=page, context=called, joint="\n", metadata=own)
     for _, note in reversed(notes):
         draft.add(note, page=page, metadata=metadata)
+
+
+def between_cells(passage: Passage) -> list[tuple[int, int]]:
+    """Characters of a record that belong to no cell: the columns' names, and what parts the cells; [] for other passages.
+
+    No answer lies there, or goes over it.
+    """
+    cells = passage.metadata.get(CELLS)
+    if not isinstance(cells, dict):
+        return []
+    spans: list[tuple[int, int]] = []
+    at = 0
+    for n, name in enumerate(cells):
+        mark = f"{_PARTED}{name}: " if n else f"{name}: "
+        found = passage.text.find(mark, at)
+        if found >= 0 and (n or not found):
+            spans.append((found, found + len(mark)))
+            at = spans[-1][1]
+    return spans
 
 
 def starts_with_names(rows: Sequence[Row]) -> bool:

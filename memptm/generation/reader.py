@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from memptm.documents.tables import between_cells
 from memptm.errors import ModelMissing
 from memptm.generation.config import REMEDY, ReaderConfig
 from memptm.model_files import CONFIG, WEIGHTS, check_weights
@@ -161,13 +162,16 @@ class Reader:
         spans: list[list[Span]] = [[] for _ in questions]
         mass: list[list[list[float]]] = [[[] for _ in group] for group in passages]
         for batch in by_length(windows, tokens=BATCH_TOKENS):
-            for window, (found, log_mass) in zip(batch, self._score(batch), strict=True):
+            barred = [between_cells(passages[n][m]) for n, m in (rows[window.row] for window in batch)]
+            for window, (found, log_mass) in zip(batch, self._score(batch, barred), strict=True):
                 n, m = rows[window.row]
                 spans[n] += [Span(m, start, end, odds) for start, end, odds in found]
                 mass[n][m].append(log_mass)
         return [Reading(tuple(spans[n]), tuple(log_sum(parts) for parts in mass[n])) for n in range(len(questions))]
 
-    def _score(self, windows: Sequence[ReaderWindow]) -> list[tuple[list[tuple[int, int, float]], float]]:
+    def _score(
+        self, windows: Sequence[ReaderWindow], barred: Sequence[Sequence[tuple[int, int]]]
+    ) -> list[tuple[list[tuple[int, int, float]], float]]:
         import torch
 
         from memptm.generation.windows import collate
@@ -176,14 +180,24 @@ class Reader:
         with torch.inference_mode():
             spans, null = self.model(ids, mask, segments, body)
             odds = (spans - null[:, None, None]) / self.config.temperature
-        return [best_spans(window, odds[n]) for n, window in enumerate(windows)]
+        return [best_spans(window, odds[n], barred[n]) for n, window in enumerate(windows)]
 
 
-def best_spans(window: ReaderWindow, odds: Tensor) -> tuple[list[tuple[int, int, float]], float]:
-    """The best spans (start, end, log odds) that start in the window's own part, and log Σ of the odds of all."""
+def best_spans(
+    window: ReaderWindow, odds: Tensor, barred: Sequence[tuple[int, int]] = ()
+) -> tuple[list[tuple[int, int, float]], float]:
+    """The best spans (start, end, log odds) that start in the window's own part, and log Σ of the odds of all.
+
+    Args:
+        window: what was scored.
+        odds: (tokens, longest), of the span from a token to the one so many further on.
+        barred: characters of the passage that no span may touch.
+    """
     import torch
 
     length, longest = len(window.ids), odds.shape[1]
+    if barred:
+        odds = odds.masked_fill(_touching(window, longest, barred, len(odds)), -torch.inf)
     owned = odds[:length].masked_fill(~torch.from_numpy(window.owned)[:, None], -torch.inf).flatten()
     best = owned.topk(min(SPANS_KEPT, len(owned)))
     found = []
@@ -192,6 +206,19 @@ def best_spans(window: ReaderWindow, odds: Tensor) -> tuple[list[tuple[int, int,
         if math.isfinite(value):
             found.append((int(window.offsets[first, 0]), int(window.offsets[last, 1]), value))
     return found, float(owned.logsumexp(0))
+
+
+def _touching(window: ReaderWindow, longest: int, barred: Sequence[tuple[int, int]], tokens: int) -> Tensor:
+    """(tokens, longest): whether the span has a token in one of the ``barred`` stretches of characters."""
+    import torch
+
+    first, last = window.offsets[:, 0], window.offsets[:, 1]
+    inside = np.zeros(tokens + longest, np.int64)
+    for start, end in barred:
+        inside[: len(first)] |= window.body & (first < end) & (last > start)
+    counted = np.concatenate([[0], inside.cumsum()])
+    begin = np.arange(tokens)[:, None]
+    return torch.from_numpy(counted[begin + 1 + np.arange(longest)] > counted[begin])
 
 
 def answered_log_odds(log_prior: Sequence[float], reading: Reading, bias: float) -> float:

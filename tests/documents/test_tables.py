@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from memptm.documents.draft import Draft
 from memptm.documents.split import split
-from memptm.documents.tables import CELLS, ROW, TABLE, add_table, fill_spans, table
+from memptm.documents.tables import CELLS, ROW, TABLE, add_table, between_cells, fill_spans, table
 from memptm.types import Document
 
 
@@ -116,3 +116,15 @@ def test_no_cell_is_lost(rows):
     for row in rows:
         for cell in row:
             assert " ".join(cell.split()) in text
+
+
+def test_what_lies_between_the_cells_of_a_record_is_known():
+    made = drawn([["Note: what", "Shelf"], ["Shelf: the lower; one", "C2"], ["b", "Shelf: C3"]])
+    first, second = split(Document(text=made.text, blocks=made.blocks))
+    for passage, cells in ((first, ["Shelf: the lower; one", "C2"]), (second, ["b", "Shelf: C3"])):
+        kept, at = [], 0
+        for start, end in [*between_cells(passage), (len(passage.text), len(passage.text))]:
+            kept.append(passage.text[at:start])
+            at = end
+        assert [cell for cell in kept if cell] == cells
+    assert between_cells(split(Document(text="Shelf: C2; lamp: new"))[0]) == []

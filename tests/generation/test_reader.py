@@ -251,3 +251,20 @@ def test_a_folder_without_a_reader_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ModelMissing):
         Reader.load(tmp_path).model  # noqa: B018
+
+
+@pytest.mark.slow
+def test_no_name_of_a_column_is_an_answer_and_none_goes_over_two_cells():
+    reader = Reader.load()
+    cells = {"file": "keys.faiss", "what is in it": "the keys of all passages", "size": "12 MB"}
+    text = "; ".join(f"{name}: {cell}" for name, cell in cells.items())
+    record = Passage(id="1", document="d", text=text, start=0, end=len(text), metadata={"cells": cells})
+    for question in (
+        "Which file holds the keys?",
+        "What is in it?",
+        "What is the size?",
+        "Where are the passages kept?",
+    ):
+        for span in reader.read([question], [[record]])[0].spans:
+            said = text[span.start : span.end]
+            assert any(said in cell for cell in cells.values()), (question, said)
