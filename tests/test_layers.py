@@ -105,9 +105,23 @@ NAMES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for
 
 
 def test_no_module_is_imported_by_what_it_imports() -> None:
-    imports = {name: modules_imported(path) for name, path in NAMES.items() if part(name) != "training"}  # has one left
+    imports = {name: modules_imported(path) for name, path in NAMES.items()}
     order = graphlib.TopologicalSorter(imports)
     try:
         order.prepare()
     except graphlib.CycleError as error:
         raise AssertionError(" → ".join(error.args[1])) from None
+
+
+TRAINING = ["data", "runtime", "losses", "recipes"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in MODULES if path.parent.parent == ROOT / "training"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_folder_of_training_imports_only_itself_and_those_before_it(path: Path) -> None:
+    before = TRAINING[: TRAINING.index(path.parent.name) + 1]
+    used = {name.split(".")[2] for name in modules_imported(path) if name.startswith("memptm.training.")}
+    assert used <= set(before)

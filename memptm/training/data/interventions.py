@@ -15,7 +15,7 @@ from torch import Tensor
 from memptm.generation.reader import Reader
 from memptm.generation.windows import ReaderWindow, collate
 from memptm.training.data.examples import occurrences
-from memptm.training.recipes.reader import gold_spans
+from memptm.training.data.token_spans import gold_spans
 
 # question, texts, the right answers → the task's loss on each text, in nats
 Loss = Callable[[str, Sequence[str], Sequence[str]], list[float]]

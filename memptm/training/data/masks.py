@@ -14,7 +14,7 @@ from typing import Literal
 from memptm.documents.entities import entities
 from memptm.documents.sentences import sentences_across_lines
 from memptm.progress import Event, Progress, silent
-from memptm.training.losses.pairs import SHORTEST
+from memptm.training.data.pairs import SHORTEST
 from memptm.types import Passage
 
 Masks = Literal["salient", "random"]

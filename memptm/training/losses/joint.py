@@ -22,7 +22,7 @@ from memptm.generation.reader import context_header
 from memptm.generation.spans import SpanScorer
 from memptm.generation.windows import Windower, collate
 from memptm.training.data.examples import Example, occurrences
-from memptm.training.recipes.reader import gold_spans
+from memptm.training.data.token_spans import gold_spans
 from memptm.training.runtime.refresh import Versions
 from memptm.training.runtime.telemetry import retrieval_numbers
 from memptm.training.runtime.trainable_encoder import TrainableEncoder

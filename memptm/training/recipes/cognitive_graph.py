@@ -8,7 +8,6 @@ pages' meanings.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,28 +15,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from memptm.documents.sentences import sentences
 from memptm.encoders.base import Encoder
 from memptm.encoders.load import load_encoder
 from memptm.errors import InputError
 from memptm.generation.reader import SHIPPED
-from memptm.generation.spans import FROZEN, span_loss
-from memptm.generation.windows import ReaderWindow, by_length, collate
 from memptm.progress import Progress, silent
 from memptm.reasoning.system1 import PageInput
 from memptm.reasoning.system2 import GraphNetwork, save_network
-from memptm.reasoning.trained_system1 import (
-    BATCH_TOKENS,
-    PointerNet,
-    Pointers,
-    sentence_support,
-)
-from memptm.training.data.gold_graphs import GoldGraph, GoldPage, read_gold
-from memptm.training.losses.cognitive_graph import hop_loss, support_loss
-from memptm.training.recipes.reader import gold_spans
-from memptm.training.runtime.arithmetic import device, pin_precision, quick_products
+from memptm.reasoning.trained_system1 import Pointers
+from memptm.training.data.gold_graphs import GoldGraph, read_gold
+from memptm.training.losses.both_systems import BothSystemsTask
+from memptm.training.losses.pointers import PointerTask
+from memptm.training.runtime.arithmetic import pin_precision
 from memptm.training.runtime.loop import finished, fit, shuffled
 from memptm.training.runtime.run import Run, digest_of, plain, reader_digest
 from memptm.types import Json
@@ -94,8 +84,6 @@ def train_graph(
         InputError: no usable rows, a malformed one, or another run in ``out``.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
-    from memptm.training.data.graph_expansions import BothSystemsTask
-
     recipe = recipe or GraphRecipe()
     gold = read_gold(data)
     if not gold.graphs:
@@ -119,7 +107,16 @@ def train_graph(
     run2.check()
     pin_precision(out)
     torch.manual_seed(recipe.seed)
-    system1 = PointerTask(gold.graphs, recipe, start_reader)
+    system1 = PointerTask(
+        gold.graphs,
+        start_reader,
+        negatives=recipe.negatives,
+        clues=recipe.clues,
+        dropout=recipe.dropout,
+        learning_rate=recipe.learning_rate,
+        head_rate=recipe.head_rate,
+        seed=recipe.seed,
+    )
     common: dict[str, Any] = {"warm_up": recipe.warm_up, "save_every": recipe.save_every, "remedy": "Lower --batch."}
     plan = shuffled(len(gold.graphs), batch=recipe.batch, epochs=recipe.epochs, steps=recipe.steps, seed=recipe.seed)
     parts = {"system 1": fit(system1, plan, run1, stage="system 1", progress=progress, **common)}
@@ -127,7 +124,13 @@ def train_graph(
     if recipe.both:
         run2 = run2.begun_with(system1=fingerprint(system1.net))
         torch.manual_seed(recipe.seed)
-        both = BothSystemsTask(system1, GraphNetwork(system1.width), encoder or load_encoder(None))
+        both = BothSystemsTask(
+            system1,
+            GraphNetwork(system1.width),
+            encoder or load_encoder(None),
+            pages=recipe.nodes,
+            comes_again=recipe.both > 1,
+        )
         plan = shuffled(
             len(gold.graphs), batch=recipe.batch, epochs=recipe.both, steps=recipe.steps, seed=recipe.seed + 1
         )
@@ -150,100 +153,6 @@ def train_graph(
     if held_out:
         result["held_out"] = measure(Pointers.load(out), read_gold(held_out).graphs)
     return result
-
-
-class PointerTask:
-    """System 1's task: pages of questions, each with what is to be seen there."""
-
-    def __init__(self, graphs: Sequence[GoldGraph], recipe: GraphRecipe, start: Path) -> None:
-        self.graphs, self.recipe = graphs, recipe
-        self.net = PointerNet.start(start).to(device())
-        for layer in self.net.scorer.trunk.layers:
-            layer.dropout = recipe.dropout  # type: ignore[assignment]
-        for name, parameter in self.net.scorer.trunk.named_parameters():
-            parameter.requires_grad_(not name.startswith(FROZEN))
-        self.pointers = Pointers(self.net)
-        self.width = self.pointers.width
-
-    @property
-    def model(self) -> nn.Module:
-        return self.net
-
-    def groups(self) -> list[dict[str, Any]]:
-        """The reader at one rate, what is new at another."""
-        old = [p for p in self.net.scorer.parameters() if p.requires_grad]
-        new = [*self.net.hops.parameters(), *self.net.support.parameters()]
-        return [{"params": old, "lr": self.recipe.learning_rate}, {"params": new, "lr": self.recipe.head_rate}]
-
-    def training_step(self, step: int, rows: Sequence[int]) -> Json:
-        """One batch of questions: their gold pages and some others."""
-        chosen = [page for row in rows for page in self._pages(step, row)]
-        return self.pages_step(*zip(*chosen, strict=True))
-
-    def pages_step(self, questions: Sequence[str], inputs: Sequence[PageInput], pages: Sequence[GoldPage]) -> Json:
-        """Gradients of these pages, part by part so that their states stay in the cache; the losses' means."""
-        self.net.train()
-        windows = self.pointers.windower.pages(questions, inputs)
-        total = {"loss": 0.0, "hop": 0.0, "answer": 0.0, "support": 0.0}
-        for part in by_length(windows, tokens=BATCH_TOKENS):
-            share = len(part) / len(windows)
-            with quick_products():
-                losses, _ = self.losses(part, [pages[window.row] for window in part])
-                loss = sum(losses.values(), torch.zeros(())) * share
-            loss.backward()  # type: ignore[no-untyped-call]
-            for name, value in losses.items():
-                total[name] += float(value.detach()) * share
-                total["loss"] += float(value.detach()) * share
-        return total
-
-    def losses(self, windows: Sequence[ReaderWindow], pages: Sequence[GoldPage]) -> tuple[dict[str, Tensor], Tensor]:
-        """The three losses of windows, each with its page; and (windows, width) what each means."""
-        ids, mask, segments, body = collate(windows)
-        made = self.net(ids, mask, segments, body)
-        hops = [token_spans(window, page.hops) for window, page in zip(windows, pages, strict=True)]
-        answers = gold_spans(
-            windows, [page.answers for page in pages], ids.shape[1], self.net.scorer.config.span_tokens
-        )
-        support = [
-            sentence_support(window, made.support[n], sentences(page.passage.text))
-            for n, (window, page) in enumerate(zip(windows, pages, strict=True))
-        ]
-        losses = {
-            "hop": hop_loss(made.hop_start, made.hop_end, hops),
-            "answer": span_loss(made.spans, made.null, answers),
-            "support": support_loss(support, [page.support for page in pages]),
-        }
-        return losses, made.meaning
-
-    def state(self) -> dict[str, Tensor]:
-        return {}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """There is nothing beside the model."""
-
-    def _pages(self, step: int, row: int) -> list[tuple[str, PageInput, GoldPage]]:
-        """The question's gold pages and some of the others; what is drawn depends on seed, step and row alone."""
-        graph, chance = self.graphs[row], random.Random(f"{self.recipe.seed}-{step}-{row}")
-        others = [page for page in graph.pages if not page.is_gold]
-        chosen = [page for page in graph.pages if page.is_gold]
-        clues = [page.clues if chance.random() < self.recipe.clues else () for page in chosen]
-        hints = [clue for page in chosen for clue in page.clues]
-        for page in chance.sample(others, min(self.recipe.negatives, len(others))):
-            chosen.append(page)
-            clues.append(tuple(hints[:1]) if chance.random() < self.recipe.clues / 2 else ())  # a clue proves nothing
-        return [(graph.question, PageInput(p.passage, given), p) for p, given in zip(chosen, clues, strict=True)]
-
-
-def token_spans(window: ReaderWindow, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(first, last) tokens of character spans that begin in the window's own part and end in the window."""
-    tokens = np.flatnonzero(window.body)
-    starts, ends = window.offsets[tokens, 0], window.offsets[tokens, 1]
-    found = []
-    for begin, stop in spans:
-        inside = tokens[(starts < stop) & (ends > begin)]
-        if len(inside) and window.owned[inside[0]] and int(window.offsets[inside[-1], 1]) >= stop:
-            found.append((int(inside[0]), int(inside[-1])))
-    return found
 
 
 def measure(system1: Pointers, graphs: Sequence[GoldGraph]) -> Json:

@@ -35,8 +35,9 @@ from memptm.memory.encode import Texts
 from memptm.memory.memory import Memory
 from memptm.progress import Progress, silent
 from memptm.training.data.examples import Example, Turns, answered_examples, read_follow_ups
+from memptm.training.data.pairs import question_pairs
 from memptm.training.data.targets import Target, find_targets
-from memptm.training.losses.pairs import TELEMETRY_PASSAGES, PairTask, question_pairs
+from memptm.training.losses.pairs import TELEMETRY_PASSAGES, PairTask
 from memptm.training.losses.passage_memory import FollowUp, PassageMemoryTask, by_tokens, passage_spans
 from memptm.training.runtime.arithmetic import pin_precision
 from memptm.training.runtime.evaluate import compare, rows_with_answers

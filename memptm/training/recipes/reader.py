@@ -27,6 +27,7 @@ from memptm.models import resolve
 from memptm.progress import Progress, silent
 from memptm.training.data.examples import Example, occurrences, read_examples
 from memptm.training.data.negatives import mine_once
+from memptm.training.data.token_spans import gold_spans
 from memptm.training.runtime.arithmetic import device, pin_precision, quick_products
 from memptm.training.runtime.checkpoint import Average
 from memptm.training.runtime.loop import finished, fit
@@ -201,22 +202,6 @@ def _by_tokens(
         batch.append(pair)
     if batch:
         yield batch
-
-
-def gold_spans(
-    windows: Sequence[ReaderWindow], spans: Sequence[Sequence[tuple[int, int]]], length: int, span_tokens: int
-) -> Tensor:
-    """(windows, length, span_tokens) booleans: the token spans that are exactly one of the character spans."""
-    gold = torch.zeros(len(windows), length, span_tokens, dtype=torch.bool)
-    for n, window in enumerate(windows):
-        tokens = np.flatnonzero(window.body)
-        starts = {int(window.offsets[t, 0]): int(t) for t in reversed(tokens)}
-        ends = {int(window.offsets[t, 1]): int(t) for t in tokens}
-        for begin, end in spans[n]:
-            first, last = starts.get(begin), ends.get(end)
-            if first is not None and last is not None and 0 <= last - first < span_tokens:
-                gold[n, first, last - first] = True
-    return gold
 
 
 class ReaderTask:

@@ -36,8 +36,9 @@ from memptm.memory.rekey import KeyCache
 from memptm.progress import Progress, silent
 from memptm.training.data.examples import Example, answered_examples
 from memptm.training.data.masks import Masks, find_blanks
+from memptm.training.data.pairs import Pair, inverse_cloze, question_pairs
 from memptm.training.data.targets import find_targets
-from memptm.training.losses.pairs import TELEMETRY_PASSAGES, Pair, PairTask, inverse_cloze, question_pairs
+from memptm.training.losses.pairs import TELEMETRY_PASSAGES, PairTask
 from memptm.training.runtime.arithmetic import pin_precision
 from memptm.training.runtime.evaluate import compare, rows_with_answers
 from memptm.training.runtime.loop import TrainingTask, fit, shuffled

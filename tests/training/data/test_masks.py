@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from memptm.documents.sentences import sentences_across_lines
 from memptm.training.data.candidates import Candidates
 from memptm.training.data.masks import Blank, find_blanks
-from memptm.training.losses.pairs import inverse_cloze
+from memptm.training.data.pairs import inverse_cloze
 from memptm.types import Passage
 
 CURIE = "Marie Curie won the Nobel Prize twice. She was born in Warsaw in 1867. It rained and everybody stayed inside."

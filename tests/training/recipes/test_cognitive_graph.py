@@ -18,8 +18,9 @@ from memptm.reasoning.cogqa import CogQA
 from memptm.reasoning.findings import Findings
 from memptm.reasoning.system2 import GraphNetwork, graph_tensors
 from memptm.training.data.gold_graphs import read_gold
-from memptm.training.data.graph_expansions import BothSystemsTask, odds_loss
-from memptm.training.recipes.cognitive_graph import GraphRecipe, PointerTask, train_graph
+from memptm.training.losses.both_systems import BothSystemsTask, odds_loss
+from memptm.training.losses.pointers import PointerTask
+from memptm.training.recipes.cognitive_graph import GraphRecipe, train_graph
 from tests.encoders.tiny import bert, encoder
 from tests.naive import assert_near
 
@@ -178,8 +179,9 @@ def test_where_nothing_found_is_right_silence_is_what_is_learned():
 def test_a_question_whose_walk_found_nothing_right_teaches_silence_unless_it_is_yes_or_no(data, tiny, answer, learned):
     made, reader = tiny
     graph = replace(read_gold([data]).graphs[0], answers=(answer,))
-    task = PointerTask([graph], RECIPE, reader)
-    both = BothSystemsTask(task, GraphNetwork(task.pointers.width), made)
+    settings = {"negatives": 1, "clues": 0.7, "dropout": 0.1, "learning_rate": 5e-5, "head_rate": 1e-3}
+    task = PointerTask([graph], reader, **settings, seed=0)
+    both = BothSystemsTask(task, GraphNetwork(task.pointers.width), made, pages=3, comes_again=False)
     findings = Findings(both.expand(graph, 0))
     loss = both._loss(findings, graph_tensors(findings), graph)
     assert (loss is not None) == learned

@@ -15,8 +15,9 @@ from memptm.generation.config import ReaderConfig
 from memptm.generation.reader import Reader
 from memptm.training.data.examples import Example, occurrences, read_examples
 from memptm.training.data.negatives import mine
+from memptm.training.data.token_spans import gold_spans
 from memptm.training.recipes import reader as training
-from memptm.training.recipes.reader import ReaderRecipe, gold_spans, train_reader
+from memptm.training.recipes.reader import ReaderRecipe, train_reader
 from memptm.types import Passage
 from tests.memory.toy import Toy
 from tests.naive import assert_near

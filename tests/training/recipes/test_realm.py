@@ -19,9 +19,10 @@ from memptm.generation.windows import load_tokenizer
 from memptm.training.data.candidates import Candidates
 from memptm.training.data.examples import Example
 from memptm.training.data.masks import Blank
+from memptm.training.data.pairs import Pair, inverse_cloze
 from memptm.training.losses.joint import JointTask
 from memptm.training.losses.masked_reader import Clozer, MaskedReader
-from memptm.training.losses.pairs import Pair, PairTask, inverse_cloze
+from memptm.training.losses.pairs import PairTask
 from memptm.training.losses.salient import NULL, MaskedSpanTask
 from memptm.training.recipes.realm import RealmRecipe, train_realm
 from memptm.training.runtime.loop import fit, shuffled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,20 +22,29 @@ from memptm.reasoning.linker import Linker
 from memptm.reasoning.system2 import GraphNetwork, GraphTensors, graph_tensors
 from memptm.reasoning.trained_system1 import BATCH_TOKENS
 from memptm.training.data.gold_graphs import YES_NO, GoldGraph
+from memptm.training.losses.pointers import PointerTask
 from memptm.types import Json
-
-if TYPE_CHECKING:
-    from memptm.training.recipes.cognitive_graph import PointerTask
 
 BEGINNINGS = 3  # pages that a search begins at beside those the question names
 CLOSE = 0.8  # F1 from which a span is as good as the answer
 
 
 class BothSystemsTask:
-    """Both systems' task. A graph is expanded by System 1 as it is at that step; this has no gradient."""
+    """Both systems' task. A graph is expanded by System 1 as it is at that step; this has no gradient.
 
-    def __init__(self, system1: PointerTask, network: GraphNetwork, encoder: Encoder) -> None:
+    Args:
+        system1: its graphs are the rows of the plan.
+        network: System 2.
+        encoder: finds where a search begins.
+        pages: most pages read for a question.
+        comes_again: whether a question is asked more than once; its paragraphs' keys are kept if so.
+    """
+
+    def __init__(
+        self, system1: PointerTask, network: GraphNetwork, encoder: Encoder, *, pages: int, comes_again: bool
+    ) -> None:
         self.system1, self.network, self.encoder = system1, network, encoder
+        self.pages, self.comes_again = pages, comes_again
         self.model = nn.ModuleList([system1.net, network])
         self._keys: dict[int, Keys] = {}
         encoder.encode_passages(["It is loaded here: to load it later would draw from torch's random numbers."])
@@ -44,7 +53,7 @@ class BothSystemsTask:
         """System 1 at its rates, System 2 as what is new there."""
         return [
             *self.system1.groups(),
-            {"params": list(self.network.parameters()), "lr": self.system1.recipe.head_rate},
+            {"params": list(self.network.parameters()), "lr": self.system1.head_rate},
         ]
 
     def training_step(self, step: int, rows: Sequence[int]) -> Json:  # noqa: ARG002 (TrainingTask's signature)
@@ -67,11 +76,11 @@ class BothSystemsTask:
         keys = self._keys.get(row)
         if keys is None:
             keys = self.encoder.encode_passages([embedding_text(one) for one in passages])
-            if self.system1.recipe.both > 1:  # else no question comes again
+            if self.comes_again:
                 self._keys[row] = keys
         linker = Linker(InMemoryIndex(passages, self.encoder, keys), graph.question)
         self.system1.net.eval()
-        return Frontier(linker, self.system1.pointers, pages=self.system1.recipe.nodes).expand(BEGINNINGS)
+        return Frontier(linker, self.system1.pointers, pages=self.pages).expand(BEGINNINGS)
 
     def _question(self, graph: GoldGraph, row: int, weight: float) -> dict[str, float]:
         findings = Findings(self.expand(graph, row))
