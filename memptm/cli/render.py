@@ -56,7 +56,7 @@ def added(result: dict[str, Any], *, warnings: Sequence[str]) -> None:
     console.print(_text(f"Documents: {done}; in {result['seconds']:.1f} s."))
     console.print(_text(f"The index holds {result['documents']} documents in {result['passages']} passages."))
     for warning in warnings:
-        note(warning)
+        note(_near(warning))
     if result["refused"]:
         count = len(result["refused"])
         console.print(_text(f"{count} {'file was' if count == 1 else 'files were'} not taken:"))
@@ -180,9 +180,9 @@ def _citation(passage: Passage, page: int | None) -> Text:
     if page is not None:
         place.append(f"{'slide' if 'slides' in passage.metadata else 'page'} {page}")
     row, sheet = passage.metadata.get("row"), passage.metadata.get("sheet")
-    if sheet and str(sheet) not in passage.headings:
+    if sheet:
         place.append(f"sheet {one_line(str(sheet))}")
-    place += [one_line(heading) for heading in passage.headings if heading != passage.title]
+    place += [one_line(heading) for heading in passage.headings if heading not in (passage.title, sheet)]
     if row is not None:
         place.append(f"row {one_line(str(row))}")
     place.append(f"characters {passage.start}–{passage.end}")
@@ -190,7 +190,7 @@ def _citation(passage: Passage, page: int | None) -> Text:
 
 
 def _near(source: str) -> str:
-    """A path below the working directory without that directory's name."""
+    """A path, or what begins with one, without the name of the working directory it lies below."""
     return source.removeprefix(f"{Path.cwd()}/")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from memptm import Answer, Evidence, Passage
+from memptm import Answer, Evidence, Hit, Passage
 from memptm.cli import render
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -290,3 +290,30 @@ def test_verify_fails_with_exit_code_1_and_a_remedy(call: Call, own_index: Path)
     assert all(check["remedy"] for check in result["checks"] if not check["ok"])
     assert call("verify", "--index", own_index, "--repair")[0] == 0
     assert call("verify", "--index", own_index)[0] == 0
+
+
+def test_a_note_of_the_build_and_a_citation_name_the_file_alike(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "chats").mkdir()
+    (tmp_path / "chats" / "jetty.txt").write_text(
+        "[03/06/2025, 08:12:44] Nils: The winch is oiled.\n[03/06/2025, 08:13:02] Nils: \u200eimage omitted\n"
+        "[03/06/2025, 08:15:10] Ada: Thank you.\n",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    _, built, _ = call("build", "chats", "--index", "index")
+    _, found, _ = call("search", "the winch", "--index", "index", "--mode", "lexical")
+    notes = [line for line in built.splitlines() if line.startswith("Note: ")]
+    assert notes == ["Note: chats/jetty.txt: attachments that are not in the export (pictures, voice messages): 1"]
+    assert " — chats/jetty.txt, " in found
+
+
+def test_a_citation_says_sheet_and_row(capsys: pytest.CaptureFixture[str]) -> None:
+    place = {"sheet": "Winter", "row": 7}
+    for headings, said in ((("Winter",), "sheet Winter, row 7"), (("Stock", "Winter"), "sheet Winter, Stock, row 7")):
+        passage = Passage(
+            id="p", document="p", text="a", start=3, end=4, source="k.xlsx", headings=headings, metadata=place
+        )
+        render.hits([Hit(passage=passage, score=1.0, similarity=1.0)])
+        assert capsys.readouterr().out.startswith(f"1. k.xlsx, {said}, characters 3–4")

@@ -48,7 +48,7 @@ def read(text: str, *, path: str, warn: Callable[[str], None]) -> Extracted | No
     if len(messages) < 2:
         return None
     if left_out:
-        warn(f"{path}: {left_out} pictures, voice messages or other attachments are not in the export")
+        warn(f"{path}: attachments that are not in the export (pictures, voice messages): {left_out}")
     return extracted(messages, name=chat_name(path))
 
 
