@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 import tempfile
-import time
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -75,9 +75,7 @@ def measure_facts(runs: Runs, texts: dict[str, Texts], asked: list[Json]) -> Non
     names = sorted({name for row in asked for name in row["source"]})
     there: dict[str, Counter[str]] = defaultdict(Counter)
     for program, text in texts.items():
-        began = time.perf_counter()
         made = {name: words(text(name)) for name in names}
-        click.echo(f"{program}: {time.perf_counter() - began:.1f} s for {len(names)} files")
         for row in asked:
             found = any(says(made[name], row) for name in row["source"])
             for kind in ("all", Path(row["source"][0]).suffix):
@@ -85,7 +83,7 @@ def measure_facts(runs: Runs, texts: dict[str, Texts], asked: list[Json]) -> Non
                 there[kind][program] += found
             if not found:
                 click.echo(f"{program} lost {row['id']}: {row.get('answers') or row['items']}")
-    for kind in sorted(there):
+    for kind in sorted(there, key=lambda kind: (kind == "all", kind)):
         runs.append({"files": kind}, metrics={name: there[kind][name] for name in ("facts", *texts)})
 
 
@@ -149,7 +147,9 @@ def main(world: Path, answers: tuple[str, ...], out: Path) -> None:
             "memptm": lambda name: "\n".join(text for source, text in held if belongs(source, [name]))
         }
         other = by_markitdown(files)
-        measure_facts(Runs(out / "documents.jsonl"), {**texts, **({"markitdown": other} if other else {})}, asked)
+        if other:
+            texts[f"markitdown {version('markitdown')}"] = other
+        measure_facts(Runs(out / "documents.jsonl"), texts, asked)
         measure_recall(Runs(out / "documents_recall.jsonl"), memory, asked)
     if answers:
         given = {name: rows(Path(file)) for name, _, file in (one.partition("=") for one in answers)}
