@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import exp
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from memptm.errors import InputError
 from memptm.generation.decoding import DecodingState, Ids, LanguageModel
 from memptm.generation.llamacpp import LlamaCpp
 from memptm.generation.load import load, load_gguf
+from memptm.generation.not_there import Steps, phrase_log_p, says_nothing, tell_new, with_odds, without_null
 from memptm.generation.prompt import ANSWER_TOKENS, NOT_THERE, Prompt, PromptWriter
 from memptm.generation.stream import ReadState, Stream, can_stream
 from memptm.model_files import read_settings
@@ -64,12 +65,6 @@ class Generation:
             "read": [passage.id for passage in self.read],
             "tokens": self.tokens,
         }
-
-
-class Steps(Protocol):
-    """A model that goes on token by token from where it stands: a LanguageModel, or a Stream."""
-
-    def extend(self, state: Any, tokens: Tensor) -> tuple[Any, Tensor]: ...
 
 
 class Generator:
@@ -217,7 +212,7 @@ class Generator:
         for row in set(range(len(prompts))) - set(short):
             stream = self._stream(prompts[row].front)
             place = stream.start(prompts[row].ids)
-            found[row] = float(_phrase_log_p(stream, place, place.log_p, targets[row]))
+            found[row] = float(phrase_log_p(stream, place, place.log_p, targets[row]))
         return [found[row] for row in range(len(prompts))]
 
     @torch.inference_mode()
@@ -260,7 +255,7 @@ class Generator:
         stream: Callable[[str], None] | None,
     ) -> list[Generation]:
         """What is answered from where ``model`` stands after the prompts, (b, v) log p of each next token."""
-        null = _phrase_log_p(model, state.copy(), log_p, self.null_ids)
+        null = phrase_log_p(model, state.copy(), log_p, self.null_ids)
         both = with_odds(null, torch.tensor(null_log_odds, device=null.device))
         silent_rows = both >= self.null_threshold
         texts, total, tokens = self._greedy(model, state, null, done=silent_rows.clone(), stream=stream)
@@ -280,7 +275,7 @@ class Generator:
 
     def null_log_p(self, state: DecodingState) -> Tensor:
         """(b,) log p of the not-there phrase; ``state`` stays as it is."""
-        return _phrase_log_p(self.language_model, state.copy(), state.log_p, self.null_ids)
+        return phrase_log_p(self.language_model, state.copy(), state.log_p, self.null_ids)
 
     def _greedy(
         self, model: Steps, state: Any, null: Tensor, *, done: Tensor, stream: Callable[[str], None] | None
@@ -339,29 +334,6 @@ class Generator:
         return "\n" in self.tokenizer.decode(ids[-1:]) and self.line_of(ids, complete=False)[1]
 
 
-def _phrase_log_p(model: Steps, state: Any, log_p: Tensor, phrase: Ids) -> Tensor:
-    """(b,) log p of a phrase after ``state``, which must not be used again; (b, v) log_p of what follows it."""
-    ids = torch.tensor(phrase, device=log_p.device)
-    first = log_p[:, ids[0]]
-    if len(ids) == 1:
-        return first
-    rows = len(log_p)
-    _, after = model.extend(state, ids[None, :-1].expand(rows, -1))
-    return first + after.gather(2, ids[None, 1:, None].expand(rows, -1, 1)).sum(dim=(1, 2))
-
-
-def with_odds(log_null: Tensor, log_odds: Tensor) -> Tensor:
-    """p(null) from its log and another judge's log odds, which are added as those of two independent witnesses."""
-    log_null = log_null.clamp(max=-1e-7)
-    return torch.sigmoid(log_null - torch.log(-torch.expm1(log_null)) + log_odds)
-
-
-def without_null(log_p: Tensor, first: int, null: Tensor) -> Tensor:
-    """The first token's log p, less the not-there phrase's share of it: the choice once that phrase is ruled out."""
-    left = (log_p[:, first].exp() - null.exp()).clamp(min=0).log()
-    return log_p.index_copy(1, torch.tensor([first], device=log_p.device), left[:, None])
-
-
 def trained_marginal(folder: Path) -> str:
     """The marginal that the generator in ``folder`` was trained for, "rag-sequence" or "rag-token"; "" for none.
 
@@ -370,21 +342,6 @@ def trained_marginal(folder: Path) -> str:
     """
     path = folder / MARGINAL
     return str(read_settings(path, remedy=MARGINAL_REMEDY).get("marginal", "")) if path.is_file() else ""
-
-
-def tell_new(stream: Callable[[str], None], text: str, told: str, *, complete: bool) -> str:
-    """Stream what is new of ``text``; what may yet become another letter or the not-there phrase waits."""
-    if says_nothing(text) or (not complete and (NOT_THERE.startswith(text.casefold()) or text.endswith("�"))):
-        return told
-    if text.startswith(told) and len(text) > len(told):
-        stream(text[len(told) :])
-        return text
-    return told
-
-
-def says_nothing(text: str) -> bool:
-    """Whether a text is empty or the not-there phrase."""
-    return text.casefold().strip(" .!\"'") in ("", NOT_THERE)
 
 
 def _window(model: LanguageModel, tokenizer: Any) -> int:

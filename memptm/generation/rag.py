@@ -23,8 +23,9 @@ from torch import Tensor
 
 from memptm.generation.beam import Hypothesis, beam_search
 from memptm.generation.decoding import DecodingState, Ids, within
-from memptm.generation.generator import Generator, says_nothing, tell_new, with_odds, without_null
+from memptm.generation.generator import Generator
 from memptm.generation.marginal import sequence_log_likelihood, token_log_likelihood
+from memptm.generation.not_there import says_nothing, tell_new, with_odds, without_null
 from memptm.generation.prompt import ANSWER_TOKENS
 from memptm.types import Candidate, Passage, ScoredPassage
 

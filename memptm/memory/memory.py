@@ -7,8 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,13 +15,16 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from memptm.encoders.base import Encoder, Keys, check_keys
-from memptm.errors import EncoderMismatch, IndexMissing, InputError, MemptmError, ModelMissing
+from memptm.encoders.base import Encoder, Keys
+from memptm.errors import InputError, MemptmError
 from memptm.memory import folder
 from memptm.memory.encode import unit
 from memptm.memory.folder import IndexFolder, Manifest
 from memptm.memory.ingest import Added, Ingest
-from memptm.memory.keys import Damaged, KeyIndex, kind_of
+from memptm.memory.key_file import SAVE_SHARE, KeyFile
+from memptm.memory.keys import KeyIndex
+from memptm.memory.listing import Summary, read_titles, summaries
+from memptm.memory.opening import encoder_of, open_folder
 from memptm.memory.search import find, find_words
 from memptm.memory.titles import Titles
 from memptm.memory.unfinished import notice
@@ -35,18 +37,6 @@ if TYPE_CHECKING:
     from memptm.memory.verify import Check
 
 OPTIMISE_ROWS = 256  # written at once make a write end with optimising; so do too many versions
-SAVE_SHARE = 0.02  # changes worth writing the FAISS file for; below, a reader catches up by id
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """A document of the index, without its text. ``file``: where it was loaded from, "" if given as a Document."""
-
-    id: str
-    title: str
-    source: str
-    file: str
-    passages: int
 
 
 class Memory:
@@ -60,7 +50,7 @@ class Memory:
         self._encoder = encoder
         self._folder = IndexFolder(path)
         self._values = Values(path, dimension=manifest.dimension)
-        self._keys: KeyIndex | None = None
+        self._keys = KeyFile(self._folder / folder.KEYS, manifest)
         self._titles: tuple[int, Titles] | None = None  # and the version they are of
         self._guard = threading.RLock()
         self._process = os.getpid()
@@ -80,25 +70,7 @@ class Memory:
             format. EncoderMismatch: the index holds keys of another encoder. ModelMissing: no such encoder. InputError:
             no index can be begun there.
         """
-        place = IndexFolder(folder.expanded(path))
-        if create and not os.path.exists(place / folder.MANIFEST):  # noqa: PTH110 (Path's raises for too long a name)
-            folder.check_place(place.path)
-        manifest = place.manifest()
-        if manifest is None and not create:
-            raise IndexMissing(f"No index at {path}. Build one with: memptm build FOLDER --index {path}")
-        found: Encoder | None = None
-        if not isinstance(encoder, str | None):
-            found = encoder
-        elif manifest is None or (encoder is not None and encoder != manifest.encoder):
-            found = _load_encoder(encoder)
-            if manifest is None:
-                check_keys(found)  # before an index is begun that no whole model could open
-        if manifest is None and found is not None:
-            manifest = place.begin(encoder=found.name, dimension=found.dimension, fingerprint=found.fingerprint)
-        if manifest is None:
-            raise IndexMissing(f"No index at {path}.")
-        if found is not None:
-            check_encoder(place.path, manifest, found)
+        place, manifest, found = open_folder(path, create=create, encoder=encoder)
         made = cls(place.path, manifest, found)
         if not create and made.notice:
             warnings.warn(made.notice, stacklevel=2)
@@ -112,15 +84,7 @@ class Memory:
             ModelMissing: it cannot be loaded. EncoderMismatch: its weights are no longer those of the keys.
         """
         if self._encoder is None:
-            try:
-                found = _load_encoder(self.manifest.encoder)
-            except ModelMissing as error:
-                raise ModelMissing(
-                    f"{self.path} needs its encoder, {self.manifest.encoder}, and that cannot be loaded ({error}) "
-                    "Put it back, or say where it is now: --encoder PATH."
-                ) from error
-            check_encoder(self.path, self.manifest, found)
-            self._encoder = found
+            self._encoder = encoder_of(self.path, self.manifest)
         return self._encoder
 
     def __len__(self) -> int:
@@ -138,7 +102,7 @@ class Memory:
     def close(self) -> None:
         """Let go of what is held in memory; the next call opens it again."""
         with self._guard:
-            self._keys = None
+            self._keys.close()
             self._values = Values(self.path, dimension=self.manifest.dimension)
 
     # Writing
@@ -363,12 +327,7 @@ class Memory:
             version = self._values.snapshot().version
             if condition is None and self._titles is not None and self._titles[0] == version:
                 return self._titles[1]
-            if condition is None:
-                table = self._values.scan("id", "title", "headings").sort_by("id")
-            else:
-                table = self._values.take(self._values.matching(condition), "title", "headings")
-            columns = (table[name].to_pylist() for name in ("id", "title", "headings"))
-            made = Titles(zip(*columns, strict=True))
+            made = read_titles(self._values, where=condition)
             if condition is None:
                 self._titles = (version, made)
             return made
@@ -399,18 +358,10 @@ class Memory:
 
     def documents(self) -> Iterator[Summary]:
         """All documents, in the order they were stored."""
-        columns = ("id", "document", "title", "source", "file", "owner")
         with self._guard:
             self._same_process()
-            rows = self._values.reading(lambda: self._values.scan(*columns)).sort_by("id").to_pylist()
-        counts: dict[str, int] = {}
-        for row in rows:
-            counts[row["owner"]] = counts.get(row["owner"], 0) + 1
-        for row in {row["owner"]: row for row in reversed(rows)}.values().__reversed__():
-            yield Summary(
-                id=row["document"], title=row["title"], source=row["source"], file=row["file"],
-                passages=counts[row["owner"]],
-            )  # fmt: skip
+            found = self._values.reading(lambda: summaries(self._values))
+        yield from found
 
     @property
     def notice(self) -> str:
@@ -422,7 +373,7 @@ class Memory:
         ids = self._reading().ids
         with self._guard:
             documents, blank = self._values.reading(self._values.count_documents)
-            keys = self._keys.kind if self._keys else kind_of(self._folder / folder.KEYS, stored=len(ids))
+            keys = self._keys.kind(stored=len(ids))
         return {
             "documents": documents,
             "passages": len(ids),
@@ -453,11 +404,10 @@ class Memory:
 
     def _repair(self) -> None:
         self._folder.set_aside()
-        (self._folder / folder.KEYS).unlink(missing_ok=True)
         ids = self._values.snapshot().ids
         if len(ids):
             self._folder.reserve(start=int(ids[-1]) + 1, count=0)
-        self._keys = KeyIndex(self.manifest.dimension)
+        self._keys.forget()
         if len(ids):
             self._values.index_text()
             self._values.optimise()
@@ -470,29 +420,7 @@ class Memory:
 
     def _synced(self, *, save: bool = False) -> KeyIndex:
         """The keys, at the version at hand."""
-        snapshot = self._values.snapshot()
-        if self._keys is None:
-            self._keys, notice = self._loaded(len(snapshot.ids))
-            save = save or bool(notice)
-            if notice:
-                warnings.warn(notice, stacklevel=2)
-        if self._keys.version != snapshot.version:
-            changed = self._keys.sync(snapshot.ids, version=snapshot.version, fetch=self._values.keys)
-            save = save or changed > max(1000, SAVE_SHARE * len(snapshot.ids))
-        if save and len(snapshot.ids):
-            with suppress(OSError):  # a cache: a read-only folder or a full disk does without
-                self._keys.save(self._folder / folder.KEYS, index=self.manifest.index)
-        return self._keys
-
-    def _loaded(self, stored: int) -> tuple[KeyIndex, str]:
-        """The keys from their file, or none, with the notice to give."""
-        empty = KeyIndex(self.manifest.dimension)
-        path = self._folder / folder.KEYS
-        try:
-            return KeyIndex.load(path, index=self.manifest.index, dimension=self.manifest.dimension), ""
-        except (Damaged, OSError) as error:
-            reason = "it is not there" if isinstance(error, FileNotFoundError) else str(error)
-            return empty, f"{path} cannot be used ({reason}); it is made anew from the stored keys." if stored else ""
+        return self._keys.synced(self._values, save=save)
 
     def _same_process(self) -> None:
         if os.getpid() != self._process:
@@ -500,21 +428,3 @@ class Memory:
                 "This Memory was opened before a fork, which its threads do not survive. Open it in the new process, "
                 "and start workers with the spawn method."
             )
-
-
-def check_encoder(path: Path, manifest: Manifest, encoder: Encoder) -> None:
-    """Raise EncoderMismatch unless ``encoder`` made the keys of the index."""
-    ours = (manifest.dimension, manifest.fingerprint)
-    if ours != (encoder.dimension, encoder.fingerprint):
-        described = "{} ({} dimensions, {})"
-        raise EncoderMismatch(
-            str(path),
-            described.format(manifest.encoder, manifest.dimension, manifest.fingerprint[:8]),
-            described.format(encoder.name, encoder.dimension, encoder.fingerprint[:8]),
-        )
-
-
-def _load_encoder(name: str | None) -> Encoder:
-    from memptm.encoders.load import load_encoder
-
-    return load_encoder(name)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from memptm.answering.citations import from_marginal
-from memptm.generation.generator import says_nothing
+from memptm.generation.not_there import says_nothing
 from memptm.generation.rag import NULL_PRIOR, PROMPTS, Rag, null_probability
 from memptm.generation.reader import scored
 from tests.generation.tiny import TEMPLATE, causal, encoder_decoder, loaded, passage

@@ -62,7 +62,7 @@ def model(tmp_path, monkeypatch):
             raise ModelMissing(f"{name}: no such folder or file. Give a model's folder, or its name.")
         return Toy(name=name)
 
-    monkeypatch.setattr("memptm.memory.memory._load_encoder", load)
+    monkeypatch.setattr("memptm.memory.opening._load_encoder", load)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub" / "model").mkdir(parents=True)
     return "sub/model"

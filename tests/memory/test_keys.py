@@ -62,7 +62,9 @@ DAMAGES = [cut, zero, lambda path: path.unlink(), plain_faiss, of_another_memory
 def test_a_damaged_file_is_noticed_once_and_made_anew(filled, path, toy, damage):  # F38
     before = [[hit.to_json() for hit in filled.search(f"number{n}", mode="dense")] for n in range(9)]
     damage(path / "keys.faiss")
-    ok, _ = Verification(Memory.open(path, encoder=toy))._faiss_file()
+    index = Memory.open(path, encoder=toy)
+    parts = (index._values, index._folder, index.manifest)
+    ok, _ = Verification(*parts, keys=index._synced, encoder=lambda: toy)._faiss_file()
     assert ok is (not (path / "keys.faiss").exists())
     reader = Memory.open(path, encoder=toy)
     with pytest.warns(UserWarning, match=r"keys.faiss .* made anew") as notices:

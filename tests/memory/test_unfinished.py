@@ -157,7 +157,7 @@ def test_the_commands_say_so_beside_what_they_print(interrupted, docs):
     code = f"""
     import sys
     sys.path.insert(0, {HERE!r})
-    import memptm.memory.memory as module
+    import memptm.memory.opening as module
     from toy import Toy
     module._load_encoder = lambda name: Toy()
     from memptm.cli.commands import main
