@@ -7,6 +7,7 @@ import errno
 import functools
 import gc
 import json
+import logging
 import os
 import signal
 import sys
@@ -201,6 +202,7 @@ def _prepare_process() -> None:
     gc.set_threshold(
         100_000, 20, 100
     )  # importing makes objects that stay: looking for garbage among them takes a tenth
+    logging.getLogger().addHandler(logging.NullHandler())  # else Python prints what libraries log
     if not sys.warnoptions:  # of ours a line each, of other libraries none
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", category=UserWarning, module=r"memptm\.")

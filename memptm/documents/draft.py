@@ -15,6 +15,12 @@ _LIGATURES = str.maketrans(
 )
 LONGEST_TITLE = 200  # characters; a title goes before every passage
 _BLANKS = re.compile(r"\s+")
+_BY_PROGRAM = re.compile(  # what programs write into a file's properties
+    r"^(?:untitled|title|(?:word )?(?:document|dokument)\s?\d*|microsoft (?:word|powerpoint|excel)|powerpoint presentation"
+    r"|powerpoint-präsentation|presentation|slide \d+)\b"
+    r"|\.(?:docx?|indd|qxd|tex|dvi|pptx?|xlsx?|pages|pdf|rtf|od[tsp])$|_v?\d+$|^\S*_\S*$",
+    re.IGNORECASE,
+)
 
 
 def letters(text: str) -> str:
@@ -26,6 +32,12 @@ def letters(text: str) -> str:
 def one_line(text: str) -> str:
     """``text`` with each run of blanks as one space."""
     return _BLANKS.sub(" ", text).strip()
+
+
+def property_title(said: str | None) -> str:
+    """The title in a file's properties; "" where a program put it there, or the name of some file."""
+    title = one_line(said or "")
+    return "" if _BY_PROGRAM.search(title) else title
 
 
 def title_of(headings: Sequence[tuple[int, str]]) -> str:

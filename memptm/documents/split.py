@@ -149,7 +149,8 @@ class _Splitter:
         document, n = self.document, len(self.passages)
         at = bisect_right(section.blocks, start, key=lambda block: block.start) - 1
         block = section.blocks[max(at, 0)] if section.blocks else None
-        metadata = {**document.metadata, **block.metadata} if block and block.metadata else document.metadata
+        told = next((one for one in section.blocks[max(at, 0) :] if one.kind != "heading" and one.start < end), block)
+        metadata = {**document.metadata, **told.metadata} if told and told.metadata else document.metadata
         later = [
             [max(other.start - start, 0), other.page]
             for before, other in pairwise(section.blocks)

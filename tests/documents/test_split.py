@@ -205,3 +205,17 @@ def test_short_paragraphs_cost_almost_nothing(data):
     for paragraph in paragraphs:
         split(paragraph)
     assert time.process_time() - began < 0.6  # 0.1 on an idle machine
+
+
+def test_the_first_row_or_turn_under_a_heading_keeps_what_is_known_of_it():
+    text = "Alarm\nZone: Shed\nZone: Jetty"
+    blocks = (
+        Block(start=0, end=5, kind="heading", level=1),
+        Block(start=6, end=16, kind="record", metadata={"row": 2}),
+        Block(start=17, end=28, kind="record", metadata={"row": 3}),
+    )
+    passages = split(Document(id="d", text=text, blocks=blocks, metadata={"author": "Ida"}))
+    assert [(one.text, one.metadata) for one in passages] == [
+        ("Alarm\nZone: Shed", {"author": "Ida", "row": 2}),
+        ("Zone: Jetty", {"author": "Ida", "row": 3}),
+    ]

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from memptm.documents.archives import checked
-from memptm.documents.draft import Draft, Extracted, one_line
+from memptm.documents.draft import Draft, Extracted, one_line, property_title
 from memptm.documents.file import File
 from memptm.documents.formats.docx_numbering import Numbering
 from memptm.documents.tables import add_table
@@ -20,7 +20,6 @@ _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallba
 _BOX, _PARAGRAPH, _TABLE = _WORD + "txbxContent", _WORD + "p", _WORD + "tbl"
 _MARKS = {_WORD + "tab": "\t", _WORD + "br": "\n", _WORD + "cr": "\n", _WORD + "noBreakHyphen": "-"}
 _REMOVED = frozenset((_WORD + "del", _WORD + "moveFrom", _FALLBACK))
-_NO_TITLE = re.compile(r"(?:Document|Dokument|Word Document)\s?\d*|Untitled", re.IGNORECASE)  # what programs put there
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
 
 
@@ -51,8 +50,7 @@ def read(file: File) -> Extracted:
         for name, value in (("author", made.author), ("modified", made.modified), ("keywords", made.keywords))
         if value and value != "python-docx"
     }
-    title = "" if _NO_TITLE.fullmatch(made.title or "") else made.title
-    return reader.draft.finish(title=title or reader.title, metadata=metadata)
+    return reader.draft.finish(title=property_title(made.title) or reader.title, metadata=metadata)
 
 
 class _Reader:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from memptm.documents.archives import checked
-from memptm.documents.draft import Draft, Extracted, one_line
+from memptm.documents.draft import Draft, Extracted, one_line, property_title
 from memptm.documents.file import File
 from memptm.documents.refused import Refused
 from memptm.documents.sheets import Cell, add_sheet
@@ -55,7 +55,7 @@ def read(file: File) -> Iterator[Extracted]:
         _add(draft, kind, page=None, numbered=numbered)
     said = {name: _said(meta, tag) for name, tag in _PROPERTIES.items()}
     metadata = {name: words for name, words in said.items() if words and name != "title"}
-    yield draft.finish(title=said["title"], metadata=metadata)
+    yield draft.finish(title=property_title(said["title"]), metadata=metadata)
 
 
 _PROPERTIES = {

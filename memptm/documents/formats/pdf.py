@@ -12,7 +12,7 @@ from unicodedata import bidirectional
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from memptm.documents.draft import Draft, Extracted, one_line, title_of
+from memptm.documents.draft import Draft, Extracted, one_line, property_title, title_of
 from memptm.documents.file import File, Warn
 from memptm.documents.formats import scans
 from memptm.documents.formats.hyphens import MARKS, SOFT, joined, words_of
@@ -27,11 +27,6 @@ _HYPHENS = MARKS + SOFT
 _UNKNOWN = re.compile("[\0\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]")
 _PARTED_AT_END = re.compile(rf"[^\W\d_]+[-\u2010{_HYPHENS}]$")
 _SENTENCE_END = re.compile(r"[.!?:。！？][\"'”’)\]]*$")
-_NO_TITLE = re.compile(  # what programs write there
-    r"^(?:untitled|title|document\d*|microsoft (?:word|powerpoint|excel)|powerpoint presentation|presentation|slide \d+)\b"
-    r"|\.(?:docx?|indd|qxd|tex|dvi|pptx?|xlsx?|pages|pdf|rtf|odt)$|_v?\d+$",
-    re.IGNORECASE,
-)
 _PDF_DATE = re.compile(r"D?:?(\d{4})(\d\d)(\d\d)")
 _MOST_BACKWARDS = 0.3  # share of letters that run from right to left, in a page whose order PDFium knows better
 _MOST_DRAWN = 5_000  # things drawn on a page that are looked at
@@ -175,10 +170,8 @@ def _shown(grid: Sequence[Sequence[str]]) -> str:
 
 def _title(file: pypdfium2.PdfDocument, draft: _Draft) -> str:
     """The title in the file's properties, unless a program put it there; else the largest heading of the first ones."""
-    named = one_line(str(file.get_metadata_value("Title")))
-    if named and not _NO_TITLE.search(named):
-        return named
-    return title_of([(-round(height), words) for height, words in draft.headings])
+    named = property_title(str(file.get_metadata_value("Title")))
+    return named or title_of([(-round(height), words) for height, words in draft.headings])
 
 
 def _properties(file: pypdfium2.PdfDocument) -> dict[str, str]:

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from memptm.documents.draft import Draft, Extracted, one_line
+from memptm.documents.draft import Draft, Extracted, one_line, property_title
 from memptm.documents.file import File
 from memptm.documents.tables import add_table
 
@@ -36,7 +36,7 @@ def read(file: File) -> Iterator[Extracted]:
     metadata = {"slides": len(deck.slides), **({"author": made.author} if made.author else {})}
     if made.modified:
         metadata["modified"] = made.modified.isoformat()
-    yield draft.finish(title=made.title or "", metadata=metadata)
+    yield draft.finish(title=property_title(made.title), metadata=metadata)
 
 
 def _shapes(shapes: Any) -> Iterator[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from memptm.documents.draft import Draft, Extracted, one_line
+from memptm.documents.draft import Draft, Extracted, property_title
 from memptm.documents.file import File
 from memptm.documents.tables import add_table
 
@@ -29,4 +29,4 @@ def read(file: File) -> Iterator[Extracted]:
         rows = []
         draft.add(line.strip(), joint="\n")
     title = _TITLE.search(raw)
-    yield draft.finish(title=one_line(rtf_to_text("{\\rtf1 " + title[1] + "}")) if title else "")
+    yield draft.finish(title=property_title(rtf_to_text("{\\rtf1 " + title[1] + "}")) if title else "")

@@ -10,7 +10,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from memptm.documents.draft import Draft, Extracted
+from memptm.documents.draft import Draft, Extracted, property_title
 from memptm.documents.file import File
 from memptm.documents.sheets import Cell, add_sheet
 
@@ -51,7 +51,7 @@ def read(file: File) -> Iterator[Extracted]:
         for name, value in (("author", made.creator), ("modified", made.modified))
         if value and value != "openpyxl"
     }
-    yield draft.finish(title=made.title or "", metadata=metadata)
+    yield draft.finish(title=property_title(made.title), metadata=metadata)
 
 
 def shown(value: Any, form: str = "General") -> str:

@@ -31,8 +31,14 @@ def read_srt(file: File) -> Iterator[Extracted]:
     """One document; a block's metadata have ``start`` and ``end`` in seconds and the ``speaker`` where one is named."""
     import srt
 
+    text = file.text()
     try:
-        parsed = list(srt.parse(file.text(), ignore_errors=True))
+        try:
+            parsed = list(srt.parse(text))
+        except srt.SRTParseError as error:
+            parsed = list(srt.parse(text, ignore_errors=True))
+            line = text.count("\n", 0, error.expected_start) + 1
+            file.warn(f"{file.path}: what is no subtitle is left out, first in line {line}")
     except (srt.SRTParseError, ValueError) as error:
         raise Refused(file.path, f"broken subtitles: {one_line(str(error))[:100]}") from None
     cues = [_cue(one.start.total_seconds(), one.end.total_seconds(), one.content) for one in parsed]

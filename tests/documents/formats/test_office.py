@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import docx
+import openpyxl
+import pptx
 import pytest
 
 from memptm.documents.load import Refused, load
@@ -96,3 +99,23 @@ def test_what_is_cut_short_is_read_or_refused_in_a_line(tmp_path, name, share):
         reason = refused.reason
     assert bool(documents) != bool(reason)
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize("said", ["PowerPoint Presentation", "KS_v3_FINAL", "draft.pptx", "Untitled"])
+@pytest.mark.parametrize("ending", ["pptx", "xlsx", "docx"])
+def test_what_a_program_wrote_as_a_title_is_none(tmp_path, said, ending):
+    path = tmp_path / f"mooring plan.{ending}"
+    file = {"pptx": pptx.Presentation, "xlsx": openpyxl.Workbook, "docx": docx.Document}[ending]()
+    if ending == "pptx":
+        file.slides.add_slide(file.slide_layouts[5]).shapes.title.text = "Who moors where"
+    elif ending == "xlsx":
+        file.active.append(["Boat", "Berth"])
+        file.active.append(["Kelpie", "B4"])
+    else:
+        file.add_paragraph("Kelpie moors at B4.")
+    properties = file.properties if ending == "xlsx" else file.core_properties
+    for title, shown in ((said, "mooring plan"), ("Moorings of 2025, the plan", "Moorings of 2025, the plan")):
+        properties.title = title
+        file.save(path)
+        (document,) = load(path, warn=lambda _: None)
+        assert document.title == shown

@@ -162,3 +162,13 @@ def test_broken_ones_are_refused_in_a_line(tmp_path, name, text):
     with pytest.raises(Refused) as caught:
         read(tmp_path, name, text, warn=lambda line: None)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_subtitle_is_left_out_and_said(tmp_path):
+    cue = "{0}\n00:00:0{0},000 --> 00:00:0{0},900\nThe tide turns at {0}.\n\n"
+    path = tmp_path / "talk.srt"
+    path.write_text(cue.format(1) + "2\n00:00:02,000 torn off here\n\n" + cue.format(3), encoding="utf-8")
+    warnings = []
+    (document,) = load(path, warn=warnings.append)
+    assert document.text == "The tide turns at 1. The tide turns at 3."
+    assert warnings == [f"{path}: what is no subtitle is left out, first in line 5"]

@@ -55,7 +55,7 @@ def test_what_the_program_says_is_left_out_and_attachments_are_counted(tmp_path)
     document, warnings = read(tmp_path, text)
     assert document.text == "Ann: Hello\nBo: Hi"
     assert len(warnings) == 1
-    assert "1 pictures" in warnings[0]
+    assert warnings[0].endswith("(pictures, voice messages): 1")
 
 
 def test_an_export_of_ios_has_its_folders_name(tmp_path):
