@@ -12,7 +12,7 @@ import memptm
 
 ROOT = Path(memptm.__file__).parent
 LAYERS = [
-    {"types", "errors", "progress", "models", "model_files", "graph"},
+    {"types", "errors", "progress", "extras", "models", "model_files", "graph"},
     {"documents"},
     {"working"},
     {"encoders"},

@@ -49,6 +49,15 @@ def table(rows: Sequence[Mapping[str, object]]) -> None:
     _console().print(drawn)
 
 
+def phases(results: Mapping[str, dict[str, Any]]) -> None:
+    """What each phase of a training run came to, after its telemetry."""
+    for phase, numbers in results.items():
+        line(f"{phase}:")
+        table(numbers.pop("telemetry"))
+        note(numbers.pop("warning", ""))
+    table([{"phase": phase, **numbers} for phase, numbers in results.items()])
+
+
 def added(result: dict[str, Any], *, warnings: Sequence[str]) -> None:
     """What a build did; the files it refused come last, a line each."""
     console = _console()

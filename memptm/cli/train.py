@@ -297,12 +297,7 @@ def realm(
             data, Memory.open(index), out, start=start, held_out=held_out, recipe=recipe, progress=progress
         )
     if not as_json:
-        phase_results = result.pop("phases")
-        for phase, numbers in phase_results.items():
-            click.echo(f"{phase}:")
-            render.table(numbers.pop("telemetry"))
-            render.note(numbers.pop("warning"))
-        render.table([{"phase": phase, **numbers} for phase, numbers in phase_results.items()])
+        render.phases(result.pop("phases"))
     return report(result, out, as_json)
 
 

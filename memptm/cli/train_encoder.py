@@ -98,9 +98,5 @@ def encoder(
             data, Memory.open(index), out, recipe=recipe, follow_ups=follow_ups, held_out=held_out, progress=progress
         )
     if not as_json:
-        phase_results = result.pop("phases")
-        for phase, numbers in phase_results.items():
-            click.echo(f"{phase}:")
-            render.table(numbers.pop("telemetry"))
-        render.table([{"phase": phase, **numbers} for phase, numbers in phase_results.items()])
+        render.phases(result.pop("phases"))
     return report(result, out, as_json)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memptm.encoders.base import Keys
-from memptm.errors import ExtraMissing
+from memptm.extras import faiss_module
 from memptm.memory.folder import replace
 from memptm.memory.values import Ids
 
@@ -29,17 +29,6 @@ GROWTH = 4  # an inverted file is trained anew when it has grown this much
 
 class Damaged(Exception):
     """The file is not the cache this index wrote."""
-
-
-def faiss_module() -> Any:
-    """FAISS, or the error that names the extra."""
-    try:
-        import faiss
-    except ImportError as error:
-        raise ExtraMissing(
-            'FAISS is not installed. Get it with: pip install "memptm[cpu]" (or "memptm[gpu]")'
-        ) from error
-    return faiss
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memptm.errors import ExtraMissing
+from memptm.extras import faiss_module
 
 LINKS, DEPTH = 16, 64  # of the graph: neighbours of a key, and how far it is searched
 Floats = NDArray[np.float32]
@@ -64,7 +64,7 @@ class KeyValueStore:
 
     def nearest(self, head: int, queries: Floats, count: int) -> NDArray[np.int64]:
         """(i, count) places of the keys with the largest products with queries (i d); −1 where none was found."""
-        faiss = _faiss()
+        faiss = faiss_module()
         if self.exact:
             _, found = faiss.knn(queries, self.keys[head], count, metric=faiss.METRIC_INNER_PRODUCT)
             return np.asarray(found, np.int64)
@@ -84,20 +84,10 @@ class KeyValueStore:
 
     def _link(self, count: int) -> None:
         """Bring the graphs up to date with the newest ``count`` keys."""
-        faiss = _faiss()
+        faiss = faiss_module()
         if not self._graphs or (self.limit and self._end - self._linked > 2 * self.limit):
             heads, width = self._buffers.shape[1], self._buffers.shape[3]
             self._graphs = [faiss.IndexHNSWFlat(width, LINKS, faiss.METRIC_INNER_PRODUCT) for _ in range(heads)]
             self._linked, count = self._begin, len(self)
         for graph, keys in zip(self._graphs, self._buffers[0], strict=True):
             graph.add(keys[self._end - count : self._end])
-
-
-def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise ExtraMissing(
-            'FAISS is not installed. Get it with: pip install "memptm[cpu]" (or "memptm[gpu]")'
-        ) from error
-    return faiss

@@ -26,7 +26,7 @@ from memptm.training.recipes.language_model import token_losses, train_language_
 from memptm.types import Json
 from memptm.working.transformer_xl import TransformerXL
 from scripts.runs import RESULTS, Runs
-from scripts.training.xl import BLOCK, MEMORY, RECIPE, SEGMENT, SIZES, stories
+from scripts.training.xl import BLOCK, MEMORY, RECIPE, SEGMENT, SIZES, stories, written
 
 TRAINED_WITH = 8192  # tokens that the external memory keeps in training
 READ_BY = 2  # the layer that reads it
@@ -125,12 +125,7 @@ def main(
 ) -> None:
     """Write OUT/xl_external.jsonl."""
     train, test = stories(data)
-    texts = folder / "texts"
-    texts.mkdir(parents=True, exist_ok=True)
-    files = []
-    for n, text in enumerate(train):
-        files.append(texts / f"{n:03}.txt")
-        files[-1].write_text(text, encoding="utf-8")
+    files = written(train, folder / "texts")
     recipe = replace(RECIPE, model=replace(SIZES, memorizing=(READ_BY,)), external=TRAINED_WITH, steps=steps)
     for seed in seeds:
         at = folder / f"seed-{seed}"

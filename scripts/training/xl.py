@@ -7,6 +7,7 @@ fairytale_val's, so that no story is in both. All variants read the same tokens 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,15 @@ def stories(data: Path) -> tuple[list[str], dict[str, list[str]]]:
     train += [text for n, text in enumerate(long) if n % 5]
     fairy = ["\n".join(row["sections"]) for row in rows(data / "fairytale_val.jsonl")]
     return train, dict(zip(SETS, (held[:TESTED], fairy[:TESTED]), strict=True))
+
+
+def written(texts: Sequence[str], folder: Path) -> list[Path]:
+    """The texts as files in ``folder``, in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{n:03}.txt" for n in range(len(texts))]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text, encoding="utf-8")
+    return files
 
 
 def other_texts(data: Path) -> list[str]:
@@ -102,12 +112,7 @@ def main(data: Path, folder: Path, seeds: int, steps: int | None, only: str | No
     train, test = stories(data)
     if large:
         train += other_texts(data)
-    texts = folder / "texts"
-    texts.mkdir(parents=True, exist_ok=True)
-    files = []
-    for n, text in enumerate(train):
-        files.append(texts / f"{n:03}.txt")
-        files[-1].write_text(text, encoding="utf-8")
+    files = written(train, folder / "texts")
     for seed in range(seeds):
         recipe = replace(LARGE if large else RECIPE, seed=seed)
         if only != "parts":

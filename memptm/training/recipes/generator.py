@@ -25,6 +25,7 @@ from memptm.generation.generator import DEFAULT, Generator
 from memptm.generation.load import load_base
 from memptm.generation.prompt import NOT_THERE, PromptWriter
 from memptm.progress import Progress, silent
+from memptm.training.data.batches import padded_batches
 from memptm.training.data.examples import Example, read_examples
 from memptm.training.data.negatives import mine_once
 from memptm.training.runtime.adapter import save_adapter, with_lora
@@ -166,7 +167,11 @@ class Feed:
             pairs = [pair for n in range(len(self.examples)) for pair in self._pair(n, chance)]
             chance.shuffle(pairs)
             for start in range(0, len(pairs), POOL):
-                batches = list(_by_tokens(sorted(pairs[start : start + POOL], key=len), self.recipe.batch_tokens))
+                batches = list(
+                    padded_batches(
+                        sorted(pairs[start : start + POOL], key=len), _width, tokens=self.recipe.batch_tokens
+                    )
+                )
                 chance.shuffle(batches)
                 steps += batches
         return steps[: self.recipe.steps]
@@ -235,17 +240,8 @@ class GeneratorTask:
         return {"loss": float(loss.detach()), "examples": len(batch), "tokens": sum(map(len, batch))}
 
 
-def _by_tokens(pairs: Sequence[Pair], limit: int) -> Iterator[list[Pair]]:
-    """Batches of at most ``limit`` tokens with their padding; pairs come shortest first."""
-    batch: list[Pair] = []
-    for pair in pairs:
-        width = -(-len(pair) // MULTIPLE) * MULTIPLE
-        if batch and (len(batch) + 1) * width > limit:
-            yield batch
-            batch = []
-        batch.append(pair)
-    if batch:
-        yield batch
+def _width(pair: Pair) -> int:
+    return -(-len(pair) // MULTIPLE) * MULTIPLE
 
 
 def _passage(text: str, title: str) -> Passage:

@@ -25,6 +25,7 @@ from memptm.generation.spans import FROZEN, SpanScorer, span_loss
 from memptm.generation.windows import ReaderWindow, Windower, collate, load_tokenizer
 from memptm.models import resolve
 from memptm.progress import Progress, silent
+from memptm.training.data.batches import padded_batches
 from memptm.training.data.examples import Example, occurrences, read_examples
 from memptm.training.data.negatives import mine_once
 from memptm.training.data.token_spans import gold_spans
@@ -175,8 +176,8 @@ class Feed:
         windows = [(window, rows[window.row][3]) for window in self.windower.windows(questions, titles, texts)]
         batches: list[list[tuple[ReaderWindow, tuple[tuple[int, int], ...]]]] = []
         for begin in range(0, len(windows), POOL):
-            pool = sorted(windows[begin : begin + POOL], key=lambda pair: len(pair[0].ids))
-            batches.extend(_by_tokens(pool, self.recipe.batch_tokens))
+            pool = sorted(windows[begin : begin + POOL], key=_width)
+            batches.extend(padded_batches(pool, _width, tokens=self.recipe.batch_tokens))
         chance.shuffle(batches)
         return batches
 
@@ -191,17 +192,8 @@ class Feed:
                     yield example.question, "", self.passages[int(chance.choice(near.tolist()))], ()
 
 
-def _by_tokens(
-    pool: Sequence[tuple[ReaderWindow, tuple[tuple[int, int], ...]]], limit: int
-) -> Iterator[list[tuple[ReaderWindow, tuple[tuple[int, int], ...]]]]:
-    batch: list[tuple[ReaderWindow, tuple[tuple[int, int], ...]]] = []
-    for pair in pool:  # shortest first: the newest is the widest
-        if batch and (len(batch) + 1) * len(pair[0].ids) > limit:
-            yield batch
-            batch = []
-        batch.append(pair)
-    if batch:
-        yield batch
+def _width(pair: tuple[ReaderWindow, tuple[tuple[int, int], ...]]) -> int:
+    return len(pair[0].ids)
 
 
 class ReaderTask:
@@ -224,7 +216,7 @@ class ReaderTask:
         batch = self.feed.batches(epoch)[number]
         self.model.train()
         total = 0.0
-        for part in _by_tokens(batch, PART_TOKENS):
+        for part in padded_batches(batch, _width, tokens=PART_TOKENS):
             windows = [window for window, _ in part]
             ids, mask, segments, body = collate(windows)
             gold = gold_spans(windows, [spans for _, spans in part], ids.shape[1], self.model.config.span_tokens)
