@@ -41,10 +41,19 @@ class GraphRecipe:
     """How to train.
 
     Attributes:
-        epochs: of System 1 alone. both: of the two together; 0: System 2 is not trained.
-        steps: at most, of each stage; None: all. batch: questions a step. negatives: other paragraphs a question and step.
+        epochs: of System 1 alone.
+        both: of the two together; 0: System 2 is not trained.
+        steps: at most, of each stage; None: all.
+        learning_rate: of the reader's weights, at its highest.
+        head_rate: the learning rate of what is new, System 2 too.
+        batch: questions a step.
+        negatives: other paragraphs a question and step.
         clues: how often a page is read with the clues that lead to it; at use it may be found without.
+        dropout: share of the activations that are zeroed, from 0 to 1.
         nodes: most pages read for a question.
+        warm_up: share of the run, from 0 to 1, in which the learning rate rises.
+        save_every: steps between two checkpoints.
+        seed: of all that is drawn at random.
     """
 
     epochs: int = 3
@@ -75,11 +84,16 @@ def train_graph(
     """Train both systems on HotpotQA-format rows and save them in ``out``.
 
     Args:
-        start: a reader's folder to start System 1 from; the shipped one if None. held_out: rows to measure on.
+        data: files of HotpotQA-format rows.
+        out: a folder for the weights, log.jsonl and a checkpoint; a second call goes on from it.
+        start: a reader's folder to start System 1 from; the shipped one if None.
+        held_out: rows to measure on.
+        recipe: how; its defaults if None.
         encoder: finds where a search begins; the default encoder if None.
+        progress: called after every step.
     Returns:
-        {"steps", "new_steps" of this call, "questions", "with_path", "skipped", "skipped_rows", "seconds", "loss", "telemetry", "note" where no
-        step was left, "held_out"?}.
+        {"steps", "new_steps" of this call, "questions", "with_path", "skipped", "skipped_rows", "seconds", "loss",
+        "telemetry", "note" where no step was left, "held_out"?}.
     Raises:
         InputError: no usable rows, a malformed one, or another run in ``out``.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
@@ -158,9 +172,13 @@ def train_graph(
 def measure(system1: Pointers, graphs: Sequence[GoldGraph]) -> Json:
     """System 1 on gold pages with their clues, and on the others: shares from 0 to 1.
 
+    Args:
+        system1: reads the pages.
+        graphs: what is right on each.
     Returns:
-        {"n", "hop": of the pages that lead on, those one of whose hops touches the right name; "quiet": of the others, those
-        without any hop; "answer": of the pages that hold it, those whose best span is it; "support": F1 of sentences}.
+        {"n", "hop": of the pages that lead on, those one of whose hops touches the right name; "quiet": of the others,
+        those without any hop; "answer": of the pages that hold it, those whose best span is it; "support": F1 of
+        sentences}.
     """
     hop, quiet, answer = [], [], []
     right = given = facts = 0

@@ -56,11 +56,24 @@ class EncoderRecipe:
     """How to train.
 
     Attributes:
-        steps, memory_steps: of a phase, at most; None: once through the questions.
-        rank: of the encoder's updates. pairs, hard: see RealmRecipe.
+        phases: which are gone through, in the order of PHASES.
+        steps: of phase adapt, at most; None: once through the questions.
+        memory_steps: of phase memory, at most.
+        rank: of the encoder's updates.
+        pairs: questions of a step of phase adapt.
+        hard: hard negatives a question, beside the other questions' passages.
         memory: its sizes.
-        before: passages written before one for its target. span: passages that are read in a row. tokens: of a step.
+        before: passages written before one for its target.
+        span: passages that are read in a row.
+        tokens: of a step.
         labels: questions teach the memory, too, where there are any.
+        temperature: p(z|x) is the softmax of cosines divided by it.
+        learning_rate: of the low-rank updates, at its highest.
+        memory_learning_rate: of the memory, at its highest.
+        dropout: share of the activations that are zeroed, from 0 to 1.
+        warm_up: share of the run, from 0 to 1, in which the learning rate rises.
+        save_every: steps between two checkpoints.
+        seed: of all that is drawn at random.
     """
 
     phases: tuple[Phase, ...] = PHASES
@@ -108,15 +121,18 @@ def train_encoder(
         data: JSONL of {question, answers, context?}; a context that is in the index names the right passage.
         memory: left as it is; of its encoder nothing is changed either.
         out: a folder a phase (log.jsonl, telemetry.png, a checkpoint), and encoder and index. A second call goes on.
+        recipe: how; its defaults if None.
         follow_ups: JSONL of {history: [text], question, rewrite}: the memory learns to ask what the rewrite asks.
         held_out: rows of data's kind; recall on them before and after is in the result.
+        progress: called after every step.
     Returns:
-        {"encoder", "index": folders, "phases": {name: {"steps", "new_steps" of this call, "seconds", "loss", "telemetry"}},
-        "seconds"}; "note" where the memory of the index's encoder is lost or no step was left; and, with ``held_out``,
-        {"n", "recall", "frozen"}.
+        {"encoder", "index": folders, "phases": {name: {"steps", "new_steps" of this call, "seconds", "loss",
+        "telemetry"}}, "seconds"}; "note" where the memory of the index's encoder is lost or no step was left; and,
+        with ``held_out``, {"n", "recall", "frozen"}.
     Raises:
-        InputError: no usable rows, a malformed one, an encoder that cannot be trained, no document of two passages, another
-            run in ``out``. MemptmError: the loss is no number.
+        InputError: no usable rows, a malformed one, an encoder that cannot be trained, no document of two passages,
+            another run in ``out``.
+        MemptmError: the loss is no number.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe, began = recipe or EncoderRecipe(), time.monotonic()

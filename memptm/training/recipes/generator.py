@@ -44,9 +44,18 @@ class GeneratorRecipe:
     """How to train.
 
     Attributes:
-        steps: at most; None for all of ``epochs``. layers: the topmost that are adapted; None for all.
-        window: tokens of an example at most. batch_tokens: of a step, padding included.
-        wrong: share of answerable questions given with wrong passages alone. beside: p of 0, 1, 2 wrong passages more.
+        epochs: times through the rows.
+        steps: at most; None for all of ``epochs``.
+        rank: of the LoRA.
+        layers: the topmost that are adapted; None for all.
+        learning_rate: of AdamW, at its highest.
+        warm_up: share of the run, from 0 to 1, in which the learning rate rises.
+        batch_tokens: of a step, padding included.
+        window: tokens of an example at most.
+        wrong: share of answerable questions given with wrong passages alone.
+        beside: p of 0, 1, 2 wrong passages more.
+        save_every: steps between two checkpoints.
+        seed: of all that is drawn at random.
     """
 
     epochs: int = 1
@@ -65,7 +74,12 @@ class GeneratorRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A prompt and what should follow it."""
+    """A prompt and what should follow it.
+
+    Attributes:
+        prompt: token ids.
+        answer: token ids, with those that end it.
+    """
 
     prompt: Ids
     answer: Ids
@@ -91,14 +105,14 @@ def train_generator(
         data: JSONL of {question, context, answers, title?}; answers empty: not in the passage.
         out: log.jsonl and a checkpoint go there too; a second call goes on from it, bit for bit.
         start: the model adapted, SmolLM2-135M-Instruct if None.
+        recipe: how; the default suits SmolLM2-135M on two cores.
         held_out: rows of the same kind to measure on at the end.
         encoder: finds the wrong passages that look right; the default encoder if None.
-        recipe: how; the default suits SmolLM2-135M on two cores.
         resume: False starts anew.
         progress: called after every step.
     Returns:
-        {"steps", "new_steps" of this call, "examples", "skipped", "seconds", "loss"}; "note" where none was left; and, with
-        ``held_out``, {"em", "f1", "n"}.
+        {"steps", "new_steps" of this call, "examples", "skipped", "seconds", "loss"}; "note" where none was left; and,
+        with ``held_out``, {"em", "f1", "n"}.
     Raises:
         InputError: no usable rows, a malformed one, or another run in ``out``.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
@@ -146,7 +160,15 @@ def train_generator(
 
 
 class Feed:
-    """All steps of a run: the same for the same rows and recipe."""
+    """All steps of a run: the same for the same rows and recipe.
+
+    Args:
+        examples: questions with their passages.
+        passages: texts, from which the wrong ones are taken.
+        nearest: (examples, neighbours) numbers of passages that look right and are not; negative: none.
+        writer: makes prompts of them.
+        recipe: batches and shares.
+    """
 
     def __init__(
         self,

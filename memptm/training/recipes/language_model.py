@@ -42,9 +42,19 @@ class LanguageModelRecipe:
     """How to train.
 
     Attributes:
-        model: sizes; its vocabulary and cutoffs are set from the text. vocabulary, size: see corpus.make_vocabulary.
-        rows: streams side by side. segment: tokens a step and row. external: tokens that a stream's external memory keeps, in
-            training and after; 0: none. steps: at most so many of the ``epochs`` times through the text.
+        model: sizes; its vocabulary and cutoffs are set from the text.
+        vocabulary: its kind, see corpus.make_vocabulary.
+        size: entries of the vocabulary.
+        rows: streams side by side.
+        segment: tokens a step and row.
+        external: tokens that a stream's external memory keeps, in training and after; 0: none.
+        epochs: times through the text.
+        steps: at most; None: all of ``epochs``.
+        learning_rate: of AdamW, at its highest.
+        warm_up: share of the run, from 0 to 1, in which the learning rate rises.
+        clip: the norm that gradients are cut to.
+        save_every: steps between two checkpoints.
+        seed: of all that is drawn at random.
     """
 
     model: TransformerXLConfig = TransformerXLConfig(vocabulary=0)  # noqa: RUF009 (frozen)
@@ -67,6 +77,9 @@ def sizes(*, width: int, layers: int, memory: int, words: int = 0, external: boo
     it after, as in the paper, a small model learns word counts alone for its first hundreds of steps.
 
     Args:
+        width: c, numbers a token.
+        layers: their number.
+        memory: states that a layer keeps, in tokens.
         words: size of a vocabulary of words, whose rarer ones get narrower vectors; 0 for parts of words.
         external: the layer below the last reads an external memory.
     """
@@ -100,16 +113,23 @@ def train_language_model(
     """Train on the texts of files, of an index, or of both, and save model and vocabulary in ``out``. On the GPU if there is one.
 
     Args:
-        data: text files, a document each. index: its documents, passages of one behind another.
-        out: log.jsonl, telemetry.png and a checkpoint go there too; a second call goes on from it, bit for bit on a CPU.
-        held_out: text files to measure on at the end. memories: memory lengths to do it with; the one of training if none.
-        parts: in place of the feed-forward parts of these layers. The log has how many slots of product-key memories were read
-            and how evenly ("usage", "kl"), every COUNTED steps.
+        data: text files, a document each.
+        out: log.jsonl, telemetry.png and a checkpoint go there too; a second call goes on from it, bit for bit on a
+            CPU.
+        index: its documents, passages of one behind another.
+        recipe: how; its defaults if None.
+        held_out: text files to measure on at the end.
+        memories: memory lengths to do it with; the one of training if none.
+        parts: in place of the feed-forward parts of these layers. The log has how many slots of product-key memories
+            were read and how evenly ("usage", "kl"), every COUNTED steps.
+        progress: called after every step.
     Returns:
-        {"steps", "new_steps" of this call, "tokens" read, "parameters", "seconds", "loss", "telemetry"}; "note" where no step
-        was left; and, with ``held_out``, {"held_out": [{"memory", "tokens", "perplexity", "tokens_a_second"}]}.
+        {"steps", "new_steps" of this call, "tokens" read, "parameters", "seconds", "loss", "telemetry"}; "note" where
+        no step was left; and, with ``held_out``, {"held_out": [{"memory", "tokens", "perplexity",
+        "tokens_a_second"}]}.
     Raises:
-        InputError: no text or too little, memory lengths without held-out text, or a checkpoint of another recipe. MemptmError: the loss is no number.
+        InputError: no text or too little, memory lengths without held-out text, or a checkpoint of another recipe.
+        MemptmError: the loss is no number.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe = recipe or LanguageModelRecipe()
@@ -179,7 +199,11 @@ def evaluate(
     """Perplexity of documents read with ``memory`` states a layer, one stream, every token once.
 
     Args:
-        documents: token ids. external: tokens that the external memory keeps; 0: none. exact: see ExternalMemory.
+        documents: token ids.
+        memory: states that a layer keeps, in tokens.
+        segment: tokens read at once.
+        external: tokens that the external memory keeps; 0: none.
+        exact: see ExternalMemory.
     Returns:
         {"memory", "tokens", "perplexity", "tokens_a_second"}.
     """
@@ -207,6 +231,12 @@ def token_losses(
 ) -> tuple[Tensor, float]:
     """−log p of every token but each document's first, (tokens,), natural; and the seconds it took.
 
+    Args:
+        documents: token ids.
+        memory: states that a layer keeps, in tokens.
+        segment: tokens read at once.
+        external: tokens that the external memory keeps; 0: none.
+        exact: see ExternalMemory.
     Raises:
         InputError: too little text, or of another vocabulary.
     """

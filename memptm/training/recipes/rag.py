@@ -46,11 +46,22 @@ class RagRecipe:
     """How to train.
 
     Attributes:
-        losses: "contrast": known passages against all others of the index. "perplexity", "emdr2": what a frozen generator
-            answers best from. "marginal": as RAG, the generator's adapter learns with it. Their sum is minimised.
+        losses: "contrast": known passages against all others of the index. "perplexity", "emdr2": what a frozen
+            generator answers best from. "marginal": as RAG, the generator's adapter learns with it. Their sum is
+            minimised.
         token: the marginal is RAG-Token's, not RAG-Sequence's.
-        batch: questions a step. judged: of these, how many the generator reads passages for. k: passages each.
+        epochs: times through the rows.
+        steps: at most; None: all of ``epochs``.
+        batch: questions a step.
+        judged: of these, how many the generator reads passages for.
+        k: passages each.
         temperature: p(z|x) is the softmax of cosines divided by it.
+        learning_rate: of the question side, at its highest.
+        generator_learning_rate: of the generator's adapter, at its highest.
+        dropout: share of the activations that are zeroed, from 0 to 1.
+        warm_up: share of the run, from 0 to 1, in which the learning rate rises.
+        save_every: steps between two checkpoints.
+        seed: of all that is drawn at random.
     """
 
     losses: tuple[Loss, ...] = ("contrast",)
@@ -85,16 +96,20 @@ def train_rag(
     Args:
         data: JSONL of {question, answers, context?}; a context that is in the index names the right passage.
         memory: its keys stay as they are. Questions held out must not have their passages in it, if it is to count.
-        out: log.jsonl, telemetry.png, a checkpoint, and with loss "marginal" the generator's adapter go there too; a second
-            call goes on from the checkpoint, bit for bit on a CPU.
+        out: log.jsonl, telemetry.png, a checkpoint, and with loss "marginal" the generator's adapter go there too; a
+            second call goes on from the checkpoint, bit for bit on a CPU.
         generator: a name or a folder; the packaged one if None. Loaded only for losses that need it.
+        recipe: how; its defaults if None.
         held_out: rows of the same kind; recall on them before and after is in the result.
+        resume: False starts anew.
+        progress: called after every step.
     Returns:
-        {"steps", "new_steps" of this call, "examples", "skipped", "seconds", "loss", "warning" of a collapse, "telemetry":
-        [means]}; "note" where no step was left; and, with ``held_out``, {"n", "recall", "frozen"}.
+        {"steps", "new_steps" of this call, "examples", "skipped", "seconds", "loss", "warning" of a collapse,
+        "telemetry": [means]}; "note" where no step was left; and, with ``held_out``, {"n", "recall", "frozen"}.
     Raises:
-        InputError: no usable rows, a malformed one, too small an index, an encoder that cannot be trained, settings that
-            no loss asks for, or another run in ``out``. MemptmError: the loss is no number; the last checkpoint is kept.
+        InputError: no usable rows, a malformed one, too small an index, an encoder that cannot be trained, settings
+            that no loss asks for, or another run in ``out``.
+        MemptmError: the loss is no number; the last checkpoint is kept.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe = recipe or RagRecipe()
@@ -194,7 +209,18 @@ def _judge(
 
 
 class RetrieverTask:
-    """All that a step needs."""
+    """All that a step needs.
+
+    Args:
+        model: all that learns: the encoder and, with loss marginal, the generator's adapter.
+        trainable: the question side.
+        ids: token ids of each question.
+        keys: (passages, dimension) of the index.
+        frozen: (questions, dimension) queries before training.
+        targets: of each question, which passages are right.
+        judge: the generator, for the losses that ask it; None: none does.
+        recipe: losses and sizes.
+    """
 
     def __init__(
         self,

@@ -46,8 +46,17 @@ class ReaderRecipe:
     """How to train.
 
     Attributes:
-        steps: at most; None for all of ``epochs``. negatives: wrong passages a question and epoch.
+        epochs: times through the rows.
+        steps: at most; None for all of ``epochs``.
+        learning_rate: of AdamW, at its highest.
+        batch_tokens: of a step, padding included.
+        negatives: wrong passages a question and epoch.
+        dropout: share of the activations that are zeroed, from 0 to 1.
+        warm_up: share of the run, from 0 to 1, in which the learning rate rises.
+        weight_decay: AdamW's.
         average: decay of the weights' mean.
+        save_every: steps between two checkpoints.
+        seed: of all that is drawn at random.
     """
 
     epochs: int = 3
@@ -79,7 +88,10 @@ def train_reader(
         data: JSONL of {question, context, answers, title?}; answers empty: not in the passage.
         out: folder for the reader; log.jsonl and a checkpoint go there too, and a second call goes on from it.
         start: a reader to start from instead of the bare encoder.
+        recipe: how; its defaults if None.
+        config: sizes of a new reader; not used with ``start``.
         encoder: finds the wrong passages that look right; the default encoder if None.
+        progress: called after every step.
     Returns:
         {"steps", "new_steps" of this call, "examples", "skipped", "seconds", "loss"}; "note" where none was left.
     Raises:
@@ -141,7 +153,15 @@ def _model(start: str | Path | None, config: ReaderConfig, recipe: ReaderRecipe)
 
 
 class Feed:
-    """The batches of each epoch: the same for the same seed and epoch, whatever was asked for before."""
+    """The batches of each epoch: the same for the same seed and epoch, whatever was asked for before.
+
+    Args:
+        examples: questions with their passages.
+        passages: texts, from which the wrong ones are taken.
+        nearest: (examples, neighbours) numbers of passages that look right and are not; negative: none.
+        config: the reader's window and stride, in tokens.
+        recipe: batches and shares.
+    """
 
     def __init__(
         self,

@@ -58,12 +58,26 @@ class RealmRecipe:
     """How to train.
 
     Attributes:
+        phases: which are gone through, in the order of PHASES.
         epochs: of the phase on questions; the others go once through their rows.
         steps: of a phase, at most; None: all on questions, STEPS on the index alone.
-        pairs: a step's pairs (ict, questions). hard: negatives that each has beside the other pairs' passages. batch: a step's sentences or questions (masked, joint).
+        pairs: a step's pairs (ict, questions).
+        hard: negatives that each has beside the other pairs' passages.
+        batch: a step's sentences or questions (masked, joint).
         k: documents read for each of them, among them the null document of a masked sentence, if ``null``.
-        refresh_every: steps between two refreshes of the keys; 0: never. same_document: see Candidates.
+        null: whether a masked sentence may be filled without a document.
+        masks: what is hidden in a sentence, see ``find_blanks``.
+        same_document: see Candidates.
+        refresh_every: steps between two refreshes of the keys; 0: never.
         passage_tokens: of a passage, as far as it is read for a masked sentence.
+        temperature: p(z|x) is the softmax of cosines divided by it.
+        learning_rate: of the encoder, at its highest.
+        reader_learning_rate: of the reader in phase joint, at its highest.
+        head_learning_rate: of what the masked reader has beside its encoder, at its highest.
+        dropout: share of the activations that are zeroed, from 0 to 1.
+        warm_up: share of the run, from 0 to 1, in which the learning rate rises.
+        save_every: steps between two checkpoints.
+        seed: of all that is drawn at random.
     """
 
     phases: tuple[Phase, ...] = PHASES
@@ -102,18 +116,22 @@ def train_realm(
 
     Args:
         data: JSONL of {question, answers, context?}; a context that is in the index names the right passage.
-        recipe: its phases are gone through in the order of PHASES. memory: left as it is. out: a folder a phase (log.jsonl, telemetry.png, a checkpoint), and encoder, index and, after
-            the joint phase, reader. A second call goes on where the first stopped, bit for bit on a CPU.
+        memory: left as it is.
+        out: a folder a phase (log.jsonl, telemetry.png, a checkpoint), and encoder, index and, after the joint phase,
+            reader. A second call goes on where the first stopped, bit for bit on a CPU.
         start: a reader for the joint phase to start from; the packaged one if None.
+        recipe: its phases are gone through in the order of PHASES.
         held_out: rows of the same kind; recall on them before and after is in the result.
+        progress: called after every step.
     Returns:
         {"encoder", "index", "reader"?: folders, "phases": {name: {"steps", "new_steps" of this call, "rows",
-        "seconds", "loss", "warning", "telemetry", "waited"}}, "seconds"}; "note" where the memory of the index's encoder is
-        lost or no step was left; and, with ``held_out``, {"n",
-        "recall", "frozen"}.
+        "seconds", "loss", "warning", "telemetry", "waited"}}, "seconds"}; "note" where the memory of the index's
+        encoder is lost or no step was left; and, with ``held_out``, {"n", "recall", "frozen"}.
     Raises:
         InputError: no usable rows, a malformed one, too small an index, an encoder that cannot be trained, another run
-            in ``out``. ExtraMissing: no tagger of names. MemptmError: the loss is no number.
+            in ``out``.
+        ExtraMissing: no tagger of names.
+        MemptmError: the loss is no number.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
     recipe, began = recipe or RealmRecipe(), time.monotonic()

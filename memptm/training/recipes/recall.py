@@ -65,8 +65,18 @@ class RecallRecipe:
 
     Attributes:
         labels: learn what is marked; else what interventions find.
-        batch: questions a step. rank: of the updates of the reader's maps.
-        supposed: share of the run before interventions begin. up, down: see ``intervene``, in nats.
+        epochs: times through the rows.
+        steps: at most; None: all of ``epochs``.
+        batch: questions a step.
+        rank: of the updates of the reader's maps.
+        learning_rate: of AdamW, at its highest.
+        dropout: share of the activations that are zeroed, from 0 to 1.
+        supposed: share of the run before interventions begin.
+        up: a rise of the loss from which on a block is relevant, in nats.
+        down: one up to which it is not, in nats.
+        warm_up: share of the run, from 0 to 1, in which the learning rate rises.
+        save_every: steps between two checkpoints.
+        seed: of all that is drawn at random.
     """
 
     labels: bool = True
@@ -89,7 +99,11 @@ class Blocked:
     """A question with the blocks of its text.
 
     Attributes:
-        question: token ids, ends included. texts, ids: of each block. marked: which are relevant, where that is known.
+        example: the row.
+        question: token ids, ends included.
+        texts: of each block.
+        ids: token ids of each block.
+        marked: which are relevant, where that is known.
         first: where its blocks are in the task's tables.
     """
 
@@ -115,16 +129,21 @@ def train_recall(
     """Train a judge and save it to ``out``.
 
     Args:
-        data: JSONL, see ``read_long``. out: log.jsonl, telemetry.png and a checkpoint go there too; a second call goes on
-            from the checkpoint, bit for bit on a CPU.
+        data: JSONL, see ``read_long``.
+        out: log.jsonl, telemetry.png and a checkpoint go there too; a second call goes on from the checkpoint, bit for
+            bit on a CPU.
         start: folder of the reader whose trunk the judge starts from and shares; the shipped one if None.
+        recipe: how; its defaults if None.
         loss: of the task, for interventions; that of the reader's spans if None.
         encoder: says what is near in meaning where nothing is marked; the default encoder if None.
+        resume: False starts anew.
+        progress: called after every step.
     Returns:
-        {"steps", "new_steps" of this call, "examples", "skipped", "seconds", "loss", "warning", "telemetry": [means]}; "note"
-        where no step was left.
+        {"steps", "new_steps" of this call, "examples", "skipped", "seconds", "loss", "warning", "telemetry": [means]};
+        "note" where no step was left.
     Raises:
-        InputError: no usable rows, a malformed one, or another run in ``out``. ModelMissing: no such reader.
+        InputError: no usable rows, a malformed one, or another run in ``out``.
+        ModelMissing: no such reader.
         MemptmError: the loss is no number; the last checkpoint is kept.
         KeyboardInterrupt: Ctrl-C, after the step at hand was finished and saved.
     """
@@ -196,8 +215,13 @@ class RecallTask:
     """All that a step needs. ``relevance`` and ``scores`` have a number for each block of each example, and are floats.
 
     Args:
-        scores: what is thought of each block before training; from then on the judge's own.
+        scorer: the judge.
+        packer: puts blocks into windows.
+        blocked: rows of the plan.
+        config: window sizes, in tokens.
+        recipe: how to train.
         loss: teaches relevance; None: it is marked.
+        scores: (blocks,) what is thought of each before training, about 0 to 1; from then on the judge's own.
     Attributes:
         starts: steps before the loss is asked.
     """

@@ -13,7 +13,14 @@ from memptm.progress import Progress, silent
 
 
 def with_lora(model: Any, *, base: str, rank: int, layers: int | None) -> Any:
-    """``model`` as a peft model: a LoRA on every linear map of its topmost ``layers`` (all if None), the rest frozen."""
+    """``model`` as a peft model: a LoRA on every linear map of its topmost ``layers`` (all if None), the rest frozen.
+
+    Args:
+        model: a Transformers model.
+        base: the name that the adapter gives it.
+        rank: of the updates.
+        layers: counted from the top.
+    """
     from peft import LoraConfig, get_peft_model
 
     count = model.config.get_text_config().num_hidden_layers
@@ -39,6 +46,10 @@ def with_lora(model: Any, *, base: str, rank: int, layers: int | None) -> Any:
 def trainable_adapter(name: str, *, rank: int = 16, progress: Progress = silent) -> tuple[Any, Any]:
     """(peft model, tokenizer) to train on: the adapter in the folder ``name``, or a new one on the model of that name.
 
+    Args:
+        name: a model's name, or a folder with an adapter.
+        rank: of a new one.
+        progress: called while a model is loaded.
     Raises:
         ModelMissing: nothing can be loaded under that name.
     """

@@ -22,7 +22,12 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 class Average:
-    """An exponential mean of a model's trained weights; it reads better than the last step's."""
+    """An exponential mean of a model's trained weights; it reads better than the last step's.
+
+    Args:
+        model: its trained weights are where the mean begins.
+        decay: share of the old mean that stays at a step, from 0 to 1; less in the first steps.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
@@ -76,7 +81,12 @@ def store(
     """Write the checkpoint after ``step``, replacing the one before at once or not at all.
 
     Args:
-        identity: what the run is of; see ``Run``. more: further tensors, by name.
+        folder: of the run.
+        step: counted from 1.
+        model: its trained weights and its buffers are written.
+        optimizer: its moments are written.
+        identity: what the run is of; see ``Run``.
+        more: further tensors, by name.
     """
     tensors = {f"more/{name}": tensor.detach().contiguous() for name, tensor in more.items()}
     for name, parameter in _trained(model).items():
@@ -95,6 +105,10 @@ def store(
 def restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Tensor]]:
     """Take up the folder's checkpoint: after which step it was written, and the further tensors it was given.
 
+    Args:
+        folder: of the run.
+        model: is given the weights.
+        optimizer: is given the moments.
     Raises:
         InputError: it is damaged, or of another model.
     """
@@ -152,7 +166,11 @@ def _kept(model: nn.Module) -> dict[str, Tensor]:
 
 
 class Log:
-    """A JSON line a record, appended."""
+    """A JSON line a record, appended.
+
+    Args:
+        path: of the file; its folder is made.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,8 @@ def compare(
     """{"n", "recall" after, "frozen" before}: of the right passages, for the rows with answers.
 
     Args:
+        examples: with answers.
+        passages: of the index.
         before, after: an encoder and its (passages, dimension) keys.
     """
     questions = [row.question for row in examples]
@@ -43,7 +45,13 @@ def compare(
 
 
 def recall_of(queries: Vectors, keys: Vectors, targets: Sequence[Target]) -> dict[str, float]:
-    """Share of questions with a right passage among the first 1, 5, 20, by inner product."""
+    """Share of questions with a right passage among the first 1, 5, 20, by inner product.
+
+    Args:
+        queries: (questions, dimension).
+        keys: (passages, dimension).
+        targets: of each question, which passages are right.
+    """
     ranks: list[int | None] = []
     for query, target in zip(queries, targets, strict=True):
         scores = keys @ query

@@ -34,7 +34,12 @@ class TrainingTask(Protocol):
         ...
 
     def training_step(self, step: int, rows: Sequence[int]) -> Json:
-        """Leave the gradients of a batch in the parameters; the step's numbers, "loss" among them."""
+        """Leave the gradients of a batch in the parameters; the step's numbers, "loss" among them.
+
+        Args:
+            step: counted from 1.
+            rows: numbers of the rows, as the plan has them.
+        """
         ...
 
     def state(self) -> dict[str, Tensor]:
@@ -51,7 +56,10 @@ class Fitted:
     """What a call of ``fit`` came to.
 
     Attributes:
-        steps: of the run, earlier calls among them. new_steps: of this call. seconds: of this call.
+        telemetry: the numbers of every step of the run.
+        steps: of the run, earlier calls among them.
+        new_steps: of this call.
+        seconds: that this call took.
     """
 
     telemetry: Telemetry
@@ -66,7 +74,12 @@ class Fitted:
 
 
 def finished(run: Run, *parts: Fitted) -> Json:
-    """{"note"} for a result where there was nothing left to do; {} else."""
+    """{"note"} for a result where there was nothing left to do; {} else.
+
+    Args:
+        run: the run.
+        parts: what each call of ``fit`` came to.
+    """
     if any(part.new_steps for part in parts):
         return {}
     done = " and ".join(f"{part.steps:,}" for part in parts)
@@ -99,11 +112,22 @@ def fit(
     A longer plan goes on from a finished shorter one, at the rates that ``schedule`` has for a run of the new length.
 
     Args:
+        task: what is learned.
+        plan: of each step the rows.
+        run: its folder, and what it is of.
+        warm_up: share of the run, from 0 to 1, in which the rates rise.
+        save_every: steps between two checkpoints.
         remedy: the setting to lower where memory runs out.
         documents: retrieved a question, for the alarm of a collapsed retriever; 0: nothing is retrieved.
+        stage: of the progress events.
         schedule: (step from 1, steps of the run, warm_up) to the share of the learning rate.
-        fused: AdamW's. clip: the norm that gradients are cut to.
-        average: of the weights, kept up to date. saved: called after each checkpoint, with its step.
+        weight_decay: AdamW's.
+        fused: AdamW's; None: as PyTorch chooses.
+        clip: the norm that gradients are cut to.
+        average: of the weights, kept up to date.
+        resume: False starts anew.
+        saved: called after each checkpoint, with its step.
+        progress: called after every step.
     Raises:
         InputError: a checkpoint of another run or of more steps than planned, or a part with sparse gradients.
         MemptmError: loss or gradients are no numbers; the last checkpoint is kept.
@@ -168,7 +192,15 @@ def _finite(what: str, value: float, step: int, run: Run) -> None:
 
 
 def shuffled(count: int, *, batch: int, epochs: int, steps: int | None, seed: int) -> list[list[int]]:
-    """Batches of row numbers, each epoch in an order of its own that only the seed decides."""
+    """Batches of row numbers, each epoch in an order of its own that only the seed decides.
+
+    Args:
+        count: rows.
+        batch: rows a step.
+        epochs: times through them.
+        steps: at most; None: all.
+        seed: of the orders.
+    """
     batches: list[list[int]] = []
     for epoch in range(epochs):
         order = list(range(count))

@@ -33,7 +33,9 @@ class Refresh:
     """Versions of the keys in ``folder``, each named by the step whose weights made it; one process at a time.
 
     Args:
-        texts: what the encoder reads for each passage. run: the folder whose arithmetic the process shares.
+        folder: of keys and snapshots; it is made.
+        texts: what the encoder reads for each passage.
+        run: the folder whose arithmetic the process shares.
     """
 
     def __init__(self, folder: Path, texts: Sequence[str], *, run: Path) -> None:
@@ -44,7 +46,12 @@ class Refresh:
         self._running: tuple[int, subprocess.Popen[bytes]] | None = None
 
     def start(self, step: int, write: Callable[[Path], None]) -> None:
-        """Begin with the keys of the weights after ``step``; ``write`` puts the encoder into a folder."""
+        """Begin with the keys of the weights after ``step``; ``write`` puts the encoder into a folder.
+
+        Args:
+            step: counted from 1.
+            write: is given the folder to fill.
+        """
         if self._path(step).is_file() or (self._running is not None and self._running[0] == step):
             return
         encoder = self.folder / f"encoder-{step}"
@@ -121,8 +128,10 @@ class Versions:
     2 ``every`` steps old, of one version at any time.
 
     Args:
-        first: (passages, dimension) keys at the start. refresh: None: they stay. write: puts the encoder into a folder; not
-            called without ``refresh``.
+        first: (passages, dimension) keys at the start.
+        refresh: None: they stay.
+        every: steps between two refreshes.
+        write: puts the encoder into a folder; not called without ``refresh``.
     """
 
     def __init__(
@@ -166,7 +175,16 @@ class Versions:
 
 
 def refresh(parent: int, run: Path, encoder: Path, texts: Path, parts: Path, out: Path) -> None:
-    """Embed ``texts`` with the encoder in a folder and publish the keys; ends early when process ``parent`` is gone."""
+    """Embed ``texts`` with the encoder in a folder and publish the keys; ends early when process ``parent`` is gone.
+
+    Args:
+        parent: process id.
+        run: folder whose arithmetic is taken.
+        encoder: folder of the weights.
+        texts: a JSON list.
+        parts: folder in which what is done so far is kept.
+        out: an .npy file of (n, dimension) keys.
+    """
     from memptm.encoders.load import load_encoder
     from memptm.memory.rekey import KeyCache, Stopped
     from memptm.training.runtime.arithmetic import pin_precision

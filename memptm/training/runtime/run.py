@@ -57,7 +57,15 @@ class Run:
     def phase(
         self, name: str, *, data: Mapping[str, str], start: Mapping[str, str], settings: Json, after: Sequence[str] = ()
     ) -> Run:
-        """A part of this run in a folder of its own; ``after``: the phases it follows."""
+        """A part of this run in a folder of its own; ``after``: the phases it follows.
+
+        Args:
+            name: of its folder.
+            data: digests of what it learns from.
+            start: digests of the weights it begins with.
+            settings: all that changes what a step computes.
+            after: names of the phases it follows.
+        """
         return Run(self.recipe, self.folder / name, data, start, plain({**settings, "after": list(after)}), self.folder)
 
     def begun_with(self, **start: str) -> Run:
@@ -81,6 +89,8 @@ class Run:
     def check(self, found: Json | None = None) -> None:
         """See that the folder's checkpoint, or the identity ``found``, is of this run.
 
+        Args:
+            found: an identity to look at in place of the checkpoint's.
         Raises:
             InputError: it is of another; the message names the first thing that differs.
         """
@@ -169,6 +179,9 @@ class Run:
     def publish(self, name: str, write: Callable[[Path], object]) -> Path:
         """Make the folder ``name`` by ``write``, whole or not at all, in place of the one this run made before.
 
+        Args:
+            name: of the folder.
+            write: is given the folder to fill.
         Raises:
             InputError: there is something in it that this run did not make.
         """
@@ -198,6 +211,12 @@ class Run:
 
         The one that this run made of fewer steps or phases gives way.
 
+        Args:
+            source: is only read.
+            encoder: its keys are the new index's.
+            phases: names of those that made the encoder.
+            cache: keys that were embedded already.
+            progress: called while passages are embedded.
         Raises:
             InputError: an index is there that this run did not make, or that holds passages which ``source`` lacks.
         """

@@ -12,7 +12,13 @@ from memptm.errors import MemptmError
 
 
 def warm_cosine(step: int, total: int, warm_up: float) -> float:
-    """From 0 up in a line over the share ``warm_up`` of the run, then down by half a cosine to 2 %."""
+    """From 0 up in a line over the share ``warm_up`` of the run, then down by half a cosine to 2 %.
+
+    Args:
+        step: counted from 1.
+        total: steps of the run.
+        warm_up: from 0 to 1.
+    """
     warm = max(1, int(warm_up * total))
     if step <= warm:
         return step / warm
@@ -20,7 +26,13 @@ def warm_cosine(step: int, total: int, warm_up: float) -> float:
 
 
 def warm_linear(step: int, total: int, warm_up: float) -> float:
-    """From 0 up in a line over the share ``warm_up`` of the run, then down in a line to 2 %."""
+    """From 0 up in a line over the share ``warm_up`` of the run, then down in a line to 2 %.
+
+    Args:
+        step: counted from 1.
+        total: steps of the run.
+        warm_up: from 0 to 1.
+    """
     warm = max(1, int(warm_up * total))
     return min(step / warm, max(0.02, (total - step + 1) / max(1, total - warm)))
 

@@ -52,10 +52,11 @@ def retrieval_numbers(
         log_prior: (n, k).
         documents: (n, k) which ones, negative where none is.
         queries, frozen: (n, dimension) unit vectors, now and before training.
-        keys: (passages, dimension) unit vectors of the index. temperature: p(z|x) is the softmax of cosines divided by it.
+        keys: (passages, dimension) unit vectors of the index.
+        temperature: p(z|x) is the softmax of cosines divided by it.
     Returns:
-        {"entropy" of p(z|x) in nats, "distinct" documents as a share of the most there could be, "drift": 1 − mean cosine to
-        the frozen retriever} and, where that can be said, "information".
+        {"entropy" of p(z|x) in nats, "distinct" documents as a share of the most there could be, "drift": 1 − mean
+        cosine to the frozen retriever} and, where that can be said, "information".
     """
     with torch.no_grad():
         entropy = -(log_prior.exp() * log_prior).nan_to_num(0.0).sum(dim=1).mean()
@@ -76,7 +77,9 @@ def information(queries: Tensor, keys: Tensor, *, temperature: float) -> float |
     documents found for any of the questions, so that ties between near documents do not matter.
 
     Args:
-        queries: (n, dimension). keys: (documents, dimension).
+        queries: (n, dimension) unit vectors.
+        keys: (documents, dimension) unit vectors.
+        temperature: p(z|x) is the softmax of cosines divided by it.
     """
     most = math.log(max(1, min(len(queries), len(keys))))
     if not most:
@@ -95,8 +98,9 @@ class Telemetry:
     """The numbers of every step; those of a run that goes on are read back.
 
     Args:
-        folder: log.jsonl is there. documents: k, documents retrieved a question. done: steps that count; later ones in the
-            log are of a run that was killed after its last checkpoint.
+        folder: log.jsonl is there.
+        documents: k, documents retrieved a question.
+        done: steps that count; later ones in the log are of a run that was killed after its last checkpoint.
     """
 
     def __init__(self, folder: Path, *, documents: int, done: int = 0) -> None:
@@ -111,7 +115,12 @@ class Telemetry:
         self._log.write(record)
 
     def mean(self, name: str, last: int = WINDOW) -> float:
-        """Of the last steps that have the number; NaN if none has."""
+        """Of the last steps that have the number; NaN if none has.
+
+        Args:
+            name: of the number.
+            last: how many steps are looked at.
+        """
         return _mean(self.records[-last:], name)
 
     def collapse(self) -> str:

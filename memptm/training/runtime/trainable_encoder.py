@@ -27,7 +27,13 @@ def load_trained(folder: Path) -> BertEncoder:
 
 
 class TrainableEncoder(nn.Module):
-    """The weights of ``encoder``, to be trained; its embeddings stay. With ``rank``, low-rank updates alone are."""
+    """The weights of ``encoder``, to be trained; its embeddings stay. With ``rank``, low-rank updates alone are.
+
+    Args:
+        encoder: a BERT encoder; it is not changed.
+        dropout: share of the activations that are zeroed, from 0 to 1.
+        rank: of the updates; 0: all weights but the embeddings learn.
+    """
 
     def __init__(self, encoder: BertEncoder, *, dropout: float, rank: int = 0) -> None:
         super().__init__()
@@ -47,6 +53,10 @@ class TrainableEncoder(nn.Module):
         """As ``forward``, by other weights of the same shape.
 
         Rows of like length go through together, a few at a time: that saves padding, and their states fit the cache.
+
+        Args:
+            bert: the weights.
+            rows: token ids, special tokens included.
         """
         groups = batches([len(row) for row in rows])
         made = []
