@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import accumulate
 
 from markdown_it import MarkdownIt
@@ -14,6 +15,7 @@ from memptm.documents.tables import add_table
 from memptm.types import Block
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")  # as CommonMark counts lines
+_MARKS = re.compile(r"[\\`*_\[\]<>&!\n]")  # without one of these a line is as it reads
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
@@ -22,10 +24,9 @@ def read(text: str) -> Extracted:
     begin, fields = front_matter.read(text)
     blocks = [Block(start=0, end=begin, kind="omitted")] if begin else []
     offsets = list(accumulate((len(line) for line in _LINE.findall(text, begin)), initial=begin))
-    inline = MarkdownIt("commonmark")
     headings: list[tuple[int, str]] = []
     at = 0  # line up to which blocks are known
-    tokens = MarkdownIt("commonmark").enable("table").disable(["inline"]).parse(text[begin:])
+    tokens = _blocks_parser().parse(text[begin:])
     tables: list[list[list[str]]] = []
     for n, token in enumerate(tokens):
         kind = _kind(token)
@@ -35,10 +36,10 @@ def read(text: str) -> Extracted:
         start, end = (offsets[min(line, len(offsets) - 1)] for line in token.map)
         context = ""
         if kind == "heading":
-            context = _plain(inline, tokens[n + 1].content)
+            context = _plain(tokens[n + 1].content)
             headings.append((int(token.tag[1:]), context))
         elif kind == "table":
-            tables.append([[_plain(inline, cell) for cell in row] for row in _rows(tokens, n)])
+            tables.append([[_plain(cell) for cell in row] for row in _rows(tokens, n)])
         elif kind == "comment":
             kind = "omitted"
             if _COMMENT.sub("", text[start:end]).strip():
@@ -94,8 +95,21 @@ def _kind(token: Token) -> str:
     return ""
 
 
-def _plain(inline: MarkdownIt, source: str) -> str:
+@lru_cache(maxsize=1)
+def _blocks_parser() -> MarkdownIt:
+    return MarkdownIt("commonmark").enable("table").disable(["inline"])
+
+
+@lru_cache(maxsize=1)
+def _inline_parser() -> MarkdownIt:
+    return MarkdownIt("commonmark")
+
+
+def _plain(source: str) -> str:
     """A heading or a cell as it reads, without marks."""
+    if not _MARKS.search(source):
+        return one_line(source)
+    inline = _inline_parser()
     children = [child for token in inline.parseInline(source) for child in token.children or []]
     return one_line(
         "".join(child.content if child.content else " " if "break" in child.type else "" for child in children)

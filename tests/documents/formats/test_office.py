@@ -119,3 +119,9 @@ def test_what_a_program_wrote_as_a_title_is_none(tmp_path, said, ending):
         file.save(path)
         (document,) = load(path, warn=lambda _: None)
         assert document.title == shown
+
+
+def test_words_that_run_from_right_to_left_keep_their_order():
+    document, warnings = read("hebrew.pdf")
+    assert document.text.split("\n") == ["המגדלור נבנה בשנת 1871 על ידי איבנה לונד.", "הוא עומד על החוף הגבוה."]
+    assert warnings == []
