@@ -212,12 +212,12 @@ def fingerprint(folder: Path) -> str:
 def _max_tokens(folder: Path, positions: int) -> int:
     """The encoder's window: what its folder says, at most the positions that it has."""
     path = folder / "sentence_bert_config.json"
-    said = read_settings(path, remedy=REMEDY).get("max_seq_length") if path.is_file() else None
-    if said is None:
+    limit = read_settings(path, remedy=REMEDY).get("max_seq_length") if path.is_file() else None
+    if limit is None:
         return positions
-    if not isinstance(said, int) or said < 3:
-        raise ModelMissing(f'{path} has {json.dumps(said)} as its "max_seq_length". {REMEDY}')
-    return min(said, positions)
+    if not isinstance(limit, int) or limit < 3:
+        raise ModelMissing(f'{path} has {json.dumps(limit)} as its "max_seq_length". {REMEDY}')
+    return min(limit, positions)
 
 
 def _check_names(model: Any, folder: Path) -> None:

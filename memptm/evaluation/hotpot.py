@@ -28,30 +28,34 @@ class Scores:
     joint_f1: float
 
 
-def score(said: str | None, answers: Iterable[str], told: Collection[Fact], facts: Collection[Fact]) -> Scores:
+def score(
+    predicted: str | None, answers: Iterable[str], predicted_facts: Collection[Fact], facts: Collection[Fact]
+) -> Scores:
     """Score an answer and its supporting facts.
 
     Args:
-        said: the answer; None: nothing was said. answers: right ones; the best counts.
-        told: supporting facts given. facts: the right ones.
+        predicted: the answer; None: there was none.
+        answers: right ones; the best counts.
+        predicted_facts: supporting facts given.
+        facts: the right ones.
     """
     em, precision, recall, f1 = max(
-        (_answer(said or "", answer) for answer in answers), key=lambda one: (one[3], one[0])
+        (_answer(predicted or "", answer) for answer in answers), key=lambda one: (one[3], one[0])
     )
-    told, facts = set(told), set(facts)
-    right = len(told & facts)
-    support_precision = right / len(told) if told else 0.0
+    predicted_facts, facts = set(predicted_facts), set(facts)
+    right = len(predicted_facts & facts)
+    support_precision = right / len(predicted_facts) if predicted_facts else 0.0
     support_recall = right / len(facts) if facts else 0.0
-    support_em = float(told == facts)
+    support_em = float(predicted_facts == facts)
     return Scores(
         em=em, f1=f1, support_em=support_em, support_f1=_harmonic(support_precision, support_recall),
         joint_em=em * support_em, joint_f1=_harmonic(precision * support_precision, recall * support_recall),
     )  # fmt: skip
 
 
-def _answer(said: str, answer: str) -> tuple[float, float, float, float]:
+def _answer(predicted: str, answer: str) -> tuple[float, float, float, float]:
     """(exact match, precision, recall, F1) of words."""
-    left, right = normalise(said), normalise(answer)
+    left, right = normalise(predicted), normalise(answer)
     em = float(left == right)
     if left != right and (left in _CLOSED or right in _CLOSED):
         return em, 0.0, 0.0, 0.0

@@ -104,10 +104,10 @@ def evaluate(qa: QA, questions: Sequence[Question], *, k: int = 5, progress: Pro
     qa(questions[0].text, k=k)  # loads the models, which is not a question's time
     for done, question in enumerate(questions, 1):
         began = time.perf_counter()
-        said = qa(question.text, k=k).text
+        predicted = qa(question.text, k=k).text
         ms.append(1000 * (time.perf_counter() - began))
-        em.append(exact_match(said, question.answers))
-        overlap.append(f1(said, question.answers))
+        em.append(exact_match(predicted, question.answers))
+        overlap.append(f1(predicted, question.answers))
         if question.answers or question.supporting:
             hits = qa.memory.search(question.text, k=depth, mode=qa.mode, where=qa.options.where)
             ranks.append(first_relevant([is_relevant(hit, question) for hit in hits]))

@@ -145,8 +145,8 @@ class LanguageModel:
                 use_cache=False,
             )
             log_p = output.logits.float().log_softmax(dim=-1)
-            said: Tensor = log_p.gather(2, padded[:, :, None])[:, :, 0]
-            return said.masked_fill(~within(answers, self.device), 0.0)
+            scored_tokens: Tensor = log_p.gather(2, padded[:, :, None])[:, :, 0]
+            return scored_tokens.masked_fill(~within(answers, self.device), 0.0)
         # Left padding lets all answers end in the same column: the last ``longest`` logits hold every answer.
         ids, mask = self._left([[*p, *a] for p, a in zip(prompts, answers, strict=True)])
         log_p = self._log_p(self._run(ids, mask, keep=longest + 1, use_cache=False), keep=longest + 1)[:, :-1]
@@ -176,8 +176,8 @@ class LanguageModel:
                 _, after = self.extend(begun, tokens[:, :-1])
                 log_p = torch.cat([log_p, after], dim=1)
             taken = log_p.gather(2, tokens[..., None])[..., 0]
-            said = within(some, rows.device).repeat_interleave(documents, dim=0)
-            scored = taken.masked_fill(~said, 0.0).view(len(some), documents, longest)
+            answer_mask = within(some, rows.device).repeat_interleave(documents, dim=0)
+            scored = taken.masked_fill(~answer_mask, 0.0).view(len(some), documents, longest)
             table.append(torch.nn.functional.pad(scored, (0, widest - longest)))
         return torch.cat(table)
 

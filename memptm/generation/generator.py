@@ -120,13 +120,13 @@ class Generator:
         made.marginal = trained_marginal(Path(given).expanduser())
         return made
 
-    def after(self, said: Sequence[tuple[str, str]]) -> Generator:
+    def after(self, history: Sequence[tuple[str, str]]) -> Generator:
         """The same generator in a conversation, after these questions and answers: they are the chat's history.
 
         All that it writes or scores then goes on from them. A decoder's own recurrent state of a session belongs here too.
         """
         following = copy.copy(self)
-        following.writer = self.writer.after(said)
+        following.writer = self.writer.after(history)
         return following
 
     def generate(
@@ -224,7 +224,7 @@ class Generator:
         stream: Callable[[str], None] | None = None,
     ) -> list[Generation]:
         state = self.language_model.start([prompt.ids for prompt in prompts])
-        return self._said(self.language_model, state, state.log_p, prompts, null_log_odds, stream)
+        return self._generations(self.language_model, state, state.log_p, prompts, null_log_odds, stream)
 
     @torch.inference_mode()
     def _answer_on(
@@ -239,13 +239,13 @@ class Generator:
         model = self._stream(prompt.front if state is None else len(self.writer.head))
         place = model.start(prompt.ids, None if state is None else state.decoder)
         asked = model.close(place) if keep else None
-        (said,) = self._said(model, place, place.log_p, [prompt], [null_log_odds], stream)
+        (generation,) = self._generations(model, place, place.log_p, [prompt], [null_log_odds], stream)
         if asked is None:
-            return said
-        answer = self.writer.answer_ids(NOT_THERE if said.text is None else said.text)
-        return replace(said, state=ReadState(model.read(answer, asked), open=False, model=self._fingerprint))
+            return generation
+        answer = self.writer.answer_ids(NOT_THERE if generation.text is None else generation.text)
+        return replace(generation, state=ReadState(model.read(answer, asked), open=False, model=self._fingerprint))
 
-    def _said(
+    def _generations(
         self,
         model: Steps,
         state: Any,
@@ -284,7 +284,7 @@ class Generator:
         rows = len(done)
         total = torch.zeros(rows, device=done.device)
         written: list[Ids] = [[] for _ in range(rows)]
-        texts, told = [""] * rows, ""
+        texts, streamed = [""] * rows, ""
         for n in range(ANSWER_TOKENS):
             choice = without_null(state.log_p, self.null_ids[0], null) if n == 0 else state.log_p
             token = choice.argmax(dim=-1)
@@ -296,12 +296,12 @@ class Generator:
                 stopped[row] |= ended
             done = done | stopped
             if stream is not None:
-                told = tell_new(stream, texts[0], told, complete=bool(done[0]))
+                streamed = tell_new(stream, texts[0], streamed, complete=bool(done[0]))
             if bool(done.all()):
                 break
             state, _ = model.extend(state, token[:, None])
         if stream is not None:
-            tell_new(stream, texts[0], told, complete=True)
+            tell_new(stream, texts[0], streamed, complete=True)
         return texts, total, [len(ids) for ids in written]
 
     def _fits(self, prompt: Prompt) -> bool:

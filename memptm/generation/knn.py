@@ -147,11 +147,11 @@ def read_states(
             states, log_p = model.states([ids for ids, _ in some])
         for row, (ids, fresh) in enumerate(some):
             followed = torch.tensor(ids[1:], device=states.device)[-fresh:]
-            said = log_p[row, -fresh - 1 : -1].gather(1, followed[:, None])[:, 0]
+            log_p_followed = log_p[row, -fresh - 1 : -1].gather(1, followed[:, None])[:, 0]
             yield (
                 states[row, -fresh - 1 : -1].float().cpu().numpy(),
                 followed.cpu().numpy().astype(np.int32),
-                said.cpu().numpy(),
+                log_p_followed.cpu().numpy(),
             )
         progress(Event(stage="read", done=min(start + BATCH, len(windows)), total=len(windows), unit="windows"))
 
@@ -192,13 +192,13 @@ def surprise(
     neighbours: Neighbours, model: LanguageModel, texts: Sequence[Ids], *, progress: Progress = silent
 ) -> Surprise:
     """Read texts with their neighbours; gates can then be compared without reading again."""
-    said, distances, hits = [], [], []
+    by_model, distances, hits = [], [], []
     for states, followed, log_p in read_states(model, texts, progress=progress):
         tokens, far = neighbours.found(torch.from_numpy(states))
-        said.append(torch.from_numpy(log_p).float())
+        by_model.append(torch.from_numpy(log_p).float())
         distances.append(far)
         hits.append(tokens == torch.from_numpy(followed).long()[:, None])
-    return Surprise(model=torch.cat(said), distances=torch.cat(distances), hits=torch.cat(hits))
+    return Surprise(model=torch.cat(by_model), distances=torch.cat(distances), hits=torch.cat(hits))
 
 
 def fit_gate(read: Surprise, *, constant: bool = False) -> Gate:

@@ -30,7 +30,7 @@ def phrase_log_p(model: Steps, state: Any, log_p: Tensor, phrase: Ids) -> Tensor
 
 
 def with_odds(log_null: Tensor, log_odds: Tensor) -> Tensor:
-    """p(null) from its log and another judge's log odds, which are added as those of two independent witnesses."""
+    """p(null) from its log and another judge's log odds, which are added as if the two were independent."""
     log_null = log_null.clamp(max=-1e-7)
     return torch.sigmoid(log_null - torch.log(-torch.expm1(log_null)) + log_odds)
 
@@ -41,14 +41,14 @@ def without_null(log_p: Tensor, first: int, null: Tensor) -> Tensor:
     return log_p.index_copy(1, torch.tensor([first], device=log_p.device), left[:, None])
 
 
-def tell_new(stream: Callable[[str], None], text: str, told: str, *, complete: bool) -> str:
+def tell_new(stream: Callable[[str], None], text: str, streamed: str, *, complete: bool) -> str:
     """Stream what is new of ``text``; what may yet become another letter or the not-there phrase waits."""
     if says_nothing(text) or (not complete and (NOT_THERE.startswith(text.casefold()) or text.endswith("�"))):
-        return told
-    if text.startswith(told) and len(text) > len(told):
-        stream(text[len(told) :])
+        return streamed
+    if text.startswith(streamed) and len(text) > len(streamed):
+        stream(text[len(streamed) :])
         return text
-    return told
+    return streamed
 
 
 def says_nothing(text: str) -> bool:

@@ -73,12 +73,12 @@ class PromptWriter:
             self.between = self._ours("\n")
         self.gap = self._ours("\n\n")
         self._glued = self._chat or encoder_decoder or _marks_word_starts(tokenizer)
-        self._said: tuple[tuple[str, str], ...] = ()
+        self._exchanges: tuple[tuple[str, str], ...] = ()
 
-    def after(self, said: Sequence[tuple[str, str]]) -> PromptWriter:
+    def after(self, history: Sequence[tuple[str, str]]) -> PromptWriter:
         """A writer whose prompts go on from these questions and answers, oldest first, as the chat's history."""
         writer = copy.copy(self)
-        writer._said = tuple(said)
+        writer._exchanges = tuple(history)
         return writer
 
     def write(
@@ -95,8 +95,8 @@ class PromptWriter:
         """
         opening = self.head if opening is None else opening
         asked = self._ours("Question:\n") + self.text_ids(question)
-        said = self._history()
-        room = self.window - self._room - len(opening) - len(said) - len(self._tail)
+        history = self._history()
+        room = self.window - self._room - len(opening) - len(history) - len(self._tail)
         front = [*asked, *self.gap]  # asked before reading too: what is read is then read with the question in mind
         if 2 * len(asked) + len(self.gap) > room:
             front = []
@@ -109,8 +109,8 @@ class PromptWriter:
             )
         else:
             body, read = self._fill(passages, room)
-        ids = [*opening, *said, *front, *body, *asked, *self._tail]
-        return Prompt(ids=ids, read=tuple(read), front=len(opening) + len(said) + len(front))
+        ids = [*opening, *history, *front, *body, *asked, *self._tail]
+        return Prompt(ids=ids, read=tuple(read), front=len(opening) + len(history) + len(front))
 
     def answer_ids(self, answer: str) -> Ids:
         """The answer as the model would go on from the prompt, ``end`` included."""
@@ -126,7 +126,7 @@ class PromptWriter:
     def _history(self) -> Ids:
         """The last questions and answers that fit, whole."""
         ids: Ids = []
-        for question, answer in reversed(self._said):
+        for question, answer in reversed(self._exchanges):
             asked = self._ours("Question:\n") + self.text_ids(question)
             exchange = [*asked, *self._answered, *self.answer_ids(answer), *self.between]
             if len(ids) + len(exchange) > min(HISTORY_TOKENS, self.window // 4):
@@ -191,10 +191,10 @@ class PromptWriter:
                 "The model's chat template does not show the user's text once. Use a model with another template."
             )
         head, tail = rendered.split(_SLOT)
-        said = {"role": "assistant", "content": _SLOT}
-        answered = self._render([*system, said], answer=False)
+        turn = {"role": "assistant", "content": _SLOT}
+        answered = self._render([*system, turn], answer=False)
         closing = self._ours(answered.rpartition(_SLOT)[2]) if answered else []
-        going_on = self._render([*system, said, {"role": "user", "content": _SLOT}])
+        going_on = self._render([*system, turn, {"role": "user", "content": _SLOT}])
         between = self._ours(going_on.split(_SLOT)[2]) if going_on and going_on.count(_SLOT) == 3 else []
         special = closing[:1] if closing and closing[0] in self.tokenizer.all_special_ids else []
         eos = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]

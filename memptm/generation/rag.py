@@ -164,8 +164,8 @@ class Rag:
         state = language_model.start(prompts)
         not_there = self.generator.null_log_p(state).view_as(log_prior)
         null = with_odds(null_probability(not_there[:, :-1], prior).log(), prior.new_tensor(null_log_odds))
-        told = stream if float(null[0]) < self.generator.null_threshold else None
-        hypotheses = self._decode(state.copy(), log_prior, not_there, told)
+        listener = stream if float(null[0]) < self.generator.null_threshold else None
+        hypotheses = self._decode(state.copy(), log_prior, not_there, listener)
         answers = []
         for n in range(len(questions)):
             if float(null[n]) >= self.generator.null_threshold:
@@ -183,13 +183,13 @@ class Rag:
         if self.kind == "rag-sequence":
             each = log_prior.shape[1]
             log_prior, not_there = log_prior.new_zeros(log_prior.numel(), 1), not_there.reshape(-1, 1)
-        said_null = (log_prior + not_there).logsumexp(dim=1)
-        told = ""
+        null_log_p = (log_prior + not_there).logsumexp(dim=1)
+        streamed = ""
 
         def tell(ids: Ids) -> None:
-            nonlocal told
+            nonlocal streamed
             if stream is not None:
-                told = tell_new(stream, self._line(ids), told, complete=False)
+                streamed = tell_new(stream, self._line(ids), streamed, complete=False)
 
         found = beam_search(
             generator.language_model,
@@ -198,12 +198,12 @@ class Rag:
             beams=self.beams,
             stops=generator.stops,
             longest=ANSWER_TOKENS,
-            first=lambda log_p: without_null(log_p, generator.null_ids[0], said_null),
+            first=lambda log_p: without_null(log_p, generator.null_ids[0], null_log_p),
             ended=generator.ends_line,
             tell=tell,
         )
         if stream is not None and found[0]:
-            tell_new(stream, self._line(found[0][0].ids), told, complete=True)
+            tell_new(stream, self._line(found[0][0].ids), streamed, complete=True)
         return [found[start : start + each] for start in range(0, len(found), each)]
 
     def _judge(

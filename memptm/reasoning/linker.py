@@ -22,7 +22,7 @@ OF_A_TITLE = 3  # passages of a long document that stand for its title
 LOADED = 64  # passages under one name, at most; of more, search finds those that matter
 LOOKED_AT = 10  # hits among which a mention is looked for
 TRUST = {"title": 1.0, "heading": 0.9, "entity": 0.6, "passage": 0.4}  # in a link, by how it was found
-NEAR = 0.5  # cosine of a name and a passage that does not write it so
+LEAST_SIMILARITY = 0.5  # cosine of a name and a passage that does not write it so
 NAME_SHOWN = 60  # characters of a passage without a title
 Key = tuple[str, frozenset[PassageKey]]
 
@@ -219,7 +219,9 @@ def _by_nearness(wanted: Wanted, hits: Sequence[Hit]) -> Page | None:
     parts = {word for word in terms(wanted.name) if len(word) > 3}
     for hit in hits:
         if hit.passage.key not in wanted.source:
-            known = hit.similarity >= NEAR or not parts.isdisjoint(terms(f"{hit.passage.title} {hit.passage.text}"))
+            known = hit.similarity >= LEAST_SIMILARITY or not parts.isdisjoint(
+                terms(f"{hit.passage.title} {hit.passage.text}")
+            )
             return page_of(hit.passage) if known else None
     return None
 

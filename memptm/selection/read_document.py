@@ -16,7 +16,7 @@ from memptm.selection.reading import slice_of
 from memptm.types import Answer, Document, DocumentKey, Evidence, Passage
 
 PART = 100_000  # characters read at once: bounds the memory that a huge document needs
-NEAR = 1_000  # characters on each side of an answer in which the block that is cited is looked for
+CITED_WITHIN = 1_000  # characters on each side of an answer in which the block that is cited is looked for
 
 
 def with_own_keys(documents: Iterable[Document]) -> list[Document]:
@@ -85,8 +85,8 @@ def with_pages(answer: Answer, documents: Sequence[Document]) -> Answer:
 
     def paged(one: Evidence) -> Evidence:
         known = pages.get(one.passage.document_key, [])
-        said = one.passage.start + (one.answer_span[0] if one.answer_span else 0)
-        at = bisect_right([start for start, _ in known], said)
+        cited_at = one.passage.start + (one.answer_span[0] if one.answer_span else 0)
+        at = bisect_right([start for start, _ in known], cited_at)
         return replace(one, passage=replace(one.passage, page=known[max(at - 1, 0)][1])) if known else one
 
     return replace(answer, evidence=tuple(paged(one) for one in answer.evidence))
@@ -95,7 +95,7 @@ def with_pages(answer: Answer, documents: Sequence[Document]) -> Answer:
 def _narrowed(evidence: Evidence, span: tuple[int, int], reader: Reader) -> Evidence:
     """Of a long passage only the blocks that the answer stands in."""
     passage = evidence.passage
-    begin, end = max(span[0] - NEAR, 0), min(span[1] + NEAR, len(passage.text))
+    begin, end = max(span[0] - CITED_WITHIN, 0), min(span[1] + CITED_WITHIN, len(passage.text))
     blocks = split_blocks(passage.text[begin:end], tokens_of(reader.windower.tokenizer))
     touched = [b for b in blocks if begin + b.start < span[1] and begin + b.end > span[0]]
     start, stop = begin + min(touched[0].start, span[0] - begin), begin + max(touched[-1].end, span[1] - begin)

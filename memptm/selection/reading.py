@@ -122,8 +122,8 @@ def read_chosen(reader: Reader, question: str, chosen: Chosen, *, bias: float, m
     answer = marginalise(question, [ScoredPassage(window, 0.0)], reading, bias=bias, method=method)
     if answer.text is None:
         return answer
-    said = [span for span in reading.spans if answer_key(text[span.start : span.end]) == answer_key(answer.text)]
-    return replace(answer, evidence=_evidence(chosen, places, said))
+    agreeing = [span for span in reading.spans if answer_key(text[span.start : span.end]) == answer_key(answer.text)]
+    return replace(answer, evidence=_evidence(chosen, places, agreeing))
 
 
 def _by_relevance(reading: Reading, places: Sequence[tuple[int, int]], chosen: Chosen) -> Reading:
@@ -246,14 +246,14 @@ def _blocks_of(span: Span, places: Sequence[tuple[int, int]], chosen: Chosen) ->
     return first, last
 
 
-def _evidence(chosen: Chosen, places: Sequence[tuple[int, int]], said: Sequence[Span]) -> tuple[Evidence, ...]:
+def _evidence(chosen: Chosen, places: Sequence[tuple[int, int]], agreeing: Sequence[Span]) -> tuple[Evidence, ...]:
     """Blocks with their shares; those that one wording of the answer runs over are one."""
-    touched = [_blocks_of(span, places, chosen) or (0, 0) for span in said]
-    total = log_sum([span.log_odds for span in said])
+    touched = [_blocks_of(span, places, chosen) or (0, 0) for span in agreeing]
+    total = log_sum([span.log_odds for span in agreeing])
     scores = math.fsum(chosen.scores)
     found = []
     for first, last in _merged(len(chosen.blocks), touched):
-        own = [span for span, (begin, _) in zip(said, touched, strict=True) if first <= begin < last]
+        own = [span for span, (begin, _) in zip(agreeing, touched, strict=True) if first <= begin < last]
         best = max(own, key=lambda span: span.log_odds, default=None)
         start = places[first][0]
         found.append(

@@ -82,8 +82,8 @@ class DecoderState:
     def tensors(self) -> dict[str, Tensor]:
         """All that it holds, for a file."""
         read, current = torch.tensor(self.read), self.document()[:, 0]
-        told = {"keys": self.keys, "values": self.values, "documents": self.documents, "read": read, "current": current}
-        return told | signed(self.maker, self.model)
+        held = {"keys": self.keys, "values": self.values, "documents": self.documents, "read": read, "current": current}
+        return held | signed(self.maker, self.model)
 
     @classmethod
     def load(cls, path: Path) -> DecoderState:
@@ -200,7 +200,7 @@ class RecurrentDecoder:
         """
         if ids.shape[1] < 2:
             raise InputError(
-                f"There are {ids.shape[1]} tokens, and a loss takes one more than is told. Give at least 2."
+                f"There are {ids.shape[1]} tokens, and a loss takes one more than is predicted. Give at least 2."
             )
         found, state = [], self.start(len(ids)) if state is None else state
         for start in range(0, ids.shape[1] - 1, self.segment):

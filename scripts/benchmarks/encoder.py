@@ -172,7 +172,7 @@ def recalls(encoder: Encoder, task: Task, keys: Keys) -> dict[int, list[float]]:
     return found
 
 
-def told(values: Sequence[float], groups: Sequence[str], *, signed: bool = False) -> str:
+def with_interval(values: Sequence[float], groups: Sequence[str], *, signed: bool = False) -> str:
     """The mean in percent and its 95 % interval, a bootstrap over groups."""
     low, high = bootstrap(values, groups=groups)
     sign = "+" if signed else ""
@@ -213,14 +213,14 @@ def main(data: Path, folder: Path, only: tuple[str, ...], out: Path) -> None:
             values[way] = recalls(encoder, task, made(encoder, task))
             metrics: Json = {"n": len(task.questions)}
             for k in task.at:
-                metrics[f"recall@{k}"] = told(values[way][k], groups)
+                metrics[f"recall@{k}"] = with_interval(values[way][k], groups)
             click.echo(f"{name}, {way}: {metrics}")
             results.append({"task": name, "keys": way}, 0, metrics)
             for control in CONTROLS if way == "memory" else ():
                 gains = {}
                 for k in task.at:
                     pairs = zip(values[way][k], values[control][k], strict=True)
-                    gains[f"recall@{k}"] = told([a - b for a, b in pairs], groups, signed=True)
+                    gains[f"recall@{k}"] = with_interval([a - b for a, b in pairs], groups, signed=True)
                 click.echo(f"{name}, memory over {control}: {gains}")
                 gained.append({"task": name, "over": control}, 0, gains)
             if name == "LoCoMo":
@@ -228,7 +228,9 @@ def main(data: Path, folder: Path, only: tuple[str, ...], out: Path) -> None:
                     chosen = [n for n, one in enumerate(task.questions) if one[3] == category]
                     row: Json = {"n": len(chosen)}
                     for k in task.at:
-                        row[f"recall@{k}"] = told([values[way][k][n] for n in chosen], [groups[n] for n in chosen])
+                        row[f"recall@{k}"] = with_interval(
+                            [values[way][k][n] for n in chosen], [groups[n] for n in chosen]
+                        )
                     by_category.append({"keys": way, "category": category}, 0, row)
 
 

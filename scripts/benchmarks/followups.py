@@ -42,9 +42,9 @@ def share(values: Sequence[float], groups: Sequence[str]) -> str:
     return f"{100 * sum(values) / len(values):.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
-def before(encoder: Encoder, said: Sequence[str], question: str, *, turns: int) -> str:
+def before(encoder: Encoder, history: Sequence[str], question: str, *, turns: int) -> str:
     """The question with so many turns before it, a line each, as many as the window holds."""
-    kept = list(said[-turns:]) if turns else []
+    kept = list(history[-turns:]) if turns else []
     while kept and encoder.count_tokens(["\n".join([*kept, question])])[0] > encoder.max_tokens:
         kept.pop(0)
     return "\n".join([*kept, question])
@@ -120,7 +120,8 @@ def recall_of_passage(
 def measure_asking(runs: Runs, memory: Memory, canard: Canard, name: str, *, limit: int) -> None:
     questions = [one for one in canard.held_out() if one.answer is not None]
     others = [
-        replace(one, said=questions[(n + len(questions) // 2) % len(questions)].said) for n, one in enumerate(questions)
+        replace(one, history=questions[(n + len(questions) // 2) % len(questions)].history)
+        for n, one in enumerate(questions)
     ]
     reader = Reader.load()
     for case, asked, texts in (
@@ -130,7 +131,7 @@ def measure_asking(runs: Runs, memory: Memory, canard: Canard, name: str, *, lim
         made = [follow_up(memory, one, text) for one, text in zip(asked, texts, strict=True)]
         alone = unit(memory.encoder.encode_questions(texts))
         session = np.concatenate([cast("Keys", one.vectors) for one in made])
-        last = [" ".join([text, *one.said[-2:]]) for one, text in zip(asked, texts, strict=True)]
+        last = [" ".join([text, *one.history[-2:]]) for one, text in zip(asked, texts, strict=True)]
         by_words = [one.words for one in made]
         lists: tuple[tuple[str, list[str], Keys], ...] = (
             ("alone", texts, alone),
@@ -148,7 +149,7 @@ def measure_asking(runs: Runs, memory: Memory, canard: Canard, name: str, *, lim
                     runs.append(settings, 0, {"n": len(questions), **found})
         read = {
             "alone": texts,
-            "last exchange before": [" ".join([*one.said[-2:], t]) for one, t in zip(asked, texts, strict=True)],
+            "last exchange before": [" ".join([*one.history[-2:], t]) for one, t in zip(asked, texts, strict=True)],
             "session": [one.query.whole for one in made],
         }
         for way, forms in read.items():

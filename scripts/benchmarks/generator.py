@@ -39,8 +39,8 @@ def curve(generator: Generator, questions: list[Json], right: list[Generation], 
     wrong = answers(generator, [row for row, _ in pairs], [text for _, text in pairs])
     for threshold in THRESHOLDS:
         share = [
-            round(100 * sum(one.null_probability >= threshold for one in said) / len(said), 1)
-            for said in (right, wrong)
+            round(100 * sum(one.null_probability >= threshold for one in predicted) / len(predicted), 1)
+            for predicted in (right, wrong)
         ]
         runs.append({"says nothing from p(null)": threshold}, 0, {"answerable %": share[0], "unanswerable %": share[1]})
 
@@ -58,9 +58,9 @@ def main(data: Path, name: str | None, bare: bool, out: Path) -> None:
     sets = drawn(data, 1 / 3 if bare else 1)
     for part, questions in sets.items():
         began = time.perf_counter()
-        said = said_of[part] = answers(generator, questions, [row["context"] for row in questions])
+        predicted = said_of[part] = answers(generator, questions, [row["context"] for row in questions])
         spent = 1000 * (time.perf_counter() - began) / len(questions)
-        metrics = {**scores([one.text for one in said], questions), "ms a question": round(spent, 1)}
+        metrics = {**scores([one.text for one in predicted], questions), "ms a question": round(spent, 1)}
         click.echo(f"{part}: {metrics}")
         runs.append({"method": "generate, no adapter" if bare else "generate", "questions": part}, 0, metrics)
     if not bare:

@@ -71,12 +71,12 @@ def main(out: Path) -> None:
         }
         for name, (theirs, ours) in pairs.items():
             times: tuple[list[float], list[float]] = ([], [])
-            said: list[Any] = [None, None]
+            outputs: list[Any] = [None, None]
             for _ in range(ROUNDS):
                 for n, run in enumerate((theirs, ours)):
                     began = time.perf_counter()
                     with torch.inference_mode():
-                        said[n] = run()
+                        outputs[n] = run()
                     times[n].append(time.perf_counter() - began)
             tokens = QUESTIONS * LONGEST
             rates = [tokens / statistics.median(some) for some in times]
@@ -84,7 +84,7 @@ def main(out: Path) -> None:
                 "transformers tokens/s": round(rates[0], 1),
                 "memptm tokens/s": round(rates[1], 1),
                 "ratio": round(rates[1] / rates[0], 2),
-                "same outputs": str(said[0][:, 1:].tolist() == said[1]) if name == "rag-token" else "–",
+                "same outputs": str(outputs[0][:, 1:].tolist() == outputs[1]) if name == "rag-token" else "–",
             }
             click.echo(f"{name}, {beams} beams: {metrics}")
             results.append({"method": name, "beams": beams, "k": DOCUMENTS}, 0, metrics)

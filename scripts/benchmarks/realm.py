@@ -153,21 +153,21 @@ def main(data: Path, folder: Path, seeds: int, only: tuple[str, ...], out: Path)
     if not results.done({"variant": "as it comes"}):
         results.append({"variant": "as it comes"}, 0, recalls(memory, questions, "dense", right, intervals=False))
     for seed in range(seeds):
-        told = train_realm([], memory, folder / f"warm-{seed}", recipe=replace(WARM, seed=seed))
-        warm = Memory.open(told["index"])
+        result = train_realm([], memory, folder / f"warm-{seed}", recipe=replace(WARM, seed=seed))
+        warm = Memory.open(result["index"])
         if not results.done({"variant": "warm start alone"}, seed):
             figures = recalls(warm, questions, "dense", right, intervals=False)
-            figures["seconds"] = told["phases"]["ict"]["seconds"]
+            figures["seconds"] = result["phases"]["ict"]["seconds"]
             click.echo(f"warm start alone {seed}: {figures}")
             results.append({"variant": "warm start alone"}, seed, figures)
         for name in only or VARIANTS:
             if results.done({"variant": name}, seed):
                 continue
             recipe, at = replace(VARIANTS[name], seed=seed), folder / f"{name.replace(' ', '-')}-{seed}"
-            told = train_realm([], memory if name == COLD else warm, at, recipe=recipe)
+            result = train_realm([], memory if name == COLD else warm, at, recipe=recipe)
             made = Memory.open(at / "index")
             figures = recalls(made, questions, "dense", right, intervals=False) | utility(made, at, recipe, others)
-            figures["seconds"] = told["phases"]["masked"]["seconds"]
+            figures["seconds"] = result["phases"]["masked"]["seconds"]
             click.echo(f"{name} {seed}: {figures}")
             results.append({"variant": name}, seed, figures)
 

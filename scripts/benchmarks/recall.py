@@ -77,8 +77,8 @@ def through(reader: Reader, make: Callable[[], MemRecall]) -> Method:
         tokenizer = reader.windower.tokenizer
         chosen = choose(example.question, [passage], make(), tokenizer=tokenizer, window=window)
         answer = read_chosen(reader, example.question, chosen, bias=reader.config.read_bias)
-        said = answer.answers[0].text if answer.answers else None
-        return said, lambda: [(block.start, block.end) for block in chosen.blocks]
+        predicted = answer.answers[0].text if answer.answers else None
+        return predicted, lambda: [(block.start, block.end) for block in chosen.blocks]
 
     return read
 
@@ -92,8 +92,8 @@ def sliding(reader: Reader) -> Method:
         answer = marginalise(
             example.question, scored([passage], [0.0]), reading, bias=reader.config.read_bias, method="reader"
         )
-        said = answer.answers[0].text if answer.answers else None
-        return said, lambda: around(example, reading)
+        predicted = answer.answers[0].text if answer.answers else None
+        return predicted, lambda: around(example, reading)
 
     def around(example: LongExample, reading: Reading) -> Spans:
         best = max(reading.spans, key=lambda span: span.log_odds, default=None)
@@ -149,10 +149,10 @@ def measure(method: Method, asked: Sequence[Asked], reader: Reader) -> tuple[Jso
     for one in asked:
         example = one.example
         began, cpu = time.perf_counter(), time.process_time()
-        said, read = method(example)
+        predicted, read = method(example)
         seconds, busy = seconds + time.perf_counter() - began, busy + time.process_time() - cpu
-        em.append(exact_match(said, example.answers))
-        overlap.append(f1(said, example.answers))
+        em.append(exact_match(predicted, example.answers))
+        overlap.append(f1(predicted, example.answers))
         if example.text not in cut:
             blocks = split_blocks(example.text, tokens_of(reader.windower.tokenizer))
             cut = {example.text: [(block.start, block.end) for block in blocks]}

@@ -166,17 +166,17 @@ def main(folder: Path, count: int, length: int, endless: int, only: tuple[str, .
             results.append({"way": way, "memory": memory, "segment": SEGMENT, "length": length}, 0, metrics)
     if not only or "external" in only:
         with_external(model, documents, Runs(out / "stream_external.jsonl"))
-    together = [one for ids in documents for one in ids]
+    all_ids = [one for ids in documents for one in ids]
     if not only or "stream" in only:
         lengths = Runs(out / "stream_length.jsonl")
-        for told in stream(model, together, endless):
-            click.echo(str(told))
-            lengths.append({"tokens read": told.pop("tokens read")}, 0, told)
+        for row in stream(model, all_ids, endless):
+            click.echo(str(row))
+            lengths.append({"tokens read": row.pop("tokens read")}, 0, row)
     if not only or "speed" in only:
         speeds = Runs(out / "stream_speed.jsonl")
         for window in WINDOWS:
-            if 2 * window < len(together):
-                metrics = generated(model, together, window)
+            if 2 * window < len(all_ids):
+                metrics = generated(model, all_ids, window)
                 click.echo(str(metrics))
                 speeds.append({"window": metrics.pop("window")}, 0, metrics)
 

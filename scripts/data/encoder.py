@@ -91,13 +91,13 @@ def conversations(data: Path) -> Iterator[tuple[Document, list[Json]]]:
             dialogs.setdefault(row["dialog"], []).append(row)
     for name, turns in sorted(dialogs.items()):
         longest = max(turns, key=lambda row: len(row["history"]))
-        said = [" ".join(text.split()) for text in longest["history"]]
-        parts = [part if n < 2 else f"{'Q' if n % 2 == 0 else 'A'}: {part}" for n, part in enumerate(said)]
+        history = [" ".join(text.split()) for text in longest["history"]]
+        parts = [part if n < 2 else f"{'Q' if n % 2 == 0 else 'A'}: {part}" for n, part in enumerate(history)]
         asked = []
         for row in turns:
             after = len(row["history"]) + 1  # the question itself, then its answer
             if after < len(parts) and "CANNOTANSWER" not in parts[after]:
-                asked.append({"question": row["rewrite"], "answers": [said[after]], "context": parts[after]})
+                asked.append({"question": row["rewrite"], "answers": [history[after]], "context": parts[after]})
         if all(parts):
             yield document(f"dialog-{name}", parts, kind="canard"), asked
 
@@ -118,10 +118,10 @@ def follow_ups(data: Path) -> list[Json]:
         if not held_out_passage(row["dialog"])
     ]
     for row in rows(data / "ikat.jsonl"):
-        said: list[str] = []
+        history: list[str] = []
         for turn in row["turns"] if not held_out_passage(row["title"]) else []:
-            found.append({"history": list(said), "question": turn["utterance"], "rewrite": turn["resolved"]})
-            said += [turn["utterance"], turn["response"]]
+            found.append({"history": list(history), "question": turn["utterance"], "rewrite": turn["resolved"]})
+            history += [turn["utterance"], turn["response"]]
     return found
 
 

@@ -20,14 +20,14 @@ class FollowUpQuestion:
     """A question in its conversation.
 
     Attributes:
-        dialog: what it belongs to. said: the turns before it, oldest first, questions and answers in turn.
+        dialog: what it belongs to. history: the turns before it, oldest first, questions and answers in turn.
         rewrite: the same question able to stand alone. row: its place in canard.jsonl.
         answer, start: its answer and where that stands in the dialog's text; None where it is not known.
     """
 
     dialog: str
     row: int
-    said: tuple[str, ...]
+    history: tuple[str, ...]
     question: str
     rewrite: str
     answer: str | None = None
@@ -41,10 +41,10 @@ class FollowUpQuestion:
     @property
     def exchanges(self) -> list[tuple[str, Answer]]:
         """What was said, as a session takes it."""
-        pairs = zip(self.said[::2], self.said[1::2], strict=False)
+        pairs = zip(self.history[::2], self.history[1::2], strict=False)
         return [
-            (asked, Answer(question=asked, text=_known(told), probability=1.0, method="reader"))
-            for asked, told in pairs
+            (asked, Answer(question=asked, text=_known(reply), probability=1.0, method="reader"))
+            for asked, reply in pairs
         ]
 
 
@@ -65,13 +65,13 @@ class Canard:
         self._starts: dict[tuple[str, int], int] = {}
         for name, row in longest.items():
             text = ""
-            for n, told in enumerate(row["history"][3::2]):
-                if _known(told):
+            for n, reply in enumerate(row["history"][3::2]):
+                if _known(reply):
                     self._starts[name, n] = len(text)
-                    text += f"{told} "
+                    text += f"{reply} "
             self.texts[name] = text.strip()
         self._answers = {
-            (name, n): told for name, row in longest.items() for n, told in enumerate(row["history"][3::2])
+            (name, n): reply for name, row in longest.items() for n, reply in enumerate(row["history"][3::2])
         }
 
     def rewrites(self) -> list[str]:
@@ -83,13 +83,13 @@ class Canard:
         trained = {row["history"][0] for row in self.rows if not held_out_passage(row["dialog"])}
         found = []
         for n, row in enumerate(self.rows):
-            said = tuple(row["history"][2:])  # the first two are the page's title and the section's
-            if not said or not held_out_passage(row["dialog"]) or row["history"][0] in trained:
+            history = tuple(row["history"][2:])  # the first two are the page's title and the section's
+            if not history or not held_out_passage(row["dialog"]) or row["history"][0] in trained:
                 continue
-            place = row["dialog"], len(said) // 2
+            place = row["dialog"], len(history) // 2
             start = self._starts.get(place)
             answer = None if start is None else self._answers[place]
-            found.append(FollowUpQuestion(row["dialog"], n, said, row["question"], row["rewrite"], answer, start))
+            found.append(FollowUpQuestion(row["dialog"], n, history, row["question"], row["rewrite"], answer, start))
         return found
 
     def documents(self) -> list[Document]:
@@ -113,10 +113,10 @@ class Canard:
 
 @dataclass(frozen=True)
 class PersonalTurn:
-    """A turn of iKAT and the personal facts it needs. ``said``: utterances and responses before it."""
+    """A turn of iKAT and the personal facts it needs. ``history``: utterances and responses before it."""
 
     title: str
-    said: tuple[str, ...]
+    history: tuple[str, ...]
     utterance: str
     resolved: str
     facts: tuple[str, ...]
@@ -124,13 +124,13 @@ class PersonalTurn:
     @property
     def turns(self) -> list[str]:
         """What was said."""
-        return list(self.said)
+        return list(self.history)
 
     @property
     def exchanges(self) -> list[tuple[str, Answer]]:
         """What was said, as a session takes it."""
-        pairs = zip(self.said[::2], self.said[1::2], strict=True)
-        return [(asked, Answer(question=asked, text=told, probability=1.0, method="reader")) for asked, told in pairs]
+        pairs = zip(self.history[::2], self.history[1::2], strict=True)
+        return [(asked, Answer(question=asked, text=reply, probability=1.0, method="reader")) for asked, reply in pairs]
 
 
 def personal_turns(data: Path) -> tuple[dict[str, list[str]], list[PersonalTurn]]:
@@ -140,14 +140,14 @@ def personal_turns(data: Path) -> tuple[dict[str, list[str]], list[PersonalTurn]
     for number, row in enumerate(row for row in rows(data / "ikat.jsonl") if held_out_passage(row["title"])):
         title = f"{number} {row['title']}"
         facts[title] = list(row["facts"].values())
-        said: list[str] = []
+        history: list[str] = []
         for turn in row["turns"]:
             needed = tuple(row["facts"][str(n)] for n in turn["facts"] if str(n) in row["facts"])
             if needed:
-                found.append(PersonalTurn(title, tuple(said), turn["utterance"], turn["resolved"], needed))
-            said += [turn["utterance"], turn["response"]]
+                found.append(PersonalTurn(title, tuple(history), turn["utterance"], turn["resolved"], needed))
+            history += [turn["utterance"], turn["response"]]
     return facts, found
 
 
-def _known(told: str) -> str | None:
-    return None if told.lower().strip(" .") in NO_ANSWER else told
+def _known(reply: str) -> str | None:
+    return None if reply.lower().strip(" .") in NO_ANSWER else reply

@@ -109,9 +109,9 @@ def _text(answer: Any) -> str | None:
 
 
 def _f1(prediction: str, answer: str) -> float:
-    said, right = _stems(prediction), _stems(answer)
-    common = sum((Counter(said) & Counter(right)).values())
-    return 2 * common / (len(said) + len(right)) if common else 0.0
+    predicted, right = _stems(prediction), _stems(answer)
+    common = sum((Counter(predicted) & Counter(right)).values())
+    return 2 * common / (len(predicted) + len(right)) if common else 0.0
 
 
 def _stems(text: str) -> list[str]:

@@ -86,8 +86,8 @@ def fit_decision(inside: Sequence[Case], outside: Sequence[Case], prior: float) 
         reading, gold, passages, found = case
         logits = [score / prior for score in found]
         log_prior = [logit - log_sum(logits) for logit in logits]
-        said = marginalise("", scored(passages, log_prior), reading, bias=bias, method="reader").text
-        return answer_key(said) in {answer_key(answer) for answer in gold} if said else not gold
+        predicted = marginalise("", scored(passages, log_prior), reading, bias=bias, method="reader").text
+        return answer_key(predicted) in {answer_key(answer) for answer in gold} if predicted else not gold
 
     def worth(bias: float) -> float:
         shares = [statistics.fmean(right(case, bias) for case in cases) for cases in (inside, outside)]

@@ -99,8 +99,8 @@ def main(data: Path, limit: int, out: Path, log: Path) -> None:
     kept = np.arange(len(x)) % 5 == 0
     inputs, wanted = torch.tensor(x), torch.tensor(y)
     weight, bias = fit(inputs[~kept], wanted[~kept])
-    said = (inputs[kept] @ weight + bias) > 0
-    right = said == (wanted[kept] > 0)
+    predicted = (inputs[kept] @ weight + bias) > 0
+    right = predicted == (wanted[kept] > 0)
     single = wanted[kept] == 0
     metrics = {
         "n": int(kept.sum()),

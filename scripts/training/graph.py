@@ -43,14 +43,14 @@ def main(
         files[-1].write_text("".join(json.dumps(row) + "\n" for row in some[:limit]), encoding="utf-8")
     recipe = replace(GraphRecipe(), epochs=epochs, both=both, steps=steps, seed=seed)
     with drawn() as progress:
-        told = train_graph([files[0]], folder, held_out=[files[1]], recipe=recipe, progress=progress)
-    told.pop("telemetry")
-    skipped = told.pop("skipped_rows")
-    click.echo(f"{told}; skipped: {skipped[:5]}")
-    measured = told.pop("held_out")
+        result = train_graph([files[0]], folder, held_out=[files[1]], recipe=recipe, progress=progress)
+    result.pop("telemetry")
+    skipped = result.pop("skipped_rows")
+    click.echo(f"{result}; skipped: {skipped[:5]}")
+    measured = result.pop("held_out")
     settings = {"epochs": epochs, "both": both, "steps": steps, "limit": limit}
     metrics = {f"held out: {name}": value for name, value in measured.items() if value is not None}
-    Runs(log / "graph_training.jsonl").append(settings, seed, {**told, **metrics})
+    Runs(log / "graph_training.jsonl").append(settings, seed, {**result, **metrics})
 
 
 if __name__ == "__main__":

@@ -45,10 +45,10 @@ def main(data: Path, folder: Path, learned: str, index: Path, steps: int, k: int
     lines.write_text("".join(json.dumps(row) + "\n" for row in train), encoding="utf-8")
     recipe = RealmRecipe(phases=("joint",), k=k, steps=steps, learning_rate=1e-5, reader_learning_rate=3e-5)
     at = folder / f"joint-{steps}"
-    told = train_realm([lines], Memory.open(folder / learned / "index"), at, recipe=recipe)
-    tested = rekey(frozen, at / "tested", load_encoder(told["encoder"]))
-    measure(results, "joint", "joint", QA(tested, reader=told["reader"]), questions)
-    measure(results, "frozen", "joint", QA(frozen, reader=told["reader"]), questions)
+    result = train_realm([lines], Memory.open(folder / learned / "index"), at, recipe=recipe)
+    tested = rekey(frozen, at / "tested", load_encoder(result["encoder"]))
+    measure(results, "joint", "joint", QA(tested, reader=result["reader"]), questions)
+    measure(results, "frozen", "joint", QA(frozen, reader=result["reader"]), questions)
 
 
 def measure(results: Runs, retriever: str, reader: str, qa: QA, questions: list[Json]) -> None:

@@ -69,9 +69,9 @@ def main_squad(data: Path, folder: Path, index: Path) -> tuple[Memory, Memory, l
     sets = [rows(data / f"{name}.jsonl") for name in ("squad_subset", "squad_more", "nq_qed_train")]
     test_contexts = {row["context"] for some in sets for row in some if held_out_passage(row["context"])}
     train = [row for some in sets for row in some if row["context"] not in test_contexts]
-    together = "\n".join(test_contexts)
+    tested_text = "\n".join(test_contexts)
     for row in rows(data / "squad_sentence_pairs.jsonl"):
-        if row["sentence"].strip() not in together:
+        if row["sentence"].strip() not in tested_text:
             train.append({"question": row["question"], "answers": [row["sentence"]], "context": row["sentence"]})
     memory = index_of(
         [Document(text=text) for text in dict.fromkeys(row["context"] for row in train)], folder / "train"
@@ -136,21 +136,21 @@ def main(
         times = epochs or EPOCHS[sides][task]
         for seed in range(seeds):
             at = place / f"{sides}-{times}-{rate:g}-{seed}"
-            learned, told = learn(sides, [lines], trained, tested, at, times, steps, rate, seed)
+            learned, result = train_one(sides, [lines], trained, tested, at, times, steps, rate, seed)
             for mode in MODES:
                 settings = {
                     "task": task,
                     "retriever": {"questions": "learned", "both": "both sides learned"}[sides],
                     "mode": mode,
-                    "epochs": told.get("epochs", times),
+                    "epochs": result.get("epochs", times),
                     "learning_rate": rate,
                 }
                 figures = recalls(learned, test, mode, right, intervals=seeds == 1)
-                click.echo(f"{task} {seed} {mode}: {figures}; {told}")
-                results.append(settings, seed, figures | {"seconds": told["seconds"]})
+                click.echo(f"{task} {seed} {mode}: {figures}; {result}")
+                results.append(settings, seed, figures | {"seconds": result["seconds"]})
 
 
-def learn(
+def train_one(
     sides: str,
     lines: list[Path],
     trained: Memory,
@@ -164,13 +164,13 @@ def learn(
     """The tested index as the trained encoder opens it, keyed anew where passages are read by it too; and what was told."""
     if sides == "questions":
         recipe = RagRecipe(epochs=epochs, steps=steps, learning_rate=rate, seed=seed)
-        told = train_rag(lines, trained, at, recipe=recipe)
-        return Memory.open(tested.path, encoder=str(at / "encoder")), told
+        result = train_rag(lines, trained, at, recipe=recipe)
+        return Memory.open(tested.path, encoder=str(at / "encoder")), result
     both = RealmRecipe(phases=("questions",), epochs=epochs, steps=steps, learning_rate=rate, seed=seed)
-    told = train_realm(lines, trained, at, recipe=both)
-    phase = told["phases"]["questions"]
+    result = train_realm(lines, trained, at, recipe=both)
+    phase = result["phases"]["questions"]
     read = round(phase["steps"] * both.pairs / phase["rows"], 2)  # of the questions; steps may end it sooner
-    return rekey(tested, at / "tested", load_encoder(told["encoder"])), phase | {"epochs": read}
+    return rekey(tested, at / "tested", load_encoder(result["encoder"])), phase | {"epochs": read}
 
 
 if __name__ == "__main__":

@@ -50,9 +50,9 @@ def read_follow_ups(paths: Iterable[Path]) -> list[Turns]:
             ) from error
         if not isinstance(history, list) or not all(isinstance(one, str) for one in [*history, question, rewrite]):
             raise InputError(f"{where}: history must be a list of texts, question and rewrite text. Mend or remove it.")
-        said = tuple(one for one in history if one.strip())
-        if said and question.strip() and rewrite.strip():
-            found.append(Turns(said, question, rewrite))
+        turns = tuple(one for one in history if one.strip())
+        if turns and question.strip() and rewrite.strip():
+            found.append(Turns(turns, question, rewrite))
     return found
 
 

@@ -98,7 +98,7 @@ def _row(line: bytes, where: str) -> Json:
     try:
         row: Json = json.loads(line)
         facts = [(str(title), int(number)) for title, number in row["supporting_facts"]]
-        context = [(str(title), [str(one) for one in said]) for title, said in row["context"]]
+        context = [(str(title), [str(one) for one in parts]) for title, parts in row["context"]]
         texts = row["question"], row["answer"]
         aliases = [one for one in row.get("answer_aliases") or () if isinstance(one, str)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -119,14 +119,14 @@ def unusable(row: Json) -> str:
     if not row["facts"]:
         return "it has no supporting facts"
     for title, number in row["facts"]:
-        if not any(name == title and 0 <= number < len(said) for name, said in row["context"]):
+        if not any(name == title and 0 <= number < len(parts) for name, parts in row["context"]):
             return f"its supporting fact {title!r}, sentence {number}, is not in its context"
     return ""
 
 
 def gold_graph(row: Json) -> GoldGraph:
     """The graph of a parsed row whose supporting facts are in its context."""
-    made = [paragraph(n, title, said) for n, (title, said) in enumerate(row["context"])]
+    made = [paragraph(n, title, parts) for n, (title, parts) in enumerate(row["context"])]
     facts: list[list[Span]] = [[] for _ in made]
     for title, number in row["facts"]:
         n = _holder(row, title, number)
@@ -156,10 +156,10 @@ def gold_graph(row: Json) -> GoldGraph:
     return GoldGraph(row["id"], row["question"], tuple(row["answers"]), tuple(pages), edges)
 
 
-def paragraph(n: int, title: str, said: Sequence[str]) -> tuple[Passage, list[Span]]:
+def paragraph(n: int, title: str, parts: Sequence[str]) -> tuple[Passage, list[Span]]:
     """A paragraph as a passage, and the characters of each of its sentences, the blanks between them included."""
     text, spans = "", []
-    for sentence in said:
+    for sentence in parts:
         begin = len(text)
         text += sentence if not text or sentence.startswith(" ") else f" {sentence}"
         spans.append((begin, len(text)))
@@ -168,7 +168,7 @@ def paragraph(n: int, title: str, said: Sequence[str]) -> tuple[Passage, list[Sp
 
 def _holder(row: Json, title: str, number: int) -> int:
     """Which of the paragraphs of one title a fact means: one that says the answer, else the first that is long enough."""
-    able = [n for n, (name, said) in enumerate(row["context"]) if name == title and number < len(said)]
+    able = [n for n, (name, parts) in enumerate(row["context"]) if name == title and number < len(parts)]
     saying = [n for n in able if occurrences(row["answers"], row["context"][n][1][number])]
     return (saying or able)[0]
 

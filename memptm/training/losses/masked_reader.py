@@ -105,7 +105,7 @@ class MaskedReader(nn.Module):
             torch.zeros(len(rows), length, dtype=torch.bool),
         )
         most = max(len(one.hidden) for one in cloze)
-        places, said = torch.zeros(len(rows), most, dtype=torch.long), torch.zeros(len(rows), most, dtype=torch.long)
+        places, wanted = torch.zeros(len(rows), most, dtype=torch.long), torch.zeros(len(rows), most, dtype=torch.long)
         given = torch.zeros(len(rows), most, dtype=torch.bool)
         for n, (row, one, body) in enumerate(zip(rows, cloze, bodies, strict=True)):
             ids[n, : len(row)] = torch.tensor(row)
@@ -115,22 +115,22 @@ class MaskedReader(nn.Module):
             inside[n, front : front + len(body)] = True
             first, count = 1 + one.first, len(one.hidden)
             places[n, :count] = torch.arange(first, first + count)
-            said[n, :count] = torch.tensor(one.hidden)
+            wanted[n, :count] = torch.tensor(one.hidden)
             given[n, :count] = True
         hidden = self.trunk(ids, mask, segments)
         blanks = hidden.gather(1, places.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-        log_p = self._log_p(blanks, hidden, ids, inside, said)
+        log_p = self._log_p(blanks, hidden, ids, inside, wanted)
         return log_p.masked_fill(~given, 0.0).sum(dim=1)
 
-    def _log_p(self, blanks: Tensor, hidden: Tensor, ids: Tensor, inside: Tensor, said: Tensor) -> Tensor:
+    def _log_p(self, blanks: Tensor, hidden: Tensor, ids: Tensor, inside: Tensor, wanted: Tensor) -> Tensor:
         """(n, blanks): of each hidden token, by the vocabulary and by the pointer into the passage together."""
         logits = self.transform(blanks) @ self.trunk.words.weight.t() + self.bias
-        by_vocabulary = logits.gather(-1, said.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(dim=-1)
+        by_vocabulary = logits.gather(-1, wanted.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(dim=-1)
         scale = hidden.shape[-1] ** -0.5
         scores = self.pointer(blanks) @ self.pointed(hidden).transpose(1, 2) * scale
         scores = scores.masked_fill(~inside.unsqueeze(1), -1e4)
         attention = scores.log_softmax(dim=-1)
-        same = (ids.unsqueeze(1) == said.unsqueeze(-1)) & inside.unsqueeze(1)
+        same = (ids.unsqueeze(1) == wanted.unsqueeze(-1)) & inside.unsqueeze(1)
         by_pointer = attention.masked_fill(~same, -1e4).logsumexp(dim=-1)
         gate = self.gate(blanks).squeeze(-1)
         gate = gate.masked_fill(~inside.any(dim=1, keepdim=True), -1e4)

@@ -55,8 +55,8 @@ class Judge:
     def tokens(self, rows: Sequence[int], documents: Tensor) -> tuple[Tensor, Tensor]:
         """(n, k, t) log p of each token, 0 past an answer's end; and (n, t) where an answer's tokens are."""
         log_p = self._score(_pairs(rows, documents))
-        said = within([self._answer(row) for row in rows], log_p.device)
-        return log_p.view(len(rows), -1, log_p.shape[1]), said
+        answer_mask = within([self._answer(row) for row in rows], log_p.device)
+        return log_p.view(len(rows), -1, log_p.shape[1]), answer_mask
 
     def state(self) -> dict[str, Tensor]:
         """What is known, for a checkpoint."""

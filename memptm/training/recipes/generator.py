@@ -226,10 +226,10 @@ class Feed:
 def evaluate(generator: Generator, rows: Sequence[Example]) -> Json:
     """Exact match and F1 on rows with the passage given, and how many there were."""
     with quick_products():
-        said = generator.generate_batch(
+        generations = generator.generate_batch(
             [row.question for row in rows], [[_passage(row.context, row.title)] for row in rows]
         )
-    pairs = [(one.text, row.answers) for one, row in zip(said, rows, strict=True)]
+    pairs = [(one.text, row.answers) for one, row in zip(generations, rows, strict=True)]
     em = sum(exact_match(text, answers) for text, answers in pairs) / max(1, len(pairs))
     return {"n": len(pairs), "em": em, "f1": sum(f1(text, answers) for text, answers in pairs) / max(1, len(pairs))}
 

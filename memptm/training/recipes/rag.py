@@ -300,9 +300,9 @@ class RetrieverTask:
         with torch.no_grad():
             null = judge(rows, nothing)[:, 0]
         if "marginal" in recipe.losses and recipe.token:
-            log_p, said = judge.tokens(rows, documents)
+            log_p, answer_mask = judge.tokens(rows, documents)
             table = log_p.sum(dim=2)
-            total = total - token_log_likelihood(log_p, log_prior, said).mean()
+            total = total - token_log_likelihood(log_p, log_prior, answer_mask).mean()
         else:
             table = judge(rows, documents)
             total = total + (marginal(log_prior, table) if "marginal" in recipe.losses else 0.0)
