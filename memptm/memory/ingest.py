@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -286,12 +287,16 @@ class Ingest:
             start = int(snapshot[-1]) + 1 if len(snapshot) else 0
             with folder.writing(self.folder.path):
                 first = self.folder.reserve(start=start, count=len(passages))
+            numbers = count(first)
+            key_hashes = iter(hashes)
             rows = [
-                Row(passage=passage, owner=one.owner, ordinal=n, file=one.file, content=one.content, id=0, key_hash="")
+                Row(
+                    id=next(numbers), passage=passage, owner=one.owner, ordinal=n, file=one.file, content=one.content,
+                    key_hash=next(key_hashes),
+                )
                 for one in waiting
                 for n, passage in enumerate(one.passages)
-            ]
-            rows = [replace(row, id=first + n, key_hash=hashes[n]) for n, row in enumerate(rows)]
+            ]  # fmt: skip
             self.values.commit(rows, keys, replaced=replaced)
             self.committed += len(rows)
             for one in waiting:
@@ -330,7 +335,8 @@ class Ingest:
 
         new = texts.encode(known, progress=report)
         self.encoded += len(new)
-        return texts.digests, np.stack([(known | new)[one] for one in texts.digests])
+        found = known | new
+        return texts.digests, np.stack([found[one] for one in texts.digests])
 
     def _ids_of(self, owners: set[str]) -> Ids:
         if not owners:

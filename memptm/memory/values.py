@@ -327,7 +327,9 @@ class Values:
         passages = [row.passage for row in rows]
         columns: dict[str, Any] = {
             "id": [row.id for row in rows],
-            "key": pa.FixedSizeListArray.from_arrays(pa.array(keys.astype(np.float32).ravel()), self.dimension),
+            "key": pa.FixedSizeListArray.from_arrays(
+                pa.array(keys.astype(np.float32, copy=False).ravel()), self.dimension
+            ),
             "passage": [passage.id for passage in passages],
             **{
                 name: [getattr(row, name) for row in rows]

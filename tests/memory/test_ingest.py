@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import time
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from toy import Toy
 
 from memptm import Document, Memory
 from memptm.errors import InputError, MemptmError
+from memptm.memory.ingest import Ingest
 from memptm.memory.values import Values
+from memptm.progress import silent
+from memptm.types import Passage
 
 
 @pytest.fixture
@@ -234,3 +238,19 @@ def test_an_index_that_stands_among_the_documents_is_no_document(path, toy, tmp_
     added = memory.add([other.path, tmp_path])
     assert [(one.path, one.reason) for one in added.refused] == [(str(other.path), "an index, not documents")]
     assert len(memory) == 2
+
+
+def test_keys_of_many_passages_take_time_in_proportion_to_them(memory, toy):
+    ingest = Ingest(
+        values=memory._values, folder=memory._folder, encoder=lambda: toy, words=120, overlap=20, progress=silent
+    )
+
+    def seconds(count):
+        passages = [Passage(id=str(n), document="d", text=f"Part {n}", start=n, end=n + 1) for n in range(count)]
+        began = time.process_time()
+        assert len(ingest._keys(passages)[1]) == count
+        return time.process_time() - began
+
+    seconds(10)
+    few, many = seconds(1_500), seconds(30_000)
+    assert many < 100 * few  # twenty times as many; in their square, four hundredfold
