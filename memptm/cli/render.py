@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from email.utils import parseaddr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,6 +187,8 @@ def _citation(passage: Passage, page: int | None) -> Text:
     place = [" — ".join(parts) or one_line(passage.id)]
     if passage.metadata.get("time_text"):
         place.append(one_line(str(passage.metadata["time_text"])))
+    if isinstance(passage.metadata.get("from"), str) and "subject" in passage.metadata:
+        place.append(one_line(_mail(passage.metadata)))
     if page is not None:
         place.append(f"{'slide' if 'slides' in passage.metadata else 'page'} {page}")
     row, sheet = passage.metadata.get("row"), passage.metadata.get("sheet")
@@ -196,6 +199,12 @@ def _citation(passage: Passage, page: int | None) -> Text:
         place.append(f"row {one_line(str(row))}")
     place.append(f"characters {passage.start}–{passage.end}")
     return _text(", ".join(place), "cyan")
+
+
+def _mail(told: Mapping[str, Any]) -> str:
+    """Whose message it is and of when, from its headers; what it quotes is somebody else's."""
+    sent = f" of {str(told['date'])[:16].replace('T', ' ')}" if told.get("date") else ""
+    return f"{'quoted in ' if told.get('quoted') else ''}mail from {parseaddr(told['from'])[0] or told['from']}{sent}"
 
 
 def _near(source: str) -> str:

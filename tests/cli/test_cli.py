@@ -317,3 +317,15 @@ def test_a_citation_says_sheet_and_row(capsys: pytest.CaptureFixture[str]) -> No
         )
         render.hits([Hit(passage=passage, score=1.0, similarity=1.0)])
         assert capsys.readouterr().out.startswith(f"1. k.xlsx, {said}, characters 3–4")
+
+
+def test_a_citation_says_whose_mail_it_is_and_what_it_quotes(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "mail.eml").write_text(
+        "From: Nils Aker <nils@quay.example>\nTo: ada@quay.example\nSubject: Re: Winch\n"
+        "Date: Tue, 3 Jun 2025 08:12:00 +0000\n\nThe winch is oiled.\n\n> Is the winch ready, or must the anchor wait?\n",
+        encoding="utf-8",
+    )
+    assert call("build", tmp_path / "mail.eml", "--index", tmp_path / "index")[0] == 0
+    for question, said in (("oiled", ", mail from"), ("anchor wait", ", quoted in mail from")):
+        _, found, _ = call("search", question, "--index", tmp_path / "index", "--mode", "lexical", "-k", 1)
+        assert f"mail.eml{said} Nils Aker of 2025-06-03 08:12, characters " in found
