@@ -25,13 +25,13 @@ from memptm.memory.key_file import SAVE_SHARE, KeyFile
 from memptm.memory.keys import KeyIndex
 from memptm.memory.listing import Summary, read_titles, summaries
 from memptm.memory.opening import encoder_of, open_folder
-from memptm.memory.search import find, find_words
+from memptm.memory.search import check_asked, find, find_words
 from memptm.memory.titles import Titles
 from memptm.memory.unfinished import notice
 from memptm.memory.values import MOST_VERSIONS, SHOWN, Ids, Snapshot, Values, to_passage
 from memptm.memory.where import to_sql
 from memptm.progress import Progress, silent
-from memptm.types import MODES, Document, Hit, Json, Mode, Passage
+from memptm.types import Document, Hit, Json, Mode, Passage
 
 if TYPE_CHECKING:
     from memptm.memory.verify import Check
@@ -252,12 +252,7 @@ class Memory:
             InputError: an empty question, ``k`` below 1, an unknown mode, a filter that cannot be read.
         """
         questions = [question] if isinstance(question, str) else list(question)
-        if any(not isinstance(one, str) or not one.strip() for one in questions):
-            raise InputError("The question is empty. Ask something.")
-        if k < 1:
-            raise InputError(f"k must be at least 1, not {k}.")
-        if mode not in MODES:
-            raise InputError(f"Unknown mode {mode!r}. Choose from: {', '.join(MODES)}.")
+        check_asked(questions, k=k, mode=mode)
         condition = None if where is None else to_sql(where)
         self._same_process()
         found: list[list[Hit]] = [[] for _ in questions]
@@ -391,27 +386,16 @@ class Memory:
 
     def verify(self, *, repair: bool = False) -> list[Check]:
         """Every check the index has, each with its remedy; with ``repair``, what can be mended is, first."""
-        from memptm.memory.verify import Verification  # here: pyarrow.compute takes its time
+        from memptm.memory.verify import Verification, repair_files  # here: pyarrow.compute takes its time
 
         self._same_process()
         with self._guard:
             if repair and not self._values.lost():
                 with self._writer():
-                    self._repair()
+                    repair_files(self._values, self._folder, self._keys)
             return Verification(
                 self._values, self._folder, self.manifest, keys=self._synced, encoder=lambda: self.encoder
             ).run()
-
-    def _repair(self) -> None:
-        self._folder.set_aside()
-        ids = self._values.snapshot().ids
-        if len(ids):
-            self._folder.reserve(start=int(ids[-1]) + 1, count=0)
-        self._keys.forget()
-        if len(ids):
-            self._values.index_text()
-            self._values.optimise()
-        self._synced(save=True)
 
     def _reading(self) -> Snapshot:
         with self._guard:

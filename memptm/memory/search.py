@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from memptm.encoders.base import Keys
+from memptm.errors import InputError
 from memptm.memory.keys import KeyIndex
 from memptm.memory.lexical import fuse, question_terms
 from memptm.memory.values import Ids, Values
-from memptm.types import Hit, Mode
+from memptm.types import MODES, Hit, Mode
 
 Ranked = tuple[int, float, float]  # id, score, cosine
 FUSED = 50  # hits of each list that hybrid search fuses, at least
@@ -96,3 +97,17 @@ def _hits(values: Values, ranked: list[list[Ranked]]) -> list[list[Hit]]:
             distinct.setdefault(passage.text, Hit(passage=passage, score=score, similarity=similarity))
         found.append(list(distinct.values()))
     return found
+
+
+def check_asked(questions: Sequence[str], *, k: int, mode: str) -> None:
+    """See that a search can be made.
+
+    Raises:
+        InputError: an empty question, ``k`` below 1, or an unknown mode.
+    """
+    if any(not isinstance(one, str) or not one.strip() for one in questions):
+        raise InputError("The question is empty. Ask something.")
+    if k < 1:
+        raise InputError(f"k must be at least 1, not {k}.")
+    if mode not in MODES:
+        raise InputError(f"Unknown mode {mode!r}. Choose from: {', '.join(MODES)}.")

@@ -13,6 +13,7 @@ from memptm.encoders.base import Encoder
 from memptm.errors import MemptmError
 from memptm.memory import folder
 from memptm.memory.folder import IndexFolder, Manifest
+from memptm.memory.key_file import KeyFile
 from memptm.memory.keys import Damaged, KeyIndex
 from memptm.memory.unfinished import notice
 from memptm.memory.values import RESTORE, TABLE, Values, matrix
@@ -176,3 +177,16 @@ class Verification:
 
 def _some(names: list[str]) -> str:
     return f": {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}" if names else ""
+
+
+def repair_files(values: Values, folder: IndexFolder, keys: KeyFile) -> None:
+    """Make anew what follows from the rows: key file, full text, the counter of ids. The caller is the index's writer."""
+    folder.set_aside()
+    ids = values.snapshot().ids
+    if len(ids):
+        folder.reserve(start=int(ids[-1]) + 1, count=0)
+    keys.forget()
+    if len(ids):
+        values.index_text()
+        values.optimise()
+    keys.synced(values, save=True)
