@@ -3,7 +3,7 @@
 In two phases, each a run of its own that goes on where it stopped:
 
     adapt    low-rank updates of the encoder: questions find the passages known to answer them (pairs.py)
-    memory   the encoder is left as it is, and a memory of the passages before learns (passages.py)
+    memory   the encoder is left as it is, and a memory of the passages before learns (passage_memory.py)
 
 Adapting is not remembering: what the first phase gives is had without the second, and what memory is worth is what the second
 adds. The index given is left as it is; the result is a new encoder and a new index keyed by it.
