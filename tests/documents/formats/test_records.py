@@ -181,3 +181,35 @@ def test_a_record_without_a_letter_or_a_digit_is_no_document(path, text):
     documents, warnings = loaded(path, json.dumps({"text": "🙂"}) + "\n" + json.dumps({"text": text}))
     assert [one.text for one in documents] == ["🙂"]
     assert "line 2" in warnings[0]
+
+
+def test_objects_within_objects_are_columns_of_a_table(tmp_path):
+    crew = [
+        {"id": 7, "who": {"name": "Ida Lund", "at": {"shed": 3}}, "tasks": ["oil", "rope"], "paid": True},
+        {"id": 8, "who": {"name": "Tor Vik"}, "tasks": [], "paid": False},
+    ]
+    (document,), warnings = loaded(tmp_path / "crew.json", json.dumps(crew))
+    rows = [document.text[block.start : block.end] for block in document.blocks]
+    assert rows == [
+        "id: 7; who.name: Ida Lund; who.at.shed: 3; tasks: oil, rope; paid: yes",
+        "id: 8; who.name: Tor Vik; paid: no",
+    ]
+    assert warnings == []
+
+
+def deep(levels):
+    return {"a": deep(levels - 1)} if levels else 1
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"a": [{"b": 1}]}, {"a": []}],
+        [deep(30), deep(30)],
+        [{f"key {n}": n} for n in range(300)],
+    ],
+    ids=["lists of objects", "deep", "names that are data"],
+)
+def test_json_that_is_no_table_stands_as_it_is(tmp_path, rows):
+    (document,), _ = loaded(tmp_path / "a.json", json.dumps(rows))
+    assert (document.text, document.blocks) == (json.dumps(rows), ())
