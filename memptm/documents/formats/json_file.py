@@ -35,7 +35,9 @@ def read(file: File) -> Iterator[Extracted]:
     name, rows = found
     names = list(dict.fromkeys(key for row in rows for key in row))
     draft = Draft()
-    add_table(draft, [names, *([_shown(row.get(key)) for key in names] for row in rows)], name=name, header_rows=1)
+    add_table(
+        draft, [names, *([_shown(row.get(key)) for key in names] for row in rows)], name=name, header_rows=1, first=0
+    )
     yield draft.finish()
 
 

@@ -194,6 +194,7 @@ def test_objects_within_objects_are_columns_of_a_table(tmp_path):
         "id: 7; who.name: Ida Lund; who.at.shed: 3; tasks: oil, rope; paid: yes",
         "id: 8; who.name: Tor Vik; paid: no",
     ]
+    assert [block.metadata["row"] for block in document.blocks] == [1, 2]
     assert warnings == []
 
 
