@@ -103,3 +103,17 @@ def test_the_time_of_a_search_is_its_own_and_that_of_loading_stands_apart(index,
         timed[mode] = result["ms"], result["load_ms"]
         assert all(value > 0 for value in timed[mode])
     assert timed["hybrid"][0] < timed["hybrid"][1]  # torch alone takes a second, a question some 10 ms
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"), [(["--version"], 0, "memptm"), (["query", "", "--index", "x"], 2, "Error: ")]
+)
+def test_the_process_ends_with_the_commands_code_and_all_that_was_said(line, code, said):
+    program = (
+        "import atexit, sys\nfrom memptm.__main__ import run\n"
+        f"atexit.register(lambda: print('registered', flush=True))\nsys.argv = ['memptm', *{line!r}]\nrun()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert said in done.stdout + done.stderr
+    assert done.stdout.endswith("registered\n")
