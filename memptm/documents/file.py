@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePath
+from typing import Any
 
 from memptm.documents.decode import Undecodable, decode
 from memptm.documents.refused import Refused
@@ -43,6 +46,16 @@ class File:
     def folder(self) -> str:
         """The name of the folder it lies in."""
         return PurePath(self.path).parent.name
+
+    @cached_property
+    def json(self) -> Any:
+        """What it holds as JSON, parsed once; strings may hold raw tabs.
+
+        Raises:
+            ValueError, RecursionError: it is no JSON, or nested too deeply.
+            Refused: as for ``text``.
+        """
+        return json.loads(self.text(), strict=False)
 
     def text(self, *, declared: str = "") -> str:
         """Its characters.

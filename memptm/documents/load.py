@@ -114,9 +114,13 @@ def _listed(file: File) -> Iterator[Document] | None:
         return None
     from memptm.documents.formats import chats, records
 
-    if chats.is_export(file):
+    try:
+        parsed = file.json
+    except (ValueError, RecursionError):
         return None
-    return records.read_list(file.text(), source=file.path, warn=file.warn)
+    if chats.read(parsed, file) is not None:
+        return None
+    return records.read_list(parsed, source=file.path, warn=file.warn)
 
 
 def _extracted(file: File) -> Iterator[Extracted]:

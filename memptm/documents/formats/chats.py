@@ -30,14 +30,6 @@ def read(parsed: Json, file: File) -> Iterator[Extracted] | None:
     return None
 
 
-def is_export(file: File) -> bool:
-    """Whether a JSON file is the export of a known program."""
-    try:
-        return read(json.loads(file.text(), strict=False), file) is not None
-    except (ValueError, RecursionError):
-        return False
-
-
 def _is_telegram(parsed: Json) -> bool:
     chats = parsed["chats"]["list"] if "chats" in parsed else [parsed]
     return all("messages" in chat and "type" in chat and isinstance(chat["messages"], list) for chat in chats)

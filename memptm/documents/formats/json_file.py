@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,11 +17,10 @@ _SCALAR = (str, int, float, bool, type(None))
 
 def read(file: File) -> Iterator[Extracted]:
     """The documents of a JSON file that is no list of records with texts (records.py has those)."""
-    text = file.text()
     try:
-        parsed = json.loads(text, strict=False)
+        parsed = file.json
     except (ValueError, RecursionError):
-        yield Extracted(text=text)
+        yield Extracted(text=file.text())
         return
     conversations = chats.read(parsed, file)
     if conversations is not None:
@@ -30,7 +28,7 @@ def read(file: File) -> Iterator[Extracted]:
         return
     found = _rows(parsed)
     if found is None:
-        yield Extracted(text=text)
+        yield Extracted(text=file.text())
         return
     name, rows = found
     names = list(dict.fromkeys(key for row in rows for key in row))

@@ -46,12 +46,8 @@ def read_lines(path: Path, *, warn: Warn) -> Iterator[Document]:
     yield from turns.documents(warn=warn)
 
 
-def read_list(text: str, *, source: str, warn: Warn) -> Iterator[Document] | None:
-    """Documents of a JSON file that is a record or a list of records; None if it is something else."""
-    try:
-        parsed = json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        return None
+def read_list(parsed: Any, *, source: str, warn: Warn) -> Iterator[Document] | None:
+    """Documents of JSON that is a record or a list of records; None if it is something else."""
     records = parsed if isinstance(parsed, list) else [parsed]
     if not any(isinstance(record, dict) and isinstance(record.get("text"), str) for record in records):
         return None
